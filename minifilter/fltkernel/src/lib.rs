@@ -1,0 +1,1 @@
+//! Filter Manager declarations, shared by the kernel crate and the lab

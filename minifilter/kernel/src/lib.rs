@@ -1,0 +1,1 @@
+//! Owner types for the kernel objects that a minifilter uses

@@ -1,0 +1,1 @@
+//! The minifilter intact.sys: makes the saves of unmodified programs atomic

@@ -1,0 +1,1 @@
+//! Which saves are made atomic: rules, their registry form, the matcher

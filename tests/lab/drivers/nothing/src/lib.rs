@@ -1,0 +1,1 @@
+//! A minifilter that attaches everywhere and does nothing

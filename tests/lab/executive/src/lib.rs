@@ -1,0 +1,1 @@
+//! The lab's executive: loader, scheduler, pool, locks, objects, processes, registry, verifier

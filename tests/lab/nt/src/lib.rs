@@ -1,0 +1,1 @@
+//! Windows structures for the lab, generated from the same headers as the driver's

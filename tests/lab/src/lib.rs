@@ -1,0 +1,1 @@
+//! A small user-mode Windows I/O stack that loads minifilters

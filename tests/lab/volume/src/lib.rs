@@ -1,0 +1,1 @@
+//! The lab's volume: disk, NTFS with TxF, KTM
