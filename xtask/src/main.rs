@@ -1,6 +1,7 @@
 //! `cargo xtask`: set up, build, demonstrate, test and measure Intact. Each command sets up what it needs.
 
 mod bindings;
+mod driver;
 mod run;
 mod stamp;
 mod toolchain;
@@ -29,6 +30,13 @@ struct Arguments {
 enum Task {
     /// Install what building needs and generate the Windows declarations (target/bindings).
     Setup,
+    /// Build intact.sys, intact.pdb and intact.inf into target/intact and print that path.
+    ///
+    /// The drivers of the tests (tests/lab/drivers) go to target/drivers.
+    Build {
+        /// Only these packages: `intact`, or names of folders in tests/lab/drivers.
+        packages: Vec<String>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -47,6 +55,25 @@ fn perform(task: Task) -> Result<()> {
             let tools = Tools::ensure(&[For::Bindings, For::Driver, For::Mount])?;
             let bindings = bindings::ensure(&tools)?;
             println!("{}", bindings.root.display());
+        }
+        Task::Build { packages } => build(&packages)?,
+    }
+    Ok(())
+}
+
+fn build(packages: &[String]) -> Result<()> {
+    let builder = driver::Builder::prepare()?;
+    if packages.is_empty() {
+        let folder = driver::build_intact(&builder)?;
+        driver::build_test_drivers(&builder)?;
+        println!("{}", folder.display());
+        return Ok(());
+    }
+    for package in packages {
+        if package == "intact" {
+            println!("{}", driver::build_intact(&builder)?.display());
+        } else {
+            println!("{}", builder.build(package, &driver::test_drivers_folder())?.image.display());
         }
     }
     Ok(())
