@@ -94,3 +94,8 @@ impl<'a> Reader<'a> {
         self.0.get(at..).and_then(|rest| rest.get(..length)).unwrap_or(&[])
     }
 }
+
+/// A length as it is stored. Nothing longer than `u32::MAX` is ever in a block.
+pub(crate) fn small(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}

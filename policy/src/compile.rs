@@ -2,14 +2,14 @@
 
 use core::cmp::Ordering;
 
-use crate::block::{Reader, Writer};
+use crate::block::{Reader, Writer, small};
 use crate::gather::{Full, Key, Raw, RawSection, RawValue};
 use crate::pattern::{self, Fault, LastVolume, flag};
 use crate::policy::{HEADER, MAGIC, Policy, header, rule};
 use crate::problem::{Problem, Reason};
 use crate::schema::{Kind, Value, kind};
 use crate::text::{Upcase, compare, is_ascii_word, split_once};
-use crate::{MAX_RULES, SCHEMA_VERSION};
+use crate::{MAX_RULES, MAX_UNITS, SCHEMA_VERSION};
 
 /// Finds the device behind a drive letter or volume GUID.
 pub trait Volumes {
@@ -95,19 +95,14 @@ struct Compiler<'r, 'w, U: ?Sized, V: ?Sized> {
 impl<'r, U: Upcase + ?Sized, V: Volumes + ?Sized> Compiler<'r, '_, U, V> {
     fn run(&mut self) -> Result<usize, Invalid> {
         let raw = self.raw;
+        // Each key may hold all rules; more are not compared with each other, which takes the square of their number.
+        let named = raw.sections().filter(|section| section.rule.is_some()).count();
+        if named > MAX_RULES.saturating_mul(2) {
+            return Err(self.refuse(Reason::TooManyRules));
+        }
         let count = raw.sections().filter(|section| self.is_in_force(section)).count();
         if count > MAX_RULES {
-            self.problem(Problem {
-                key: Key::Policies,
-                rule: None,
-                value: &[],
-                schema: None,
-                element: 0,
-                text: &[],
-                position: 0,
-                reason: Reason::TooManyRules,
-            });
-            return Err(Invalid { errors: self.errors });
+            return Err(self.refuse(Reason::TooManyRules));
         }
         (0..HEADER.saturating_add(count.saturating_mul(rule::SIZE))).for_each(|_| self.out.push(0));
         self.out.set(header::MAGIC, MAGIC);
@@ -125,6 +120,9 @@ impl<'r, U: Upcase + ?Sized, V: Volumes + ?Sized> Compiler<'r, '_, U, V> {
             }
         }
         let needed = self.out.at();
+        if needed > MAX_UNITS {
+            return Err(self.refuse(Reason::TooLarge));
+        }
         if self.errors > 0 {
             return Err(Invalid { errors: self.errors });
         }
@@ -132,6 +130,14 @@ impl<'r, U: Upcase + ?Sized, V: Volumes + ?Sized> Compiler<'r, '_, U, V> {
             sort_rules(self.out.written(), count, self.upcase);
         }
         Ok(needed)
+    }
+
+    /// Reports what is wrong with the policy as a whole.
+    fn refuse(&mut self, reason: Reason) -> Invalid {
+        let (key, rule, value, schema, element, text, position) =
+            (Key::Policies, None, &[][..], None, 0, &[][..], 0);
+        self.problem(Problem { key, rule, value, schema, element, text, position, reason });
+        Invalid { errors: self.errors }
     }
 
     /// Whether a section is a rule that no rule of the same name hides: one of an earlier key, or one before it.
@@ -415,8 +421,4 @@ fn sort_rules<U: Upcase + ?Sized>(block: &mut [u16], count: usize, upcase: &U) {
             index = index.saturating_sub(1);
         }
     }
-}
-
-fn small(number: usize) -> u32 {
-    u32::try_from(number).unwrap_or(u32::MAX)
 }

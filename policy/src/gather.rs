@@ -1,6 +1,6 @@
 //! What was read from the registry, in one block: keys, rules and values in the order in which they were met.
 
-use crate::block::{Reader, Writer};
+use crate::block::{Reader, Writer, small};
 
 /// Where a rule was read from. Rules of the first hide rules of the same name in the second, and so do root values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,11 +32,12 @@ pub struct Full {
     pub needed: usize,
 }
 
+// The block: sections, each a tag, the length of its subject (a key or a rule's name) and of its values, the subject,
+// the values. A value: the lengths of its name, of its data in units and in bytes, its type, name and data.
 const KEY: u16 = 1;
 const RULE: u16 = 2;
-const VALUE: u16 = 3;
-/// Tag and length of a record.
-const HEAD: usize = 3;
+const SECTION_HEAD: usize = 5;
+const VALUE_HEAD: usize = 8;
 
 /// Collects registry keys and values in a block of the caller's.
 ///
@@ -44,41 +45,42 @@ const HEAD: usize = 3;
 /// pass over an empty block says how large it has to be.
 pub struct Gather<'a> {
     out: Writer<'a>,
+    /// Where the section that is being filled begins, and where its values do.
+    section: Option<(usize, usize)>,
 }
 
 impl<'a> Gather<'a> {
     /// Starts with an empty block.
     pub fn new(block: &'a mut [u16]) -> Self {
-        Gather { out: Writer::new(block) }
+        Gather { out: Writer::new(block), section: None }
     }
 
     /// What follows was read from this key: root values until the first [`Gather::rule`].
     pub fn key(&mut self, key: Key) {
-        let start = self.begin(KEY);
-        self.out.push(key as u16);
-        self.end(start);
+        self.section(KEY, &[key as u16]);
     }
 
     /// What follows is the subkey of the rule with this name.
     pub fn rule(&mut self, name: &[u16]) {
-        let start = self.begin(RULE);
-        self.out.extend(name);
-        self.end(start);
+        self.section(RULE, name);
     }
 
     /// One value of the current key or rule, as `ZwQueryValueKey` returns it: its type ([`crate::kind`]) and bytes.
+    /// Values before the first [`Gather::key`] are not kept.
     pub fn value(&mut self, name: &[u16], kind: u32, data: &[u8]) {
-        let start = self.begin(VALUE);
+        let Some((start, values)) = self.section else { return };
+        self.out.push_u32(small(name.len()));
+        self.out.push_u32(small(data.len().div_ceil(2)));
+        self.out.push_u32(small(data.len()));
         self.out.push_u32(kind);
-        self.out.push_u32(u32::try_from(name.len()).unwrap_or(u32::MAX));
-        self.out.push_u32(u32::try_from(data.len()).unwrap_or(u32::MAX));
         self.out.extend(name);
         for pair in data.chunks(2) {
             let low = pair.first().copied().unwrap_or(0);
             let high = pair.get(1).copied().unwrap_or(0);
             self.out.push(u16::from_le_bytes([low, high]));
         }
-        self.end(start);
+        let length = self.out.at().saturating_sub(values);
+        self.out.set_u32(start.saturating_add(3), small(length));
     }
 
     /// Units used so far, or needed, when that is more than the block has.
@@ -95,16 +97,13 @@ impl<'a> Gather<'a> {
         }
     }
 
-    fn begin(&mut self, tag: u16) -> usize {
+    fn section(&mut self, tag: u16, subject: &[u16]) {
         let start = self.out.at();
         self.out.push(tag);
+        self.out.push_u32(small(subject.len()));
         self.out.push_u32(0);
-        start
-    }
-
-    fn end(&mut self, start: usize) {
-        let length = self.out.at().saturating_sub(start).saturating_sub(HEAD);
-        self.out.set_u32(start.saturating_add(1), u32::try_from(length).unwrap_or(u32::MAX));
+        self.out.extend(subject);
+        self.section = Some((start, self.out.at()));
     }
 }
 
@@ -139,17 +138,15 @@ impl<'a> Raw<'a> {
         let mut rest = self.block;
         let mut key = Key::Parameters;
         core::iter::from_fn(move || {
-            let (tag, payload, after) = record(rest)?;
-            if tag == KEY {
-                key = Key::from_index(payload.first().copied().unwrap_or(0));
+            let head = Reader(rest);
+            let (subject, after) = rest.get(SECTION_HEAD..)?.split_at_checked(head.size(1))?;
+            let (values, after) = after.split_at_checked(head.size(3))?;
+            rest = after;
+            let is_rule = head.u16(0) == RULE;
+            if !is_rule {
+                key = Key::from_index(subject.first().copied().unwrap_or(0));
             }
-            let mut end = after;
-            while let Some((VALUE, _, next)) = record(end) {
-                end = next;
-            }
-            let values = after.get(..after.len().saturating_sub(end.len())).unwrap_or(&[]);
-            rest = end;
-            Some(RawSection { key, rule: (tag == RULE).then_some(payload), values })
+            Some(RawSection { key, rule: is_rule.then_some(subject), values })
         })
     }
 }
@@ -158,20 +155,11 @@ impl<'a> RawSection<'a> {
     pub(crate) fn values(self) -> impl Iterator<Item = RawValue<'a>> {
         let mut rest = self.values;
         core::iter::from_fn(move || {
-            let (_, payload, after) = record(rest)?;
+            let head = Reader(rest);
+            let (name, after) = rest.get(VALUE_HEAD..)?.split_at_checked(head.size(0))?;
+            let (units, after) = after.split_at_checked(head.size(2))?;
             rest = after;
-            let fields = Reader(payload);
-            let name_length = usize::try_from(fields.u32(2)).unwrap_or(usize::MAX);
-            let (name, units) = payload.get(6..)?.split_at_checked(name_length)?;
-            Some(RawValue { name, kind: fields.u32(0), bytes: fields.u32(4), units })
+            Some(RawValue { name, kind: head.u32(6), bytes: head.u32(4), units })
         })
     }
-}
-
-/// The first record: its tag, its payload and what follows it.
-fn record(block: &[u16]) -> Option<(u16, &[u16], &[u16])> {
-    let (tag, rest) = block.split_first()?;
-    let length = usize::try_from(Reader(rest).u32(0)).ok()?;
-    let (payload, after) = rest.get(2..)?.split_at_checked(length)?;
-    Some((*tag, payload, after))
 }

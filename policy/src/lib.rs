@@ -103,3 +103,6 @@ pub const MAX_RULES: usize = 1024;
 
 /// Longest pattern, and longest NT path, in UTF-16 units.
 pub const MAX_PATH_UNITS: usize = 32_767;
+
+/// Largest compiled policy, in UTF-16 units (16 MiB). A caller should refuse to gather more than this, too.
+pub const MAX_UNITS: usize = 8 << 20;

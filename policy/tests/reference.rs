@@ -1,0 +1,150 @@
+//! The matcher against a slow one that is right at a glance.
+
+mod common;
+
+use common::{Registry, TestPolicy};
+use intact_policy::{HostUpcase, RuleId, Upcase, Value};
+use proptest::prelude::*;
+
+const BACKSLASH: u16 = b'\\' as u16;
+
+fn upper(text: &[u16]) -> Vec<u16> {
+    text.iter().map(|&unit| HostUpcase.upcase(unit)).collect()
+}
+
+fn components(path: &[u16]) -> Vec<Vec<u16>> {
+    upper(path).split(|&unit| unit == BACKSLASH).map(<[u16]>::to_vec).collect()
+}
+
+/// Does a list of pattern components match a list of names?
+fn matches(pattern: &[Vec<u16>], path: &[Vec<u16>]) -> bool {
+    let Some((first, after)) = pattern.split_first() else { return path.is_empty() };
+    if *first == [u16::from(b'*'); 2] {
+        let least = usize::from(after.is_empty());
+        return (least..=path.len()).any(|swallowed| matches(after, &path[swallowed..]));
+    }
+    path.split_first().is_some_and(|(name, rest)| component_matches(first, name) && matches(after, rest))
+}
+
+fn component_matches(pattern: &[u16], name: &[u16]) -> bool {
+    match pattern.split_first() {
+        None => name.is_empty(),
+        Some((&0x2A, after)) => {
+            (0..=name.len()).any(|swallowed| component_matches(after, &name[swallowed..]))
+        }
+        Some((&0x3F, after)) => !name.is_empty() && component_matches(after, &name[1..]),
+        Some((unit, after)) => name.first() == Some(unit) && component_matches(after, &name[1..]),
+    }
+}
+
+#[derive(Clone, Debug)]
+struct RuleText {
+    order: u32,
+    paths: Vec<Vec<u16>>,
+    excluded: Vec<Vec<u16>>,
+}
+
+/// The rule that wins, by its place among `rules`, which are named by their place.
+fn winner(rules: &[RuleText], path: &[u16]) -> Option<usize> {
+    let path = components(path);
+    let any =
+        |patterns: &[Vec<u16>]| patterns.iter().any(|pattern| matches(&components(pattern)[1..], &path[3..]));
+    let mut places: Vec<usize> = (0..rules.len()).collect();
+    places.sort_by_key(|&place| rules[place].order);
+    places.into_iter().find(|&place| any(&rules[place].paths) && !any(&rules[place].excluded))
+}
+
+fn compiled(rules: &[RuleText]) -> TestPolicy {
+    let mut registry = Registry::new();
+    for (place, rule) in rules.iter().enumerate() {
+        registry = registry
+            .rule(&format!("{place:04}"))
+            .number(Value::Order, rule.order)
+            .list_of_units(Value::Paths, &rule.paths)
+            .list_of_units(Value::ExcludePaths, &rule.excluded);
+    }
+    registry.policy()
+}
+
+/// Few letters, so that patterns and paths meet often; both cases, letters beyond ASCII, halves of surrogate pairs.
+fn letter() -> impl Strategy<Value = u16> {
+    prop::sample::select(vec![0x61, 0x41, 0x62, 0x62, 0x2E, 0xE9, 0xC9, 0xD83D, 0xDE00, 0xB5, 0x3A3])
+}
+
+fn name() -> impl Strategy<Value = Vec<u16>> {
+    prop::collection::vec(letter(), 1..5)
+        .prop_filter("'.' and '..' are no names", |name| name.iter().any(|&unit| unit != 0x2E))
+}
+
+fn wild_name() -> impl Strategy<Value = Vec<u16>> {
+    let unit = prop_oneof![3 => letter(), 1 => Just(0x2A), 1 => Just(0x3F)];
+    prop::collection::vec(unit, 1..6).prop_filter("'.', '..' and '**' are no wild names", |name| {
+        name.iter().any(|&unit| unit != 0x2E) && !name.windows(2).any(|two| two == [0x2A; 2])
+    })
+}
+
+fn on(volume: &str, components: Vec<Vec<u16>>) -> Vec<u16> {
+    let mut path = common::utf16(volume);
+    for component in components {
+        path.push(BACKSLASH);
+        path.extend(component);
+    }
+    path
+}
+
+fn pattern() -> impl Strategy<Value = Vec<u16>> {
+    let component = prop_oneof![4 => name(), 3 => wild_name(), 2 => Just(vec![0x2A; 2])];
+    prop::collection::vec(component, 1..6).prop_map(|components| on("C:", components))
+}
+
+fn path() -> impl Strategy<Value = Vec<u16>> {
+    prop::collection::vec(name(), 1..7).prop_map(|components| on(common::DISK_1, components))
+}
+
+fn rule() -> impl Strategy<Value = RuleText> {
+    let patterns = |least| prop::collection::vec(pattern(), least..4);
+    (0u32..3, patterns(1), patterns(0)).prop_map(|(order, paths, excluded)| RuleText {
+        order,
+        paths,
+        excluded,
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 3000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_matcher_agrees_with_the_reference(
+        rules in prop::collection::vec(rule(), 0..6),
+        paths in prop::collection::vec(path(), 1..20),
+    ) {
+        let policy = compiled(&rules);
+        let everyone = policy.processes("any.exe");
+        for path in paths {
+            let won = policy.0.match_path(&path, &everyone, &HostUpcase);
+            let name = won.map(|id: RuleId| String::from_utf16_lossy(policy.0.rule(id).unwrap().name));
+            prop_assert_eq!(name, winner(&rules, &path).map(|place| format!("{place:04}")));
+        }
+    }
+
+    #[test]
+    fn any_registry_data_is_read_without_a_panic(
+        values in prop::collection::vec((0usize..Value::ALL.len(), 0u32..12, prop::collection::vec(any::<u8>(), 0..40)), 0..12),
+        texts in prop::collection::vec(prop::collection::vec(prop_oneof![letter(), any::<u16>(), Just(0x5C), Just(0x2A), Just(0x3A)], 0..30), 0..8),
+        path in prop::collection::vec(any::<u16>(), 0..60),
+    ) {
+        let mut registry = Registry::new();
+        for (place, text) in texts.iter().enumerate() {
+            let text = [common::utf16(r"C:\"), text.clone()].concat();
+            registry = registry.rule(&place.to_string()).list_of_units(Value::Paths, &[text]);
+        }
+        for (row, kind, data) in values {
+            registry = registry.raw_value(Value::ALL[row].name, kind, &data);
+        }
+        registry.messages();
+        if registry.is_valid() {
+            let policy = registry.policy();
+            policy.0.match_path(&path, &policy.processes("x"), &HostUpcase);
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! How registry keys become rules: precedence, order, defaults, and what is said about a value that is wrong.
+
+mod common;
+
+use common::{Registry, bytes, utf16};
+use intact_policy::{
+    CompileError, HostUpcase, Key, Kind, MAX_RULES, OnExit, OnFlush, OnUnavailable, RuleId, RuleSet, Scope,
+    Settings, Value, check, compile, kind,
+};
+
+const FILE: &str = r"\Device\HarddiskVolume1\Data\a.txt";
+
+fn rule(registry: Registry, name: &str) -> Registry {
+    registry.rule(name).list(Value::Paths, &[r"C:\Data\**"])
+}
+
+#[test]
+fn a_rule_without_settings_has_the_documented_defaults() {
+    let policy = rule(Registry::new(), "Plain").policy();
+    let plain = policy.0.rule(RuleId(0)).unwrap();
+    assert_eq!(plain.name, utf16("Plain"));
+    assert_eq!((plain.order, plain.key), (1000, Key::Policies));
+    assert_eq!(
+        plain.settings,
+        Settings {
+            scope: Scope::Handle,
+            on_exit: OnExit::ByStatus,
+            on_flush: OnFlush::Checkpoint,
+            on_unavailable: OnUnavailable::PassThrough,
+            settle_milliseconds: 2000,
+            max_seconds: 0,
+            max_megabytes: 0,
+            max_idle_seconds: 0,
+            audit_only: false,
+        }
+    );
+}
+
+#[test]
+fn every_setting_is_read() {
+    let policy = rule(Registry::new(), "Full")
+        .word(Value::Scope, "process")
+        .word(Value::OnExit, "Rollback")
+        .word(Value::OnFlush, "DEFER")
+        .word(Value::OnUnavailable, "Deny")
+        .number(Value::SettleMilliseconds, 70_000)
+        .number(Value::MaxSeconds, 1)
+        .number(Value::MaxMegabytes, 2)
+        .number(Value::MaxIdleSeconds, u32::MAX)
+        .number(Value::AuditOnly, 1)
+        .number(Value::Order, 7)
+        .policy();
+    let full = policy.0.rule(RuleId(0)).unwrap();
+    assert_eq!(full.order, 7);
+    assert_eq!(
+        full.settings,
+        Settings {
+            scope: Scope::Process,
+            on_exit: OnExit::Rollback,
+            on_flush: OnFlush::Defer,
+            on_unavailable: OnUnavailable::Deny,
+            settle_milliseconds: 70_000,
+            max_seconds: 1,
+            max_megabytes: 2,
+            max_idle_seconds: u32::MAX,
+            audit_only: true,
+        }
+    );
+}
+
+#[test]
+fn the_words_of_the_schema_are_the_words_of_the_choices() {
+    let words = |value: Value| match value.schema().kind {
+        Kind::Word(words) => words.to_vec(),
+        _ => panic!("{} is no choice", value.name()),
+    };
+    assert_eq!(words(Value::Scope), Scope::ALL.iter().map(|word| word.word()).collect::<Vec<_>>());
+    assert_eq!(words(Value::OnExit), OnExit::ALL.iter().map(|word| word.word()).collect::<Vec<_>>());
+    assert_eq!(words(Value::OnFlush), OnFlush::ALL.iter().map(|word| word.word()).collect::<Vec<_>>());
+    assert_eq!(
+        words(Value::OnUnavailable),
+        OnUnavailable::ALL.iter().map(|word| word.word()).collect::<Vec<_>>()
+    );
+    for row in Value::ALL {
+        assert_eq!(row.value.name(), row.name, "every value finds its own row");
+    }
+}
+
+#[test]
+fn the_lower_order_is_asked_first_then_the_name() {
+    let policy = rule(rule(rule(rule(Registry::new(), "b"), "a"), "Z").number(Value::Order, 5), "é").policy();
+    let names: Vec<String> =
+        policy.0.rules().map(|id| String::from_utf16_lossy(policy.0.rule(id).unwrap().name)).collect();
+    assert_eq!(names, ["Z", "a", "b", "é"]);
+    assert_eq!(policy.winner(FILE).as_deref(), Some("Z"));
+}
+
+#[test]
+fn a_rule_of_group_policy_hides_the_local_rule_of_the_same_name() {
+    let registry = Registry::default()
+        .key(Key::Parameters)
+        .rule("REPORTS")
+        .list(Value::Paths, &[r"C:\Data\**"])
+        .rule("Local")
+        .list(Value::Paths, &[r"C:\Local\**"])
+        .key(Key::Policies)
+        .rule("Reports")
+        .list(Value::Paths, &[r"D:\**"]);
+    let policy = registry.policy();
+    assert_eq!(policy.0.len(), 2);
+    assert_eq!(policy.winner(FILE), None);
+    assert_eq!(policy.winner(r"\Device\HarddiskVolume2\x").as_deref(), Some("Reports"));
+    assert_eq!(policy.winner(r"\Device\HarddiskVolume1\Local\x").as_deref(), Some("Local"));
+    assert_eq!(policy.0.rule(RuleId(0)).unwrap().key, Key::Parameters);
+}
+
+#[test]
+fn excluded_paths_are_taken_out_and_the_next_rule_is_asked() {
+    let registry = rule(Registry::new(), "a").list(Value::ExcludePaths, &[r"C:\Data\**\*.tmp", r"E:\x"]);
+    let policy = rule(registry, "b").policy();
+    assert_eq!(policy.winner(FILE).as_deref(), Some("a"));
+    assert_eq!(policy.winner(r"\Device\HarddiskVolume1\Data\x\y.TMP").as_deref(), Some("b"));
+}
+
+#[test]
+fn a_program_is_meant_by_its_name_or_by_its_path() {
+    let policy = rule(Registry::new(), "name")
+        .list(Value::Processes, &["winword.exe", "excel*"])
+        .number(Value::Order, 1);
+    let policy = rule(policy, "path").list(Value::Processes, &[r"C:\Tools\**"]).number(Value::Order, 2);
+    let policy = rule(policy, "rest").list(Value::ExcludeProcesses, &["backup.exe"]).policy();
+    let winner = |image: &str| policy.winner_for(FILE, image);
+    assert_eq!(winner(r"\Device\HarddiskVolume1\Office\WINWORD.EXE").as_deref(), Some("name"));
+    assert_eq!(winner(r"\Device\HarddiskVolume2\Excel2.exe").as_deref(), Some("name"));
+    assert_eq!(winner(r"\Device\HarddiskVolume1\Tools\x\sort.exe").as_deref(), Some("path"));
+    assert_eq!(winner(r"\Device\HarddiskVolume1\winword.exe\other.exe").as_deref(), Some("rest"));
+    assert_eq!(winner(r"\Device\HarddiskVolume1\backup.exe"), None);
+    assert!(policy.processes(r"\Device\HarddiskVolume1\backup.exe").is_empty());
+}
+
+#[test]
+fn a_rule_whose_programs_are_all_inactive_is_about_no_program() {
+    let policy = rule(Registry::new(), "R").list(Value::Processes, &[r"E:\Tools\**"]).policy();
+    assert_eq!(policy.winner(FILE), None);
+}
+
+#[test]
+fn an_image_name_pattern_is_checked_too() {
+    let messages =
+        rule(Registry::new(), "R").list(Value::Processes, &["**", "a/b", "x.exe", "a|b"]).messages();
+    assert!(
+        messages[0].contains(r#"Processes[1] "**", character 1: '**' means nothing in an image name"#),
+        "{messages:?}"
+    );
+    assert!(messages[1].contains(r#"Processes[2] "a/b", character 2: '/' does not"#), "{messages:?}");
+    assert!(messages[2].contains(r#"Processes[4] "a|b", character 2: this character"#), "{messages:?}");
+    assert_eq!(messages.len(), 3);
+}
+
+#[test]
+fn the_emergency_switch_makes_nothing_match() {
+    let off = |key: Key| Registry::default().key(key).number(Value::Enabled, 0);
+    let policy = rule(off(Key::Policies), "R").policy();
+    assert!(!policy.0.is_enabled());
+    assert_eq!(policy.winner(FILE), None);
+    assert!(policy.processes("x.exe").is_empty());
+
+    let on = rule(off(Key::Parameters).key(Key::Policies).number(Value::Enabled, 1), "R").policy();
+    assert_eq!(on.winner(FILE).as_deref(), Some("R"), "group policy decides, whichever key was read first");
+    let on =
+        rule(Registry::new().number(Value::Enabled, 1).key(Key::Parameters).number(Value::Enabled, 0), "R")
+            .policy();
+    assert!(on.0.is_enabled());
+}
+
+#[test]
+fn all_errors_are_reported_each_with_its_value() {
+    let registry = Registry::new()
+        .number(Value::Enabled, 2)
+        .number(Value::Version, 9)
+        .word(Value::Scope, "Handle")
+        .rule("A")
+        .raw_value("Paths", kind::SZ, &bytes(&utf16("C:\\x\0")))
+        .rule("B")
+        .list(Value::Paths, &[r"C:\x"])
+        .word(Value::Scope, "Open")
+        .raw_value("OnExit", kind::DWORD, &[0; 4])
+        .raw_value("MaxSeconds", kind::DWORD, &[0; 3])
+        .raw_value("Processes", kind::MULTI_SZ, &[65, 0, 0])
+        .number(Value::AuditOnly, 3)
+        .number(Value::Enabled, 1)
+        .rule("C")
+        .raw_value("Paths", kind::MULTI_SZ, &bytes(&utf16("C:\\x\0\0C:\\y\0\0")));
+    assert!(!registry.is_valid());
+    assert_eq!(
+        registry.messages(),
+        [
+            "policy: Enabled: is too large: write a number from 0 to 1",
+            "policy: Version: is not a version that this Intact reads: it reads version 1",
+            "policy: Scope: is not a value that Intact knows here, and is ignored: check its spelling",
+            r#"policy rule "A": Paths: is REG_SZ: write it as REG_MULTI_SZ"#,
+            r#"policy rule "A": the rule names no files: add at least one pattern, such as C:\Data\**"#,
+            r#"policy rule "B": Scope "Open": write one of Handle, Process, Coordinated"#,
+            r#"policy rule "B": OnExit: is REG_DWORD: write it as REG_SZ"#,
+            r#"policy rule "B": MaxSeconds: has a wrong number of bytes for its type: write the value again"#,
+            r#"policy rule "B": Processes: has a wrong number of bytes for its type: write the value again"#,
+            r#"policy rule "B": AuditOnly: is too large: write a number from 0 to 1"#,
+            r#"policy rule "B": Enabled: is not a value that Intact knows here, and is ignored: check its spelling"#,
+            r#"policy rule "C": Paths[2]: an empty line ends the list, and text follows it: remove the empty line"#,
+        ]
+    );
+}
+
+#[test]
+fn a_list_may_lack_its_end_marks() {
+    for text in ["C:\\Data\\**", "C:\\Data\\**\0", "C:\\Data\\**\0\0", "C:\\Data\\**\0\0\0"] {
+        let registry = Registry::new().rule("R").raw_value("paths", kind::MULTI_SZ, &bytes(&utf16(text)));
+        assert_eq!(registry.policy().winner(FILE).as_deref(), Some("R"), "{text:?}");
+    }
+}
+
+#[test]
+fn too_many_rules_are_refused_and_the_most_are_accepted() {
+    let many = |count: usize| {
+        (0..count).fold(Registry::new(), |registry, index| rule(registry, &format!("rule {index:04}")))
+    };
+    let policy = many(MAX_RULES).policy();
+    let last = RuleId(u16::try_from(MAX_RULES - 1).unwrap());
+    assert!(policy.processes("x").contains(last));
+    assert_eq!(policy.0.rule(last).unwrap().name, utf16("rule 1023"));
+    assert_eq!(
+        many(MAX_RULES + 1).messages(),
+        ["policy: there are more than 1024 rules: put more patterns into fewer rules"]
+    );
+    assert!(!many(20_000).is_valid());
+}
+
+#[test]
+fn a_block_that_is_too_small_says_how_large_it_must_be() {
+    let registry = rule(Registry::new(), "R");
+    let full = registry.gather(&mut []).unwrap_err();
+    let mut exact = vec![0; full.needed];
+    let raw = registry.gather(&mut exact).unwrap();
+    let size = check(&raw, &HostUpcase, &mut common::volumes, &mut |_| {}).unwrap();
+    for room in 0..size {
+        match compile(&raw, &HostUpcase, &mut common::volumes, vec![0; room]) {
+            Err(CompileError::Full(full)) => assert_eq!(full.needed, size),
+            other => panic!("{room}: {other:?}"),
+        }
+    }
+    assert!(compile(&raw, &HostUpcase, &mut common::volumes, vec![0xFFFF; size + 9]).is_ok());
+}
+
+#[test]
+fn a_set_holds_what_was_inserted() {
+    let mut set = RuleSet::EMPTY;
+    assert!(set.is_empty());
+    for id in [0, 63, 64, 1023, 1024, u16::MAX].map(RuleId) {
+        set.insert(id);
+    }
+    let held: Vec<u16> = (0..=u16::MAX).filter(|&id| set.contains(RuleId(id))).collect();
+    assert_eq!(held, [0, 63, 64, 1023], "what is past the limit is not held");
+}
