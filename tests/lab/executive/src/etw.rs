@@ -1,0 +1,5 @@
+//! Event tracing.
+
+/// Providers and events of one lab.
+#[derive(Default)]
+pub struct Etw {}

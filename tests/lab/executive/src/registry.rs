@@ -1,0 +1,5 @@
+//! The registry.
+
+/// The registry of one lab.
+#[derive(Default)]
+pub struct Registry {}
