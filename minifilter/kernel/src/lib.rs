@@ -1,1 +1,66 @@
-//! Owner types for the kernel objects that a minifilter uses
+//! Owner types for the kernel objects that a minifilter uses.
+//!
+//! A driver written on this crate needs no `unsafe` of its own. Each kernel object has one owner type, made by a
+//! fallible constructor and released by `Drop`; the documentation of a method says at which IRQL it may be called,
+//! what it answers, and which rule that follows (`minifilter-rules §…` and `txf-ktm §…` are this project's collected
+//! facts about Windows). Nothing here panics and nothing allocates unless it says so.
+//!
+//! | object | owner |
+//! |---|---|
+//! | a registered filter, its table of operations | [`filter`], [`callback`] |
+//! | contexts on instances and handles | [`context`] |
+//! | files, their names | [`file`], [`name`] |
+//! | KTM transactions | [`transaction`] |
+//! | a create's access state | [`access`] |
+//! | locks, events, the gate that drains what is in flight | [`sync`] |
+//! | pool memory, reference-counted objects | [`pool`] |
+//! | registry keys, symbolic links, processes, work items | [`registry`], [`symlink`], [`process`], [`work`] |
+//! | events for tracing | [`etw`] |
+//!
+//! Everything but [`status`] exists on Windows targets only.
+#![no_std]
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        clippy::panic,
+        clippy::integer_division
+    )
+)]
+
+pub mod status;
+pub use fltkernel;
+pub use status::{Result, Status};
+
+#[cfg(windows)]
+mod ffi;
+#[cfg(windows)]
+mod panic;
+
+#[cfg(windows)]
+pub mod callback;
+#[cfg(windows)]
+pub mod context;
+#[cfg(windows)]
+pub mod file;
+#[cfg(windows)]
+pub mod filter;
+#[cfg(windows)]
+pub mod instance;
+#[cfg(windows)]
+pub mod pool;
+#[cfg(windows)]
+pub mod process;
+#[cfg(windows)]
+pub mod string;
+
+#[cfg(windows)]
+#[doc(hidden)]
+pub mod export {
+    //! What the macros of this crate expand to.
+    pub use crate::filter::load;
+    pub use wdk_sys::{DRIVER_OBJECT, NTSTATUS, PCUNICODE_STRING};
+}

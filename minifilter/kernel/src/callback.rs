@@ -1,0 +1,411 @@
+//! Operations: what a callback sees, and how its answer goes back.
+//!
+//! An operation is a type with two functions: [`Operation::before`] may pass, complete or refuse it, or watch it with
+//! something to carry; [`Operation::after`] gets what was carried. Neither touches a pointer.
+
+use core::marker::PhantomData;
+use core::ptr::{NonNull, null_mut};
+
+use fltkernel::*;
+
+use crate::context::{Context, ContextRef};
+use crate::file::FileObject;
+use crate::instance::{Instance, Volume};
+use crate::pool::{PoolBox, Tag};
+use crate::{Status, ffi};
+
+/// What is carried from before an operation to after it.
+pub trait Carry: Sized {
+    /// The pointer that the Filter Manager keeps.
+    fn into_raw(self) -> PVOID;
+    /// Takes it back.
+    ///
+    /// # Safety
+    /// From [`Self::into_raw`], used once.
+    unsafe fn from_raw(raw: PVOID) -> Option<Self>;
+}
+
+impl Carry for () {
+    fn into_raw(self) -> PVOID {
+        null_mut()
+    }
+    unsafe fn from_raw(_: PVOID) -> Option<Self> {
+        Some(())
+    }
+}
+
+impl<T: Context> Carry for ContextRef<T> {
+    fn into_raw(self) -> PVOID {
+        ContextRef::into_raw(self)
+    }
+    unsafe fn from_raw(raw: PVOID) -> Option<Self> {
+        // SAFETY: the caller's promise.
+        unsafe { ContextRef::from_raw(raw) }
+    }
+}
+
+/// A value in pool, with its tag beside it so that one pointer is enough.
+pub struct Parcel<T> {
+    content: PoolBox<(Tag, T)>,
+}
+
+impl<T> Parcel<T> {
+    /// Packs a value. Up to DISPATCH_LEVEL. Fails with `INSUFFICIENT_RESOURCES`.
+    pub fn new(tag: Tag, value: T) -> crate::Result<Self> {
+        Ok(Parcel { content: PoolBox::new(tag, (tag, value))? })
+    }
+
+    /// The value; its memory is freed.
+    pub fn unpack(self) -> T {
+        self.content.into_inner().1
+    }
+}
+
+impl<T> core::ops::Deref for Parcel<T> {
+    type Target = T;
+    fn deref(&self) -> &T {
+        &self.content.1
+    }
+}
+
+impl<T> core::ops::DerefMut for Parcel<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.content.1
+    }
+}
+
+impl<T> Carry for Parcel<T> {
+    fn into_raw(self) -> PVOID {
+        self.content.into_raw().0.as_ptr().cast()
+    }
+    unsafe fn from_raw(raw: PVOID) -> Option<Self> {
+        let memory = NonNull::new(raw.cast::<(Tag, T)>())?;
+        // SAFETY: from `into_raw`, so initialised.
+        let tag = unsafe { memory.as_ref() }.0;
+        // SAFETY: the pair that `PoolBox::into_raw` gave.
+        Some(Parcel { content: unsafe { PoolBox::from_raw(memory, tag) } })
+    }
+}
+
+/// The answer before an operation.
+pub enum Before<C> {
+    /// Go on; the outcome does not matter.
+    Pass,
+    /// Go on, and come back with this.
+    Watch(C),
+    /// Done, with this status and information. Nobody below sees it.
+    Complete(Status, usize),
+    /// Not in this fast form; it comes again as a request. Fast I/O only.
+    DisallowFastIo,
+    /// Not in this shortcut form. File system filter operations only.
+    DisallowShortcut,
+}
+
+/// One operation of a filter.
+pub trait Operation: 'static {
+    /// `IRP_MJ_*`.
+    const MAJOR: u8;
+    /// `FLTFL_OPERATION_REGISTRATION_*`.
+    const SKIP: u32 = 0;
+    /// Whether [`Self::after`] is wanted at all. `IRP_MJ_SHUTDOWN` cannot have it.
+    const WATCHES: bool = true;
+    /// What is carried between the two.
+    type Carry: Carry;
+
+    /// Before the operation goes down. PASSIVE or APC_LEVEL (minifilter-rules §2.2).
+    fn before(data: &mut Callback<'_>) -> Before<Self::Carry>;
+
+    /// After it came back, if it was watched. Up to DISPATCH_LEVEL; creates PASSIVE_LEVEL (§2.5).
+    fn after(data: &mut Callback<'_>, carry: Self::Carry) {
+        let _ = (data, carry);
+    }
+
+    /// The instance goes while the operation was out: only release (§2.5). By default drops the carry.
+    fn drained(carry: Self::Carry) {
+        drop(carry);
+    }
+}
+
+/// One line of a filter's operation table.
+#[repr(transparent)]
+pub struct OperationEntry(FLT_OPERATION_REGISTRATION);
+
+// SAFETY: plain data and function pointers; the reserved pointer is null.
+unsafe impl Sync for OperationEntry {}
+
+impl OperationEntry {
+    /// The line for `O`.
+    pub const fn of<O: Operation>() -> OperationEntry {
+        OperationEntry(FLT_OPERATION_REGISTRATION {
+            MajorFunction: O::MAJOR,
+            Flags: O::SKIP,
+            PreOperation: Some(before::<O>),
+            PostOperation: if O::WATCHES { Some(after::<O>) } else { None },
+            Reserved1: null_mut(),
+        })
+    }
+
+    /// The end of a table.
+    pub const END: OperationEntry = OperationEntry(FLT_OPERATION_REGISTRATION {
+        MajorFunction: IRP_MJ_OPERATION_END,
+        Flags: 0,
+        PreOperation: None,
+        PostOperation: None,
+        Reserved1: null_mut(),
+    });
+
+    pub(crate) fn is_end(&self) -> bool {
+        self.0.MajorFunction == IRP_MJ_OPERATION_END
+    }
+}
+
+/// # Safety
+/// Called by the Filter Manager.
+unsafe extern "system" fn before<O: Operation>(
+    data: *mut FLT_CALLBACK_DATA,
+    objects: *const FLT_RELATED_OBJECTS,
+    carried: *mut PVOID,
+) -> FLT_PREOP_CALLBACK_STATUS {
+    // SAFETY: valid for the call.
+    let mut data = unsafe { Callback::new(data, objects) };
+    match O::before(&mut data) {
+        Before::Pass => FLT_PREOP_SUCCESS_NO_CALLBACK,
+        Before::Watch(carry) if O::WATCHES => {
+            // SAFETY: an out pointer of the Filter Manager.
+            unsafe { *carried = carry.into_raw() };
+            FLT_PREOP_SUCCESS_WITH_CALLBACK
+        }
+        // Without a post-operation callback this would be a bug check (§2.4).
+        Before::Watch(_) => FLT_PREOP_SUCCESS_NO_CALLBACK,
+        Before::Complete(status, information) => {
+            data.set_status(status, information);
+            FLT_PREOP_COMPLETE
+        }
+        Before::DisallowFastIo if data.is_fast_io() => FLT_PREOP_DISALLOW_FASTIO,
+        Before::DisallowFastIo => FLT_PREOP_SUCCESS_NO_CALLBACK,
+        Before::DisallowShortcut => FLT_PREOP_DISALLOW_FSFILTER_IO,
+    }
+}
+
+/// # Safety
+/// Called by the Filter Manager.
+unsafe extern "system" fn after<O: Operation>(
+    data: *mut FLT_CALLBACK_DATA,
+    objects: *const FLT_RELATED_OBJECTS,
+    carried: PVOID,
+    flags: u32,
+) -> FLT_POSTOP_CALLBACK_STATUS {
+    // SAFETY: what `before` left there.
+    let Some(carry) = (unsafe { O::Carry::from_raw(carried) }) else {
+        return FLT_POSTOP_FINISHED_PROCESSING;
+    };
+    if flags & FLTFL_POST_OPERATION_DRAINING != 0 {
+        O::drained(carry);
+    } else {
+        // SAFETY: valid for the call.
+        let mut data = unsafe { Callback::new(data, objects) };
+        O::after(&mut data, carry);
+    }
+    FLT_POSTOP_FINISHED_PROCESSING
+}
+
+/// An operation, as one callback sees it.
+pub struct Callback<'a> {
+    data: NonNull<FLT_CALLBACK_DATA>,
+    objects: NonNull<FLT_RELATED_OBJECTS>,
+    life: PhantomData<&'a mut ()>,
+}
+
+impl<'a> Callback<'a> {
+    /// # Safety
+    /// Both are valid and the parameter block is ours for `'a`.
+    unsafe fn new(data: *mut FLT_CALLBACK_DATA, objects: *const FLT_RELATED_OBJECTS) -> Self {
+        Callback {
+            // SAFETY: valid, so not null.
+            data: unsafe { NonNull::new_unchecked(data) },
+            // SAFETY: valid, so not null.
+            objects: unsafe { NonNull::new_unchecked(objects.cast_mut()) },
+            life: PhantomData,
+        }
+    }
+
+    fn data(&self) -> &FLT_CALLBACK_DATA {
+        // SAFETY: valid for `'a`.
+        unsafe { self.data.as_ref() }
+    }
+
+    fn objects(&self) -> &FLT_RELATED_OBJECTS {
+        // SAFETY: valid for `'a`.
+        unsafe { self.objects.as_ref() }
+    }
+
+    pub(crate) fn block(&self) -> &FLT_IO_PARAMETER_BLOCK {
+        // SAFETY: the Filter Manager keeps it valid; fetched anew each time, as it may move (§1.1).
+        unsafe { &*self.data().Iopb }
+    }
+
+    pub(crate) fn block_mut(&mut self) -> &mut FLT_IO_PARAMETER_BLOCK {
+        // SAFETY: as above, and ours to change.
+        unsafe { &mut *self.data().Iopb }
+    }
+
+    pub(crate) fn raw(&self) -> *mut FLT_CALLBACK_DATA {
+        self.data.as_ptr()
+    }
+
+    /// Tells the Filter Manager that parameters were changed. Any IRQL.
+    pub(crate) fn set_dirty(&mut self) {
+        // SAFETY: valid callback data.
+        unsafe { ffi::FltSetCallbackDataDirty(self.data.as_ptr()) };
+    }
+
+    /// `IRP_MJ_*`.
+    pub fn major(&self) -> u8 {
+        self.block().MajorFunction
+    }
+
+    /// `IRP_MN_*`.
+    pub fn minor(&self) -> u8 {
+        self.block().MinorFunction
+    }
+
+    /// `SL_*`.
+    pub fn operation_flags(&self) -> u8 {
+        self.block().OperationFlags
+    }
+
+    /// `IRP_*`.
+    pub fn irp_flags(&self) -> u32 {
+        self.block().IrpFlags
+    }
+
+    /// Whether it came by the fast I/O path.
+    pub fn is_fast_io(&self) -> bool {
+        self.data().Flags & FLTFL_CALLBACK_DATA_FAST_IO_OPERATION != 0
+    }
+
+    /// Whether it came as a file system filter operation.
+    pub fn is_fs_filter(&self) -> bool {
+        self.data().Flags & FLTFL_CALLBACK_DATA_FS_FILTER_OPERATION != 0
+    }
+
+    /// Whether kernel code asked for it.
+    pub fn is_from_kernel(&self) -> bool {
+        self.data().RequestorMode == 0
+    }
+
+    /// The thread that asked for it, as an address to compare with.
+    pub fn thread(&self) -> usize {
+        self.data().Thread as usize
+    }
+
+    /// The instance that is called.
+    #[inline]
+    pub fn instance(&self) -> Instance<'a> {
+        // SAFETY: alive for the call.
+        unsafe { Instance::from_raw(self.objects().Instance) }
+    }
+
+    /// Its volume.
+    pub fn volume(&self) -> Volume<'a> {
+        // SAFETY: alive for the call.
+        unsafe { Volume::from_raw(self.objects().Volume) }
+    }
+
+    /// The file object that it is about. Some operations have none.
+    #[inline]
+    pub fn file(&self) -> Option<FileObject<'a>> {
+        // SAFETY: alive for the call.
+        NonNull::new(self.objects().FileObject).map(|raw| unsafe { FileObject::from_raw(raw) })
+    }
+
+    /// Whether it belongs to a transaction already.
+    pub fn has_transaction(&self) -> bool {
+        !self.objects().Transaction.is_null()
+    }
+
+    /// The process that asked for it, as long as the call lasts. Up to DISPATCH_LEVEL.
+    pub fn process(&self) -> crate::process::Process<'a> {
+        // SAFETY: valid callback data; the answer lives as long as the request.
+        unsafe { crate::process::Process::from_raw(ffi::FltGetRequestorProcess(self.data.as_ptr())) }
+    }
+
+    /// How it ended; after the operation.
+    pub fn status(&self) -> Status {
+        Status(self.data().IoStatus.Status)
+    }
+
+    /// The number that goes with the status; after the operation.
+    pub fn information(&self) -> usize {
+        self.data().IoStatus.Information
+    }
+
+    /// Changes how it ends. Needs no dirty mark (§1.1).
+    pub fn set_status(&mut self, status: Status, information: usize) {
+        // SAFETY: valid for `'a`, and ours to change.
+        let data = unsafe { self.data.as_mut() };
+        data.IoStatus.Status = status.0;
+        data.IoStatus.Information = information;
+    }
+
+    /// Sends it down on another file object of the same volume (§1.1). Those above and our own `after` keep seeing
+    /// the original. Any IRQL.
+    ///
+    /// The borrow of `target` ends here: the caller keeps it referenced until the operation is over, by carrying a
+    /// reference.
+    pub fn send_to(&mut self, target: FileObject<'_>) {
+        self.block_mut().TargetFileObject = target.raw();
+        self.set_dirty();
+    }
+
+    /// A read's or write's length and offset.
+    pub fn range(&self) -> Option<Range> {
+        if !matches!(self.major(), IRP_MJ_READ | IRP_MJ_WRITE) {
+            return None;
+        }
+        // SAFETY: the parameters of this major; plain numbers.
+        let parameters = unsafe { self.block().Parameters.Write };
+        Some(Range { offset: parameters.ByteOffset, length: parameters.Length })
+    }
+
+    /// The information class of a query or set.
+    pub fn information_class(&self) -> Option<u32> {
+        match self.major() {
+            // SAFETY: the parameters of this major; a number.
+            IRP_MJ_QUERY_INFORMATION => {
+                Some(unsafe { self.block().Parameters.QueryFileInformation.FileInformationClass })
+            }
+            // SAFETY: the parameters of this major; a number.
+            IRP_MJ_SET_INFORMATION => {
+                Some(unsafe { self.block().Parameters.SetFileInformation.FileInformationClass })
+            }
+            _ => None,
+        }
+    }
+
+    /// The code of a file system control.
+    pub fn control_code(&self) -> Option<u32> {
+        if self.major() != IRP_MJ_FILE_SYSTEM_CONTROL {
+            return None;
+        }
+        // SAFETY: the parameters of this major; a number.
+        Some(unsafe { self.block().Parameters.FileSystemControl.ControlCode })
+    }
+
+    /// Whether a section is being created (`SyncTypeCreateSection`); other acquires must not be failed (§2.2).
+    pub fn creates_section(&self) -> bool {
+        self.major() == IRP_MJ_ACQUIRE_FOR_SECTION_SYNCHRONIZATION
+            // SAFETY: the parameters of this major; a number.
+            && unsafe { self.block().Parameters.AcquireForSectionSynchronization.SyncType }
+                == SyncTypeCreateSection
+    }
+}
+
+/// Where a read or write goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Range {
+    /// Byte offset; negative values are sentinels (`-1`: to the end of the file, `-2`: at the current position).
+    pub offset: i64,
+    /// Bytes.
+    pub length: u32,
+}

@@ -1,0 +1,254 @@
+//! Contexts: values that the Filter Manager keeps for an instance or an open handle (minifilter-rules §3.1).
+//!
+//! A context belongs to the object it is set on and is dropped when the object, the instance or the filter goes and
+//! the last [`ContextRef`] is gone. That may happen at DISPATCH_LEVEL, so what a context owns must be releasable
+//! there: close handles before.
+
+use core::any::TypeId;
+use core::marker::PhantomData;
+use core::mem::{align_of, size_of};
+use core::ops::Deref;
+use core::ptr::{NonNull, null_mut};
+
+use fltkernel::*;
+
+use crate::ffi;
+use crate::file::FileObject;
+use crate::instance::Instance;
+use crate::pool::Tag;
+use crate::{Result, Status};
+
+/// What a context is attached to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum ContextKind {
+    /// An instance of the filter.
+    Instance,
+    /// A file object.
+    StreamHandle,
+}
+
+impl ContextKind {
+    const fn code(self) -> u16 {
+        match self {
+            ContextKind::Instance => FLT_INSTANCE_CONTEXT,
+            ContextKind::StreamHandle => FLT_STREAMHANDLE_CONTEXT,
+        }
+    }
+}
+
+/// A type that lives in contexts of one kind. Register it with [`ContextEntry::of`].
+pub trait Context: Send + Sync + Sized + 'static {
+    /// What it is attached to.
+    const KIND: ContextKind;
+    /// Its pool tag.
+    const TAG: Tag;
+}
+
+/// The memory of a context: the value, after a mark of its type.
+#[repr(C)]
+struct Slot<T> {
+    mark: TypeId,
+    value: T,
+}
+
+/// One line of a filter's context table.
+#[repr(transparent)]
+pub struct ContextEntry(FLT_CONTEXT_REGISTRATION);
+
+// SAFETY: plain data and function pointers; the reserved pointer is null.
+unsafe impl Sync for ContextEntry {}
+
+impl ContextEntry {
+    /// The line for `T`.
+    pub const fn of<T: Context>() -> ContextEntry {
+        const { assert!(align_of::<Slot<T>>() <= 16, "the Filter Manager aligns contexts like pool") };
+        const { assert!(size_of::<Slot<T>>() <= 65_535, "the Filter Manager's limit") };
+        ContextEntry(FLT_CONTEXT_REGISTRATION {
+            ContextType: T::KIND.code(),
+            Flags: 0,
+            ContextCleanupCallback: Some(cleanup::<T>),
+            Size: size_of::<Slot<T>>(),
+            PoolTag: T::TAG.0,
+            ContextAllocateCallback: None,
+            ContextFreeCallback: None,
+            Reserved1: null_mut(),
+        })
+    }
+
+    /// The end of a table.
+    pub const END: ContextEntry = ContextEntry(FLT_CONTEXT_REGISTRATION {
+        ContextType: FLT_CONTEXT_END,
+        Flags: 0,
+        ContextCleanupCallback: None,
+        Size: 0,
+        PoolTag: 0,
+        ContextAllocateCallback: None,
+        ContextFreeCallback: None,
+        Reserved1: null_mut(),
+    });
+
+    pub(crate) fn is_end(&self) -> bool {
+        self.0.ContextType == FLT_CONTEXT_END
+    }
+}
+
+/// Drops the value of a dying context.
+///
+/// # Safety
+/// Called by the Filter Manager, once, with a context that [`ContextRef::new`] filled.
+unsafe extern "system" fn cleanup<T: Context>(context: PFLT_CONTEXT, _kind: u16) {
+    // SAFETY: filled with a `Slot<T>` before it could be seen; nobody has a reference any more.
+    unsafe { context.cast::<Slot<T>>().drop_in_place() };
+}
+
+/// One reference to a context.
+pub struct ContextRef<T: Context> {
+    slot: NonNull<Slot<T>>,
+    owner: PhantomData<Slot<T>>,
+}
+
+// SAFETY: a counted reference to a `Send + Sync` value.
+unsafe impl<T: Context> Send for ContextRef<T> {}
+// SAFETY: as above.
+unsafe impl<T: Context> Sync for ContextRef<T> {}
+
+impl<T: Context> ContextRef<T> {
+    /// A new context that is not attached yet; nonpaged. IRQL up to APC_LEVEL. Fails with
+    /// `INSUFFICIENT_RESOURCES`, or when the filter is being unloaded.
+    pub fn new(filter: crate::filter::Handle, value: T) -> Result<Self> {
+        let mut context = null_mut();
+        // SAFETY: a live filter, a registered type and size, an out pointer.
+        let status = unsafe {
+            ffi::FltAllocateContext(
+                filter.raw(),
+                T::KIND.code(),
+                size_of::<Slot<T>>(),
+                wdk_sys::_POOL_TYPE::NonPagedPoolNx as i32,
+                &mut context,
+            )
+        };
+        Status(status).ok()?;
+        let slot = NonNull::new(context.cast::<Slot<T>>()).ok_or(Status::INSUFFICIENT_RESOURCES)?;
+        // SAFETY: fresh memory of that size and alignment.
+        unsafe { slot.write(Slot { mark: TypeId::of::<T>(), value }) };
+        Ok(ContextRef { slot, owner: PhantomData })
+    }
+
+    /// Whether both are the same context.
+    pub fn is(&self, other: &Self) -> bool {
+        self.slot == other.slot
+    }
+
+    /// Takes over the reference that a get routine returned.
+    ///
+    /// # Safety
+    /// `context` is a referenced context of this filter.
+    unsafe fn adopt(context: PFLT_CONTEXT) -> Option<Self> {
+        let slot = NonNull::new(context.cast::<Slot<T>>())?;
+        // SAFETY: every context of this crate begins with a mark.
+        if unsafe { (*slot.as_ptr()).mark } != TypeId::of::<T>() {
+            // SAFETY: the reference that was returned to us.
+            unsafe { ffi::FltReleaseContext(context) };
+            return None;
+        }
+        Some(ContextRef { slot, owner: PhantomData })
+    }
+
+    pub(crate) fn into_raw(self) -> PFLT_CONTEXT {
+        let raw = self.slot.as_ptr().cast();
+        core::mem::forget(self);
+        raw
+    }
+
+    /// Takes a reference back.
+    ///
+    /// # Safety
+    /// From [`Self::into_raw`], used once.
+    pub(crate) unsafe fn from_raw(raw: PFLT_CONTEXT) -> Option<Self> {
+        NonNull::new(raw.cast()).map(|slot| ContextRef { slot, owner: PhantomData })
+    }
+
+    /// Attaches it to a handle. IRQL up to APC_LEVEL. Fails if there is one already
+    /// (`FLT_CONTEXT_ALREADY_DEFINED`), or if the file object cannot have contexts (`NOT_SUPPORTED`).
+    pub fn set_on_handle(&self, instance: Instance<'_>, file: FileObject<'_>) -> Result<()> {
+        // SAFETY: live instance, opened file object, a context of the right kind, nothing returned.
+        Status(unsafe {
+            ffi::FltSetStreamHandleContext(
+                instance.raw(),
+                file.raw(),
+                FLT_SET_CONTEXT_KEEP_IF_EXISTS,
+                self.slot.as_ptr().cast(),
+                null_mut(),
+            )
+        })
+        .ok()
+    }
+
+    /// Attaches it to an instance. IRQL up to APC_LEVEL.
+    pub fn set_on_instance(&self, instance: Instance<'_>) -> Result<()> {
+        // SAFETY: as above.
+        Status(unsafe {
+            ffi::FltSetInstanceContext(
+                instance.raw(),
+                FLT_SET_CONTEXT_KEEP_IF_EXISTS,
+                self.slot.as_ptr().cast(),
+                null_mut(),
+            )
+        })
+        .ok()
+    }
+
+    /// The context of a handle, if it has one. IRQL up to APC_LEVEL.
+    #[inline]
+    pub fn of_handle(instance: Instance<'_>, file: FileObject<'_>) -> Option<Self> {
+        let mut context = null_mut();
+        // SAFETY: live instance and file object, an out pointer.
+        let status = unsafe { ffi::FltGetStreamHandleContext(instance.raw(), file.raw(), &mut context) };
+        if status < 0 {
+            return None;
+        }
+        // SAFETY: success returns a referenced context.
+        unsafe { Self::adopt(context) }
+    }
+
+    /// The context of an instance, if it has one. IRQL up to APC_LEVEL.
+    pub fn of_instance(instance: Instance<'_>) -> Option<Self> {
+        let mut context = null_mut();
+        // SAFETY: live instance, an out pointer.
+        let status = unsafe { ffi::FltGetInstanceContext(instance.raw(), &mut context) };
+        if status < 0 {
+            return None;
+        }
+        // SAFETY: success returns a referenced context.
+        unsafe { Self::adopt(context) }
+    }
+
+    /// Detaches it from its object; the value lives on until the last reference goes. IRQL up to APC_LEVEL.
+    pub fn delete(&self) {
+        // SAFETY: a live context.
+        unsafe { ffi::FltDeleteContext(self.slot.as_ptr().cast()) };
+    }
+}
+
+impl<T: Context> Deref for ContextRef<T> {
+    type Target = T;
+    fn deref(&self) -> &T {
+        // SAFETY: filled, and alive as long as this reference.
+        unsafe { &self.slot.as_ref().value }
+    }
+}
+
+impl<T: Context> Clone for ContextRef<T> {
+    fn clone(&self) -> Self {
+        // SAFETY: a live context; up to DISPATCH_LEVEL.
+        unsafe { ffi::FltReferenceContext(self.slot.as_ptr().cast()) };
+        ContextRef { slot: self.slot, owner: PhantomData }
+    }
+}
+
+impl<T: Context> Drop for ContextRef<T> {
+    fn drop(&mut self) {
+        // SAFETY: gives back this reference; up to DISPATCH_LEVEL.
+        unsafe { ffi::FltReleaseContext(self.slot.as_ptr().cast()) };
+    }
+}

@@ -1,0 +1,144 @@
+//! Instances of the filter and the volumes they are attached to.
+
+use core::marker::PhantomData;
+use core::mem::{MaybeUninit, size_of};
+use core::ptr::null_mut;
+
+use fltkernel::*;
+
+use crate::{Result, Status, ffi};
+
+/// An instance of the filter, for as long as a callback or a reference vouches for it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Instance<'a> {
+    raw: PFLT_INSTANCE,
+    life: PhantomData<&'a ()>,
+}
+
+impl Instance<'_> {
+    /// # Safety
+    /// The instance outlives `'a`.
+    pub(crate) unsafe fn from_raw(raw: PFLT_INSTANCE) -> Self {
+        Instance { raw, life: PhantomData }
+    }
+
+    pub(crate) fn raw(self) -> PFLT_INSTANCE {
+        self.raw
+    }
+
+    /// A reference of its own. It delays the instance's end, not its teardown (minifilter-rules §3.2). IRQL up to
+    /// DISPATCH_LEVEL. Fails with `FLT_DELETING_OBJECT` during teardown.
+    pub fn reference(self) -> Result<InstanceRef> {
+        // SAFETY: alive by this type's promise.
+        Status(unsafe { ffi::FltObjectReference(self.raw) }).ok()?;
+        Ok(InstanceRef { raw: self.raw })
+    }
+
+    /// What the file system says about itself (`FileFsAttributeInformation`). PASSIVE_LEVEL.
+    pub fn file_system_attributes(self) -> Result<u32> {
+        const FILE_FS_ATTRIBUTE_INFORMATION: u32 = 5;
+        // FILE_FS_ATTRIBUTE_INFORMATION: attributes, component length, name length, then a short name.
+        let mut answer = [0u32; 64];
+        let mut io = MaybeUninit::<IO_STATUS_BLOCK>::zeroed();
+        // SAFETY: live instance, buffers of the lengths given.
+        let status = unsafe {
+            ffi::FltQueryVolumeInformation(
+                self.raw,
+                io.as_mut_ptr(),
+                answer.as_mut_ptr().cast(),
+                size_of::<[u32; 64]>() as u32,
+                FILE_FS_ATTRIBUTE_INFORMATION,
+            )
+        };
+        match Status(status) {
+            Status::BUFFER_OVERFLOW => Ok(answer[0]),
+            status => status.ok().map(|()| answer[0]),
+        }
+    }
+}
+
+// SAFETY: an address of a kernel object that any thread may use.
+unsafe impl Send for Instance<'_> {}
+// SAFETY: as above.
+unsafe impl Sync for Instance<'_> {}
+
+/// A counted reference to an instance.
+pub struct InstanceRef {
+    raw: PFLT_INSTANCE,
+}
+
+// SAFETY: a counted reference to a kernel object that any thread may use.
+unsafe impl Send for InstanceRef {}
+// SAFETY: as above.
+unsafe impl Sync for InstanceRef {}
+
+impl InstanceRef {
+    /// The instance.
+    pub fn get(&self) -> Instance<'_> {
+        // SAFETY: this reference keeps it alive for the borrow.
+        unsafe { Instance::from_raw(self.raw) }
+    }
+}
+
+impl Drop for InstanceRef {
+    fn drop(&mut self) {
+        // SAFETY: gives back the reference; up to DISPATCH_LEVEL.
+        unsafe { ffi::FltObjectDereference(self.raw) };
+    }
+}
+
+/// A volume, for as long as a callback vouches for it.
+#[derive(Clone, Copy)]
+pub struct Volume<'a> {
+    raw: PFLT_VOLUME,
+    life: PhantomData<&'a ()>,
+}
+
+impl Volume<'_> {
+    /// # Safety
+    /// The volume outlives `'a`.
+    pub(crate) unsafe fn from_raw(raw: PFLT_VOLUME) -> Self {
+        Volume { raw, life: PhantomData }
+    }
+
+    /// Whether it can be written to. PASSIVE_LEVEL.
+    pub fn is_writable(self) -> Result<bool> {
+        let mut writable = 0;
+        // SAFETY: a live volume, an out pointer.
+        Status(unsafe { ffi::FltIsVolumeWritable(self.raw, &mut writable) }).ok()?;
+        Ok(writable != 0)
+    }
+
+    /// Its device name (`\Device\HarddiskVolume1`), as many units of it as fit in `name`. IRQL up to APC_LEVEL.
+    pub fn name(self, name: &mut [u16]) -> Result<usize> {
+        let bytes = u16::try_from(name.len().saturating_mul(2)).unwrap_or(u16::MAX - 1);
+        let mut string = UNICODE_STRING { Length: 0, MaximumLength: bytes, Buffer: name.as_mut_ptr() };
+        // SAFETY: a live volume, a string with its buffer, no size wanted.
+        Status(unsafe { ffi::FltGetVolumeName(self.raw, &mut string, null_mut()) }).ok()?;
+        Ok(usize::from(string.Length >> 1))
+    }
+}
+
+/// What a volume is, as instance set-up is told.
+pub struct Setup<'a> {
+    /// The instance that would be.
+    pub instance: Instance<'a>,
+    /// Its volume.
+    pub volume: Volume<'a>,
+    /// `FLTFL_INSTANCE_SETUP_*`.
+    pub flags: u32,
+    /// `FILE_DEVICE_*`.
+    pub device_type: u32,
+    /// The file system.
+    pub file_system: FLT_FILESYSTEM_TYPE,
+}
+
+impl Setup<'_> {
+    /// Whether the volume is a shadow copy. PASSIVE_LEVEL.
+    pub fn is_snapshot(&self) -> Result<bool> {
+        let mut snapshot = 0;
+        // SAFETY: a live instance, an out pointer.
+        Status(unsafe { ffi::FltIsVolumeSnapshot(self.instance.raw(), &mut snapshot) }).ok()?;
+        Ok(snapshot != 0)
+    }
+}

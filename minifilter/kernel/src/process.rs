@@ -1,0 +1,129 @@
+//! Processes and threads.
+
+use core::marker::PhantomData;
+use core::ptr::{NonNull, null_mut};
+
+use fltkernel::PEPROCESS;
+use wdk_sys::ntddk::{
+    ExFreePoolWithTag, IoGetStackLimits, IoGetTopLevelIrp, PsGetProcessCreateTimeQuadPart,
+    PsGetProcessExitStatus, PsGetProcessId, PsIsThreadTerminating, SeLocateProcessImageName,
+};
+use widestring::U16Str;
+
+use crate::{Result, Status, string};
+
+/// A process, for as long as a request of it vouches for it.
+#[derive(Clone, Copy)]
+pub struct Process<'a> {
+    raw: PEPROCESS,
+    life: PhantomData<&'a ()>,
+}
+
+/// Which process, beyond its life: the address of its object may be used again, its birth not.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct ProcessKey {
+    address: usize,
+    born: i64,
+}
+
+impl ProcessKey {
+    /// A number to choose a bucket by.
+    pub fn hash(self) -> usize {
+        // Process objects are at least 16 bytes apart.
+        (self.address >> 4) ^ (self.address >> 12) ^ (self.born as usize)
+    }
+}
+
+impl Process<'_> {
+    /// # Safety
+    /// The process outlives `'a`.
+    pub(crate) unsafe fn from_raw(raw: PEPROCESS) -> Self {
+        Process { raw, life: PhantomData }
+    }
+
+    /// Its identity. Any IRQL.
+    pub fn key(self) -> ProcessKey {
+        if self.raw.is_null() {
+            return ProcessKey::default();
+        }
+        // SAFETY: a live process.
+        let born = unsafe { PsGetProcessCreateTimeQuadPart(self.raw.cast()) };
+        ProcessKey { address: self.raw as usize, born }
+    }
+
+    /// Its process id. Any IRQL.
+    pub fn id(self) -> u32 {
+        if self.raw.is_null() {
+            return 0;
+        }
+        // SAFETY: a live process.
+        unsafe { PsGetProcessId(self.raw.cast()) as usize as u32 }
+    }
+
+    /// Its exit status; `PENDING` while it lives. It is set before the handles are swept (txf-ktm §8.2). IRQL up to
+    /// APC_LEVEL.
+    pub fn exit_status(self) -> Status {
+        if self.raw.is_null() {
+            return Status::PENDING;
+        }
+        // SAFETY: a live process.
+        Status(unsafe { PsGetProcessExitStatus(self.raw.cast()) })
+    }
+
+    /// The path of its image: `\Device\HarddiskVolume1\…\winword.exe`. PASSIVE_LEVEL.
+    pub fn image_name(self) -> Result<ImageName> {
+        if self.raw.is_null() {
+            return Err(Status::NOT_FOUND);
+        }
+        let mut name = null_mut();
+        // SAFETY: a live process, an out pointer.
+        Status(unsafe { SeLocateProcessImageName(self.raw.cast(), &mut name) }).ok()?;
+        NonNull::new(name).map(ImageName).ok_or(Status::NOT_FOUND)
+    }
+}
+
+/// The path of a process's image, as the system gave it.
+pub struct ImageName(NonNull<wdk_sys::UNICODE_STRING>);
+
+impl core::ops::Deref for ImageName {
+    type Target = U16Str;
+    fn deref(&self) -> &U16Str {
+        // SAFETY: owned by us until freed.
+        unsafe { string::borrow_wdk(self.0.as_ptr()) }
+    }
+}
+
+impl Drop for ImageName {
+    fn drop(&mut self) {
+        // SAFETY: SeLocateProcessImageName's result is one allocation that the caller frees with ExFreePool.
+        unsafe { ExFreePoolWithTag(self.0.as_ptr().cast(), 0) };
+    }
+}
+
+/// The current thread, as an address to compare with. Any IRQL.
+pub fn current_thread() -> usize {
+    // SAFETY: no argument; any IRQL.
+    unsafe { crate::ffi::PsGetCurrentThread() as usize }
+}
+
+/// Whether the current thread is ending. IRQL up to DISPATCH_LEVEL.
+pub fn current_thread_is_terminating() -> bool {
+    // SAFETY: the current thread is alive.
+    unsafe { PsIsThreadTerminating(crate::ffi::PsGetCurrentThread().cast()) != 0 }
+}
+
+/// Whether the current thread is inside a file system already: nested creates would deadlock
+/// (minifilter-rules §1.9). Any IRQL.
+pub fn is_inside_file_system() -> bool {
+    // SAFETY: no argument.
+    unsafe { !IoGetTopLevelIrp().is_null() }
+}
+
+/// Bytes of kernel stack that are left for calls from here. Any IRQL.
+pub fn remaining_stack() -> usize {
+    let (mut low, mut high) = (0, 0);
+    // SAFETY: two out pointers.
+    unsafe { IoGetStackLimits(&mut low, &mut high) };
+    let here = core::ptr::from_ref(&low) as usize;
+    here.saturating_sub(low as usize)
+}
