@@ -3,7 +3,7 @@
 use std::ptr;
 
 /// The host's page size, which is also that of x64 Windows.
-pub const PAGE: usize = 4096;
+pub(crate) const PAGE: usize = 4096;
 
 /// An anonymous private mapping.
 #[derive(Debug)]

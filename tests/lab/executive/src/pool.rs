@@ -54,7 +54,7 @@ pub struct Block {
 }
 
 impl Block {
-    fn describe(&self) -> String {
+    pub(crate) fn describe(&self) -> String {
         let kind = match self.kind {
             Kind::NonPaged => "nonpaged pool",
             Kind::Paged => "paged pool",

@@ -216,4 +216,11 @@ impl Lab {
     fn notify_process(&self, process: &Rc<Process>, created: bool) {
         let _ = (process, created);
     }
+
+    /// Notify routines that an image registered and did not remove.
+    pub(crate) fn callbacks_held(&self, image: usize) -> Vec<String> {
+        let notify = self.processes.notify.borrow();
+        let mine = notify.iter().filter(|n| n.image == Some(image));
+        mine.map(|_| "a process notify routine".to_string()).collect()
+    }
 }

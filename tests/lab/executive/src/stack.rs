@@ -40,6 +40,7 @@ impl Lab {
             import_rsp: 0,
             import_rbp: 0,
             budget,
+            fault_rip: None,
         };
         thread.segments.borrow_mut().push(segment);
         let import = thread.import.replace(None);
@@ -73,6 +74,7 @@ impl Lab {
             import_rsp: 0,
             import_rbp: 0,
             budget,
+            fault_rip: None,
         };
         thread.segments.borrow_mut().push(segment);
         let import = thread.import.replace(None);
@@ -140,7 +142,9 @@ impl Lab {
     /// Return addresses of the driver's frames in the thread's innermost segment, innermost first.
     fn top_frames(&self, thread: &Thread) -> Vec<usize> {
         match thread.segments.borrow().last() {
-            Some(top) if top.import_rsp != 0 => self.images.walk(top.import_rsp, top.import_rbp, MAX_FRAMES),
+            Some(top) if top.import_rsp != 0 => {
+                self.images.walk(top.import_rsp, top.import_rbp, top.entry, MAX_FRAMES)
+            }
             _ => Vec::new(),
         }
     }
@@ -154,7 +158,17 @@ impl Lab {
         let segments = thread.segments.borrow();
         let mut frames = Vec::new();
         for segment in segments.iter().rev().filter(|s| s.import_rsp != 0) {
-            for address in self.images.walk(segment.import_rsp, segment.import_rbp, MAX_FRAMES) {
+            let addresses = match segment.fault_rip {
+                Some(rip) => self.images.walk_from(
+                    rip,
+                    segment.import_rsp,
+                    segment.import_rbp,
+                    segment.entry,
+                    MAX_FRAMES,
+                ),
+                None => self.images.walk(segment.import_rsp, segment.import_rbp, segment.entry, MAX_FRAMES),
+            };
+            for address in addresses {
                 frames.push(self.images.describe(address).unwrap_or_else(|| "?".into()));
             }
         }
@@ -176,8 +190,7 @@ impl Lab {
             return;
         }
         if let Some(top) = thread.segments.borrow_mut().last_mut() {
-            // The walk reads the program counter below the stack pointer's frame; without one it starts at the
-            // caller, which is what a report needs besides the instruction itself.
+            top.fault_rip = Some(fault.rip);
             top.import_rsp = fault.rsp;
             top.import_rbp = fault.rbp;
         }

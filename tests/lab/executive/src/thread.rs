@@ -48,6 +48,8 @@ pub(crate) struct Segment {
     pub(crate) import_rbp: usize,
     /// The budget that holds in this segment (a callout gets a fresh one).
     pub(crate) budget: usize,
+    /// Where driver code faulted; the stack and frame pointer above are then those of the fault.
+    pub(crate) fault_rip: Option<usize>,
 }
 
 /// A lab thread: a coroutine, and the ETHREAD that stands for it.
