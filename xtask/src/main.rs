@@ -2,15 +2,21 @@
 
 mod bindings;
 mod driver;
+mod image;
+mod lab;
+mod report;
 mod run;
+mod sanitizer;
+mod slices;
 mod stamp;
 mod toolchain;
 mod tools;
+mod wine;
 mod workspace;
 
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 
 use tools::{For, Tools};
@@ -37,11 +43,41 @@ enum Task {
         /// Only these packages: `intact`, or names of folders in tests/lab/drivers.
         packages: Vec<String>,
     },
+    /// Run the tests: all of them, or the named slices.
+    Test(Test),
+    /// Run the lab's own program: `cargo xtask lab -- --help`.
+    Lab {
+        /// Arguments for the lab.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+}
+
+#[derive(clap::Args)]
+#[command(after_help = slices_help())]
+struct Test {
+    /// Names of slices; all of them if none is named.
+    slices: Vec<String>,
+    /// Print the summary as JSON on standard output.
+    #[arg(long)]
+    json: bool,
+    /// Only list the slices.
+    #[arg(long)]
+    list: bool,
+}
+
+fn slices_help() -> String {
+    let mut text = String::from("Slices:\n");
+    for slice in slices::SLICES {
+        text.push_str(&format!("  {:<8} {}\n", slice.name, slice.about));
+    }
+    text.push_str("\nThe whole output of a slice is in target/test-logs/SLICE.log.");
+    text
 }
 
 fn main() -> ExitCode {
     match perform(Arguments::parse().command) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
@@ -49,7 +85,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn perform(task: Task) -> Result<()> {
+fn perform(task: Task) -> Result<ExitCode> {
     match task {
         Task::Setup => {
             let tools = Tools::ensure(&[For::Bindings, For::Driver, For::Mount])?;
@@ -57,8 +93,25 @@ fn perform(task: Task) -> Result<()> {
             println!("{}", bindings.root.display());
         }
         Task::Build { packages } => build(&packages)?,
+        Task::Test(test) => return self::test(&test),
+        Task::Lab { arguments } => return pass_on(&mut lab::command(&arguments)?),
     }
-    Ok(())
+    Ok(ExitCode::SUCCESS)
+}
+
+fn test(test: &Test) -> Result<ExitCode> {
+    if test.list {
+        print!("{}", slices_help());
+        return Ok(ExitCode::SUCCESS);
+    }
+    let passed = report::run(&slices::select(&test.slices)?, test.json)?;
+    Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Runs a program in our place: its exit status is ours.
+fn pass_on(command: &mut std::process::Command) -> Result<ExitCode> {
+    let status = command.status().with_context(|| format!("starting {}", run::display(command)))?;
+    Ok(ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)))
 }
 
 fn build(packages: &[String]) -> Result<()> {

@@ -78,6 +78,20 @@ pub(crate) fn cargo() -> PathBuf {
     std::env::var_os("CARGO").map_or_else(|| PathBuf::from("cargo"), PathBuf::from)
 }
 
+/// Whether `cargo <name>` works with the Cargo in use.
+pub(crate) fn component(name: &str) -> bool {
+    output(Command::new(cargo()).args([name, "--version"])).is_some()
+}
+
+/// Whether the compiler in use carries the AddressSanitizer runtime for the host.
+pub(crate) fn has_sanitizer() -> bool {
+    output(Command::new(current_rustc()).args(["--print", "target-libdir"])).is_some_and(|dir| {
+        std::fs::read_dir(dir.trim()).is_ok_and(|entries| {
+            entries.flatten().any(|entry| entry.file_name().to_string_lossy().ends_with("_rt.asan.a"))
+        })
+    })
+}
+
 fn current_rustc() -> PathBuf {
     std::env::var_os("RUSTC").map_or_else(|| PathBuf::from("rustc"), PathBuf::from)
 }

@@ -13,7 +13,7 @@ use crate::toolchain;
 /// Versions of LLVM whose programs are looked for, the preferred first; without a number last.
 const LLVM: &[&str] = &["-19", "-21", "-20", "-18", "-17", "-16", ""];
 
-/// Oldest `wdk-sys`-compatible way in: everything that was asked for and is there.
+/// Proof that what was asked for is there.
 #[derive(Clone, Copy)]
 pub(crate) struct Tools;
 
@@ -33,6 +33,10 @@ pub(crate) enum For {
     Bindings,
     /// Building the driver.
     Driver,
+    /// `cargo fmt`.
+    Format,
+    /// `cargo clippy` for the host.
+    HostClippy,
     /// Mounting a lab volume.
     Mount,
     /// `clippy` on the driver.
@@ -81,6 +85,18 @@ fn needs(purpose: For) -> &'static [Need] {
                 found: || llvm_program("lld-link").is_some(),
             },
         ],
+        For::Format => &[Need {
+            what: "rustfmt",
+            packages: &["rustfmt-web"],
+            otherwise: "rustup component add rustfmt",
+            found: || toolchain::component("fmt"),
+        }],
+        For::HostClippy => &[Need {
+            what: "clippy",
+            packages: &["rust-web-clippy"],
+            otherwise: "rustup component add clippy",
+            found: || toolchain::component("clippy"),
+        }],
         For::Mount => &[Need {
             what: "fusermount3",
             packages: &["fuse3"],
@@ -94,10 +110,10 @@ fn needs(purpose: For) -> &'static [Need] {
             found: || toolchain::find().is_some_and(|toolchain| toolchain.clippy().is_some()),
         }],
         For::Sanitizer => &[Need {
-            what: "clang with the AddressSanitizer runtime",
+            what: "the AddressSanitizer runtime",
             packages: &["clang-19", "libclang-rt-19-dev"],
             otherwise: "install clang with compiler-rt",
-            found: || asan_clang().is_some(),
+            found: || toolchain::has_sanitizer() || asan_clang().is_some(),
         }],
         For::Layout => &[
             Need {
@@ -157,9 +173,9 @@ impl Tools {
         bail!(message)
     }
 
-    /// Whether everything for this purpose is there.
-    pub(crate) fn has(purpose: For) -> bool {
-        needs(purpose).iter().all(|need| (need.found)())
+    /// Whether everything for this purpose is there, or can be installed by [`Self::ensure`].
+    pub(crate) fn obtainable(purpose: For) -> bool {
+        (debian() && root()) || needs(purpose).iter().all(|need| (need.found)())
     }
 
     pub(crate) fn ddk_headers(&self) -> Result<PathBuf> {
@@ -292,12 +308,17 @@ fn clang_resource_dir() -> Option<PathBuf> {
     versions.pop()
 }
 
+/// A clang that brings the AddressSanitizer runtime.
 fn asan_clang() -> Option<PathBuf> {
     let clang = llvm_program("clang")?;
-    let runtime = Command::new(&clang).arg("--print-file-name=libclang_rt.asan.a").output().ok()?;
-    let other = Command::new(&clang).arg("--print-file-name=libclang_rt.asan-x86_64.a").output().ok()?;
-    [runtime, other]
-        .iter()
-        .any(|output| Path::new(String::from_utf8_lossy(&output.stdout).trim()).is_absolute())
+    let resources = Command::new(&clang).arg("--print-resource-dir").output().ok()?;
+    let resources = PathBuf::from(String::from_utf8_lossy(&resources.stdout).trim());
+    fs::read_dir(resources.join("lib"))
+        .ok()?
+        .flatten()
+        .filter_map(|folder| fs::read_dir(folder.path()).ok())
+        .flatten()
+        .flatten()
+        .any(|file| file.file_name().to_string_lossy().starts_with("libclang_rt.asan"))
         .then_some(clang)
 }

@@ -1,0 +1,97 @@
+//! The lab's own program, given the driver of this workspace.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::bindings;
+use crate::driver::{self, Builder};
+use crate::report::Log;
+use crate::run;
+use crate::toolchain;
+use crate::tools::{For, Tools};
+use crate::workspace;
+
+/// Builds the lab's program and returns its path.
+pub(crate) fn build() -> Result<PathBuf> {
+    let tools = Tools::ensure(&[For::Bindings, For::Mount])?;
+    bindings::ensure(&tools)?;
+    let mut command = Command::new(toolchain::cargo());
+    command.current_dir(workspace::root()).args(["build", "--release", "--package", "lab", "--bin", "lab"]);
+    run::visible(&mut command)?;
+    Ok(workspace::target_dir().join("release/lab"))
+}
+
+/// Where the lab and its tests find the drivers.
+pub(crate) fn environment() -> Vec<(&'static str, OsString)> {
+    vec![
+        ("INTACT_SYS", driver::intact_folder().join("intact.sys").into()),
+        ("INTACT_TEST_DRIVERS", driver::test_drivers_folder().into()),
+    ]
+}
+
+/// The names of all imports that the lab serves.
+pub(crate) fn known_imports(log: &mut Log) -> Result<BTreeSet<String>> {
+    let lab = build()?;
+    let output = log.run(Command::new(lab).args(["fidelity", "--json"]))?;
+    names(&output)
+}
+
+fn names(json: &str) -> Result<BTreeSet<String>> {
+    let start = json.find(['[', '{']).context("`lab fidelity --json` printed no JSON")?;
+    let value: serde_json::Value =
+        serde_json::from_str(json[start..].trim()).context("`lab fidelity --json`")?;
+    let rows = value
+        .get("imports")
+        .unwrap_or(&value)
+        .as_array()
+        .context("`lab fidelity --json`: no list of imports")?;
+    let names: BTreeSet<String> =
+        rows.iter().filter_map(|row| row.get("name")?.as_str()).map(str::to_owned).collect();
+    if names.is_empty() {
+        bail!("`lab fidelity --json` lists no import");
+    }
+    Ok(names)
+}
+
+/// `cargo xtask lab -- ARGUMENTS`.
+pub(crate) fn command(arguments: &[String]) -> Result<Command> {
+    let mut command = Command::new(build()?);
+    command.args(arguments).envs(environment());
+    if arguments.first().is_some_and(|first| first == "run" || first == "bench") {
+        driver::build_intact(&Builder::prepare()?)?;
+    }
+    Ok(command)
+}
+
+/// `cargo xtask demo`.
+pub(crate) fn demo(arguments: &[String]) -> Result<Command> {
+    let _ = arguments;
+    bail!("the demo is not wired yet")
+}
+
+/// The page that the demo leaves.
+pub(crate) fn demo_page() -> Option<PathBuf> {
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_names_are_read_whatever_cargo_says_before() {
+        let names =
+            names("   Compiling lab\n[{\"name\": \"FltClose\", \"module\": \"FLTMGR.SYS\"}]\n").unwrap();
+        assert_eq!(names, BTreeSet::from(["FltClose".to_owned()]));
+    }
+
+    #[test]
+    fn a_table_without_imports_is_an_error() {
+        assert!(names("[]").is_err());
+        assert!(names("nothing").is_err());
+    }
+}
