@@ -142,7 +142,7 @@ impl<'r, U: Upcase + ?Sized, V: Volumes + ?Sized> Compiler<'r, '_, U, V> {
 
     /// Whether a section is a rule that no rule of the same name hides: one of an earlier key, or one before it.
     fn is_in_force(&self, section: &RawSection<'_>) -> bool {
-        let Some(name) = section.rule else { return false };
+        let Some(name) = section.rule.filter(|name| !section.key.is_foreign_rule(name)) else { return false };
         let winner = self
             .raw
             .sections()
@@ -168,6 +168,7 @@ impl<'r, U: Upcase + ?Sized, V: Volumes + ?Sized> Compiler<'r, '_, U, V> {
                         self.value_problem(section, value, Some(which), Reason::UnknownVersion);
                     }
                 }
+                None if section.key.is_foreign_value(value.name) => {}
                 None => self.value_problem(section, value, None, Reason::UnknownValue),
             }
         }

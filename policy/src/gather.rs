@@ -1,13 +1,15 @@
 //! What was read from the registry, in one block: keys, rules and values in the order in which they were met.
 
 use crate::block::{Reader, Writer, small};
+use crate::text::is_ascii_word;
 
 /// Where a rule was read from. Rules of the first hide rules of the same name in the second, and so do root values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Key {
     /// `HKLM\SOFTWARE\Policies\Intact`: Group Policy and Intune.
     Policies,
-    /// The service's `Parameters` key: the local administrator.
+    /// The service's `Parameters` key: the local administrator. What Filter Manager keeps there (`Instances`,
+    /// `SupportedFeatures`) is no part of the policy.
     Parameters,
 }
 
@@ -18,6 +20,17 @@ impl Key {
             Key::Policies => r"HKLM\SOFTWARE\Policies\Intact",
             Key::Parameters => r"HKLM\SYSTEM\CurrentControlSet\Services\Intact\Parameters",
         }
+    }
+
+    /// Whether a subkey is Filter Manager's: from Windows 11 24H2 on, instances are below the service's `Parameters`
+    /// (minifilter-rules §3.8), so no local rule can have this name.
+    pub(crate) fn is_foreign_rule(self, name: &[u16]) -> bool {
+        self == Key::Parameters && is_ascii_word(name, "Instances")
+    }
+
+    /// Whether a value of the key itself is Filter Manager's.
+    pub(crate) fn is_foreign_value(self, name: &[u16]) -> bool {
+        self == Key::Parameters && is_ascii_word(name, "SupportedFeatures")
     }
 
     pub(crate) fn from_index(index: u16) -> Key {

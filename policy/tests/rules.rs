@@ -261,3 +261,16 @@ fn a_set_holds_what_was_inserted() {
     let held: Vec<u16> = (0..=u16::MAX).filter(|&id| set.contains(RuleId(id))).collect();
     assert_eq!(held, [0, 63, 64, 1023], "what is past the limit is not held");
 }
+
+#[test]
+fn what_filter_manager_keeps_below_parameters_is_no_policy() {
+    let registry = Registry::default()
+        .key(Key::Parameters)
+        .raw_value("SupportedFeatures", kind::DWORD, &3u32.to_le_bytes())
+        .rule("Instances")
+        .raw_value("DefaultInstance", kind::SZ, &bytes(&utf16("Intact\0")));
+    let policy = rule(registry.clone(), "R").policy();
+    assert_eq!(registry.messages(), [""; 0]);
+    assert_eq!(policy.0.len(), 1);
+    assert!(!Registry::new().rule("Instances").is_valid(), "group policy may have a rule of this name");
+}
