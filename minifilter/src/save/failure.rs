@@ -1,0 +1,106 @@
+//! Whose failure is it? A request that the file system could not carry out wounds the save; a request that the
+//! program got wrong, or that lost against somebody else's lock, changes nothing that it could rely on.
+
+/// What a failed modification says about the save.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// The caller's own: the request was never valid, was not allowed, or was cancelled before it began.
+    Caller,
+    /// The file system could not do what was asked: the save is wounded until the same is done successfully.
+    Wound,
+    /// The transaction is gone: nothing that follows on this handle can succeed.
+    TransactionGone,
+}
+
+/// Failures that are the caller's own. Everything that is not listed wounds: an unknown failure must not be
+/// taken for a success.
+const CALLER: [u32; 19] = [
+    0xC000_0002, // STATUS_NOT_IMPLEMENTED
+    0xC000_0003, // STATUS_INVALID_INFO_CLASS
+    0xC000_0004, // STATUS_INFO_LENGTH_MISMATCH
+    0xC000_0005, // STATUS_ACCESS_VIOLATION: the caller's buffer
+    0xC000_0008, // STATUS_INVALID_HANDLE
+    0xC000_000D, // STATUS_INVALID_PARAMETER
+    0xC000_0010, // STATUS_INVALID_DEVICE_REQUEST
+    0xC000_0022, // STATUS_ACCESS_DENIED
+    0xC000_0024, // STATUS_OBJECT_TYPE_MISMATCH
+    0xC000_0033, // STATUS_OBJECT_NAME_INVALID
+    0xC000_0043, // STATUS_SHARING_VIOLATION
+    0xC000_0054, // STATUS_FILE_LOCK_CONFLICT
+    0xC000_0055, // STATUS_LOCK_NOT_GRANTED
+    0xC000_0061, // STATUS_PRIVILEGE_NOT_HELD
+    0xC000_007E, // STATUS_RANGE_NOT_LOCKED
+    0xC000_00BB, // STATUS_NOT_SUPPORTED
+    0xC000_0120, // STATUS_CANCELLED
+    0xC000_0243, // STATUS_USER_MAPPED_FILE
+    0x8000_0005, // STATUS_BUFFER_OVERFLOW
+];
+
+/// Statuses by which NTFS says that the transaction has ended under the handle
+/// (txf-ktm §4.4: 0xC0190028 on operations, 0xC0190003 on opens, 0xC0190060 when the resource manager restarted).
+const GONE: [u32; 5] = [
+    0xC019_0003, // STATUS_TRANSACTION_NOT_ACTIVE
+    0xC019_0015, // STATUS_TRANSACTION_ALREADY_ABORTED
+    0xC019_0028, // STATUS_HANDLE_NO_LONGER_VALID
+    0xC019_0060, // STATUS_EXPIRED_HANDLE
+    0xC019_0005, // STATUS_RM_NOT_ACTIVE
+];
+
+/// Says whose failure an unsuccessful `status` is.
+pub fn classify(status: u32) -> Failure {
+    if GONE.contains(&status) {
+        Failure::TransactionGone
+    } else if CALLER.contains(&status) {
+        Failure::Caller
+    } else {
+        Failure::Wound
+    }
+}
+
+/// Whether an open failed because a transaction could not be had, so that the same open without one may succeed
+/// (txf-ktm §5: the classification used in the field is the whole facility range).
+pub fn is_transaction_problem(status: u32) -> bool {
+    const STATUS_FILE_LOCK_CONFLICT: u32 = 0xC000_0054; // from FltCreateFileEx2: the NTFS log is full
+    const STATUS_LOG_FULL: u32 = 0xC01A_001D;
+    (0xC019_0001..=0xC019_0061).contains(&status)
+        || status == STATUS_FILE_LOCK_CONFLICT
+        || status == STATUS_LOG_FULL
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_disk_refuses_wounds() {
+        // DISK_FULL, QUOTA_EXCEEDED, INSUFFICIENT_RESOURCES, IO_DEVICE_ERROR, UNEXPECTED_IO_ERROR, UNSUCCESSFUL
+        for status in [0xC000_007F, 0xC000_0044, 0xC000_009A, 0xC000_0185, 0xC000_00E9, 0xC000_0001] {
+            assert_eq!(classify(status), Failure::Wound, "{status:#X}");
+        }
+    }
+
+    #[test]
+    fn what_the_program_got_wrong_wounds_nothing() {
+        for status in [0xC000_000D, 0xC000_0022, 0xC000_0054, 0xC000_0120] {
+            assert_eq!(classify(status), Failure::Caller, "{status:#X}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_failure_wounds() {
+        assert_eq!(classify(0xC0DE_0001), Failure::Wound);
+    }
+
+    #[test]
+    fn an_ended_transaction_is_recognised() {
+        assert_eq!(classify(0xC019_0028), Failure::TransactionGone);
+    }
+
+    #[test]
+    fn only_transaction_problems_let_an_open_pass_without_one() {
+        assert!(is_transaction_problem(0xC019_0001));
+        assert!(is_transaction_problem(0xC019_0061));
+        assert!(!is_transaction_problem(0xC019_0062));
+        assert!(!is_transaction_problem(0xC000_0022));
+    }
+}

@@ -1,0 +1,251 @@
+//! Wounds: what the program asked for and did not get.
+//!
+//! A write that fails (disk full, I/O error) leaves a wound on its byte range; a later successful write over the
+//! range heals it, because then the file holds what the program asked for last. A save with an open wound is
+//! rolled back (design: a save commits only if every byte range and every metadata change succeeded).
+//!
+//! The set has a fixed capacity and errs on one side only: when it is full, neighbouring wounds are merged into
+//! one that covers both, so that a wound may be reported too large but never be forgotten.
+
+use arrayvec::ArrayVec;
+
+/// How many separate byte ranges are remembered before neighbours are merged.
+const RANGES: usize = 8;
+
+/// A non-empty range of bytes: first byte, and the byte after the last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Range {
+    start: u64,
+    end: u64,
+}
+
+impl Range {
+    /// The range of `length` bytes from `start`; `None` if it is empty. A range that would pass the largest
+    /// offset ends there.
+    pub fn new(start: u64, length: u64) -> Option<Self> {
+        let end = start.saturating_add(length);
+        (start < end).then_some(Self { start, end })
+    }
+
+    /// Everything from `start` on.
+    pub fn from(start: u64) -> Self {
+        Self { start: start.min(u64::MAX.saturating_sub(1)), end: u64::MAX }
+    }
+
+    fn touches(self, other: Self) -> bool {
+        self.start <= other.end && other.start <= self.end
+    }
+
+    fn cover(self, other: Self) -> Self {
+        Self { start: self.start.min(other.start), end: self.end.max(other.end) }
+    }
+
+    fn without(self, healed: Self) -> (Option<Self>, Option<Self>) {
+        let before = (self.start < healed.start)
+            .then_some(Self { start: self.start, end: self.end.min(healed.start) });
+        let after =
+            (healed.end < self.end).then_some(Self { start: self.start.max(healed.end), end: self.end });
+        (before, after)
+    }
+}
+
+/// A kind of metadata change; a failed one is healed by the next successful one of the same kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Change {
+    /// End of file, or valid data length.
+    Size = 0,
+    /// Allocation size.
+    Allocation = 1,
+    /// Times and attributes.
+    Basic = 2,
+    /// Extended attributes.
+    ExtendedAttributes = 3,
+    /// Security descriptor.
+    Security = 4,
+    /// Anything else that a file-system control changes.
+    Control = 5,
+}
+
+impl Change {
+    fn bit(self) -> u8 {
+        1_u8.wrapping_shl(u32::from(self as u8))
+    }
+}
+
+/// The open wounds of one file of a save.
+#[derive(Clone, Debug, Default)]
+pub struct Wounds {
+    ranges: ArrayVec<Range, RANGES>,
+    changes: u8,
+}
+
+impl Wounds {
+    /// No wound yet.
+    pub const fn new() -> Self {
+        Self { ranges: ArrayVec::new_const(), changes: 0 }
+    }
+
+    /// Whether everything that was asked for has been done.
+    pub fn is_empty(&self) -> bool {
+        self.ranges.is_empty() && self.changes == 0
+    }
+
+    /// A write over `range` failed.
+    pub fn wound(&mut self, range: Range) {
+        let mut wound = range;
+        self.ranges.retain(|other| {
+            let merged = wound.touches(*other);
+            if merged {
+                wound = wound.cover(*other);
+            }
+            !merged
+        });
+        if let Err(full) = self.ranges.try_push(wound) {
+            self.merge_into_nearest(full.element());
+        }
+    }
+
+    /// A write over `range` succeeded.
+    pub fn heal(&mut self, range: Range) {
+        let mut left = Self::new();
+        for wound in &self.ranges {
+            let (before, after) = wound.without(range);
+            match (before, after) {
+                // Healing the middle makes two wounds of one; where there is no room the whole stays open.
+                (Some(_), Some(_)) if left.ranges.remaining_capacity() < 2 => left.wound(*wound),
+                _ => before.into_iter().chain(after).for_each(|part| left.wound(part)),
+            }
+        }
+        self.ranges = left.ranges;
+    }
+
+    /// The file was successfully cut (or grown) to `size`: bytes past it are no longer asked for.
+    pub fn resize(&mut self, size: u64) {
+        self.heal(Range::from(size));
+        self.heal_change(Change::Size);
+    }
+
+    /// A metadata change failed.
+    pub fn wound_change(&mut self, change: Change) {
+        self.changes |= change.bit();
+    }
+
+    /// A metadata change succeeded.
+    pub fn heal_change(&mut self, change: Change) {
+        self.changes &= !change.bit();
+    }
+
+    fn merge_into_nearest(&mut self, wound: Range) {
+        let gap = |other: &Range| {
+            if other.end < wound.start {
+                wound.start.saturating_sub(other.end)
+            } else {
+                other.start.saturating_sub(wound.end)
+            }
+        };
+        if let Some(nearest) = self.ranges.iter_mut().min_by_key(|other| gap(other)) {
+            *nearest = nearest.cover(wound);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn range(start: u64, length: u64) -> Range {
+        Range::new(start, length).unwrap()
+    }
+
+    #[test]
+    fn a_new_save_has_no_wound() {
+        assert!(Wounds::new().is_empty());
+    }
+
+    #[test]
+    fn a_write_over_the_whole_wound_heals_it() {
+        let mut wounds = Wounds::new();
+        wounds.wound(range(100, 50));
+        wounds.heal(range(90, 80));
+        assert!(wounds.is_empty());
+    }
+
+    #[test]
+    fn a_write_over_part_of_the_wound_leaves_the_rest_open() {
+        for partial in [range(100, 49), range(101, 49), range(120, 10), range(0, 100), range(150, 10)] {
+            let mut wounds = Wounds::new();
+            wounds.wound(range(100, 50));
+            wounds.heal(partial);
+            assert!(!wounds.is_empty(), "{partial:?}");
+        }
+    }
+
+    #[test]
+    fn two_writes_that_cover_the_wound_together_heal_it() {
+        let mut wounds = Wounds::new();
+        wounds.wound(range(100, 50));
+        wounds.heal(range(100, 20));
+        wounds.heal(range(120, 30));
+        assert!(wounds.is_empty());
+    }
+
+    #[test]
+    fn cutting_the_file_below_a_wound_heals_it() {
+        let mut wounds = Wounds::new();
+        wounds.wound(range(100, 50));
+        wounds.resize(120);
+        assert!(!wounds.is_empty());
+        wounds.resize(100);
+        assert!(wounds.is_empty());
+    }
+
+    #[test]
+    fn a_metadata_wound_is_healed_by_the_same_change_only() {
+        let mut wounds = Wounds::new();
+        wounds.wound_change(Change::Basic);
+        wounds.heal_change(Change::Security);
+        assert!(!wounds.is_empty());
+        wounds.heal_change(Change::Basic);
+        assert!(wounds.is_empty());
+    }
+
+    #[test]
+    fn an_empty_write_wounds_nothing_and_a_write_at_the_largest_offset_still_does() {
+        assert_eq!(Range::new(5, 0), None);
+        assert_eq!(Range::new(u64::MAX, 10), None);
+        assert!(Range::new(u64::MAX - 1, 10).is_some());
+    }
+
+    /// Compared with one flag per byte: the set may keep a byte too many, never lose one; and while no more
+    /// than the capacity is needed it is exact.
+    #[test]
+    fn no_wound_is_ever_forgotten() {
+        let mut seed = 0x9E37_79B9_7F4A_7C15_u64;
+        let mut next = |bound: u64| {
+            seed ^= seed << 13;
+            seed ^= seed >> 7;
+            seed ^= seed << 17;
+            seed % bound
+        };
+        for round in 0..2_000 {
+            let mut wounds = Wounds::new();
+            let mut bytes = [false; 256];
+            for _ in 0..40 {
+                let (start, length) = (next(255), 1 + next(40));
+                let covered = start as usize..(start + length).min(256) as usize;
+                if next(3) == 0 {
+                    wounds.heal(range(start, length));
+                    bytes[covered].fill(false);
+                } else {
+                    wounds.wound(range(start, (covered.end - covered.start) as u64));
+                    bytes[covered].fill(true);
+                }
+                for (byte, wounded) in bytes.iter().enumerate() {
+                    let known = wounds.ranges.iter().any(|r| (r.start..r.end).contains(&(byte as u64)));
+                    assert!(known || !wounded, "round {round}: byte {byte} was forgotten");
+                }
+            }
+        }
+    }
+}
