@@ -36,6 +36,12 @@ const CORRECTIONS: &[Correction] = &[
         wrong: "typedef struct _DEVICE_OBJECT {",
         right: "typedef struct DECLSPEC_ALIGN(MEMORY_ALLOCATION_ALIGNMENT) _DEVICE_OBJECT {",
     },
+    // Windows 10 added the silo: 40 bytes, not 32.
+    Correction {
+        header: "ntddk.h",
+        wrong: "  PTXN_PARAMETER_BLOCK TxnParameters;\n} IO_DRIVER_CREATE_CONTEXT",
+        right: "  PTXN_PARAMETER_BLOCK TxnParameters;\n  struct _EJOB *SiloContext;\n} IO_DRIVER_CREATE_CONTEXT",
+    },
     // A type on Windows, so that it has a name of its own in the bindings.
     Correction {
         header: "ntifs.h",
@@ -109,7 +115,8 @@ pub(crate) fn ensure(tools: &Tools) -> Result<Bindings> {
         .text(SUPPLEMENT)
         .text(include_str!("bindings.rs"))
         .file(&headers.join("ddk/wdm.h"))?
-        .file(&headers.join("ddk/ntifs.h"))?;
+        .file(&headers.join("ddk/ntifs.h"))?
+        .file(&headers.join("ddk/ntddk.h"))?;
     if stamp.is_current() {
         return Ok(bindings);
     }
@@ -135,14 +142,14 @@ fn generate(bindings: &Bindings, headers: &Path, tools: &Tools) -> Result<()> {
             "--target=x86_64-w64-windows-gnu".into(),
             "-fms-extensions".into(),
             "-fno-builtin".into(),
-            // Clang's mm3dnow.h says that it is deprecated; nothing here uses it.
-            "-Wno-#warnings".into(),
+            // What clang thinks of these headers is nobody's concern here; errors still end it.
+            "-w".into(),
             "-D_WIN32_WINNT=0x0A00".into(),
             "-DNTDDI_VERSION=0x0A000000".into(),
             "-D_AMD64_".into(),
             "-D__INTRINSIC_DEFINED__".into(),
             "-nostdinc".into(),
-            format!("-I{}", include.display()),
+            format!("-isystem{}", include.display()),
         ];
         if let Some(resource) = &resource {
             arguments.push(format!("-isystem{}", resource.join("include").display()));

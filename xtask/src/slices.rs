@@ -137,7 +137,7 @@ fn wine(log: &mut Log) -> Result<Outcome> {
 }
 
 fn inf(log: &mut Log) -> Result<Outcome> {
-    let count = log.tests(&mut cargo(&["test", "--package", "xtask", "--test", "inf"]))?;
+    let count = log.tests(&mut cargo(&["test", "--package", "inf-lint"]))?;
     Ok(Outcome::Passed(format!("{count} tests")))
 }
 
