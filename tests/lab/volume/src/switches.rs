@@ -1,0 +1,75 @@
+//! Behaviour of NTFS and TxF that is not documented: one switch each, tests run both ways.
+
+use crate::Status;
+
+/// What happens to a transaction that has a modified file with a live user-writable view when it commits
+/// (`txf-ktm §4.5`, `§9` rule 9, open question (f)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WritableView {
+    /// It is rolled back: what Microsoft tells transactional file systems to do.
+    Abort,
+    /// It commits what has reached the transaction so far.
+    Partial,
+    /// The commit waits: the volume answers PREPARE with pending until the view is gone.
+    Wait,
+}
+
+/// Switches of a volume. `Default` is the documented or the most likely behaviour.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Switches {
+    /// Whether the volume has TxF: FILE_SUPPORTS_TRANSACTIONS is reported (`txf-ktm §4.11`).
+    pub transactions: bool,
+    /// Status of a transacted open where there is no TxF (`disabletxf`; `txf-ktm §4.12`, open question (a)).
+    pub no_transactions: Status,
+    /// Whether the resource manager runs. If not, transacted opens get RM_NOT_ACTIVE (`txf-ktm §4.12`).
+    pub resource_manager_active: bool,
+    /// Whether a non-transacted handle that has only FILE_WRITE_ATTRIBUTES of the writer rights makes a
+    /// transacted open fail (`txf-ktm §4.2`, open question (j)).
+    pub write_attributes_alone_is_writer: bool,
+    /// Whether a file that a transaction opened for writing, but has not modified, stays locked after that
+    /// handle is closed. Not documented; yes is the safer assumption.
+    pub lock_outlives_unmodified_handle: bool,
+    /// Whether a later open by the modifying transaction itself may have FILE_EXECUTE. The page grants it
+    /// only to transacted readers (`txf-ktm §4.2`); taken literally this is no.
+    pub execute_in_modifying_transaction: bool,
+    /// What a commit does about writable views.
+    pub writable_view_at_commit: WritableView,
+    /// Whether FILE_SUPERSEDE gives the file a new id (`txf-ktm §4.10`, open question (g)).
+    pub supersede_changes_id: bool,
+    /// Status of the information classes FileRenameInformationEx and FileDispositionInformationEx with POSIX
+    /// semantics inside a transaction; `SUCCESS` performs them (`txf-ktm §4.9`, open question (d)).
+    pub posix_in_transaction: Status,
+    /// Status of setting a reparse point inside a transaction; `SUCCESS` performs it. One page says
+    /// EAS_NOT_SUPPORTED, another that it is transacted (`txf-ktm §4.9`, open question (h)).
+    pub reparse_in_transaction: Status,
+    /// Status of FSCTL_SET_ZERO_DATA inside a transaction; `SUCCESS` performs it (`txf-ktm §4.9`).
+    pub zero_data_in_transaction: Status,
+    /// Undo bytes that the log holds for live transactions; past it the transaction is aborted with LOG_FULL
+    /// (`txf-ktm §4.6`).
+    pub log_capacity: u64,
+    /// Dirty sectors past which a transaction writes out early, its undo first.
+    pub write_out_sectors: usize,
+    /// Effects after which the lazy writer flushes on its own; 0 never.
+    pub lazy_writer_interval: u64,
+}
+
+impl Default for Switches {
+    fn default() -> Switches {
+        Switches {
+            transactions: true,
+            no_transactions: Status::RM_NOT_ACTIVE,
+            resource_manager_active: true,
+            write_attributes_alone_is_writer: true,
+            lock_outlives_unmodified_handle: true,
+            execute_in_modifying_transaction: false,
+            writable_view_at_commit: WritableView::Abort,
+            supersede_changes_id: false,
+            posix_in_transaction: Status::SUCCESS,
+            reparse_in_transaction: Status::EAS_NOT_SUPPORTED,
+            zero_data_in_transaction: Status::SPARSE_NOT_ALLOWED_IN_TRANSACTION,
+            log_capacity: 512 * 1024 * 1024,
+            write_out_sectors: 256,
+            lazy_writer_interval: 4096,
+        }
+    }
+}
