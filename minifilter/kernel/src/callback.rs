@@ -9,7 +9,7 @@ use core::ptr::{NonNull, null_mut};
 use fltkernel::*;
 
 use crate::context::{Context, ContextRef};
-use crate::file::FileObject;
+use crate::file::{ExtraParameters, FileObject};
 use crate::instance::{Instance, Volume};
 use crate::pool::{PoolBox, Tag};
 use crate::{Status, ffi};
@@ -358,6 +358,105 @@ impl<'a> Callback<'a> {
         self.set_dirty();
     }
 
+    /// The parameters of a create. Reads the security context; in pre-create, PASSIVE_LEVEL.
+    pub fn create(&self) -> Option<Create> {
+        let security = self.security_context()?;
+        // SAFETY: `security_context` has checked the major.
+        let parameters = unsafe { self.block().Parameters.Create };
+        Some(Create {
+            // SAFETY: the I/O manager's, valid for the create.
+            access: unsafe { (*security.as_ptr()).DesiredAccess },
+            disposition: parameters.Options >> 24,
+            options: parameters.Options & 0x00FF_FFFF,
+            attributes: parameters.FileAttributes,
+            share: parameters.ShareAccess,
+            allocation: parameters.AllocationSize,
+        })
+    }
+
+    /// Changes the parameters of a create, all but the access (see [`crate::access`]) and the extended attributes.
+    pub fn set_create(&mut self, create: &Create) {
+        if self.major() != IRP_MJ_CREATE {
+            return;
+        }
+        // SAFETY: the parameters of this major; plain numbers are written.
+        let parameters = unsafe { &mut self.block_mut().Parameters.Create };
+        parameters.Options = create.disposition << 24 | create.options & 0x00FF_FFFF;
+        parameters.FileAttributes = create.attributes;
+        parameters.ShareAccess = create.share;
+        parameters.AllocationSize = create.allocation;
+        self.set_dirty();
+    }
+
+    /// The extended attributes of a create: the I/O manager's checked copy.
+    pub fn create_ea(&self) -> &[u8] {
+        if self.major() != IRP_MJ_CREATE {
+            return &[];
+        }
+        // SAFETY: the parameters of this major.
+        let parameters = unsafe { self.block().Parameters.Create };
+        if parameters.EaBuffer.is_null() {
+            return &[];
+        }
+        // SAFETY: a system buffer of that length, valid for the create.
+        unsafe { core::slice::from_raw_parts(parameters.EaBuffer.cast(), parameters.EaLength as usize) }
+    }
+
+    /// Lets a create go down without extended attributes.
+    pub fn drop_create_ea(&mut self) {
+        if self.major() != IRP_MJ_CREATE {
+            return;
+        }
+        // SAFETY: the parameters of this major.
+        let parameters = unsafe { &mut self.block_mut().Parameters.Create };
+        parameters.EaBuffer = null_mut();
+        parameters.EaLength = 0;
+        self.set_dirty();
+    }
+
+    pub(crate) fn security_context(&self) -> Option<NonNull<wdk_sys::IO_SECURITY_CONTEXT>> {
+        if self.major() != IRP_MJ_CREATE {
+            return None;
+        }
+        // SAFETY: the parameters of this major.
+        NonNull::new(unsafe { self.block().Parameters.Create.SecurityContext.cast() })
+    }
+
+    pub(crate) fn set_security_context(&mut self, context: &mut wdk_sys::IO_SECURITY_CONTEXT) {
+        self.block_mut().Parameters.Create.SecurityContext = core::ptr::from_mut(context).cast();
+        self.set_dirty();
+    }
+
+    /// The create's extra parameters, to be given to a create of ours. IRQL up to APC_LEVEL.
+    pub fn extra_parameters(&self, filter: crate::filter::Handle) -> Option<ExtraParameters<'a>> {
+        let mut list = null_mut();
+        // SAFETY: a live filter, valid callback data, an out pointer.
+        let status = unsafe { ffi::FltGetEcpListFromCallbackData(filter.raw(), self.raw(), &mut list) };
+        if status < 0 || list.is_null() {
+            None
+        } else {
+            Some(ExtraParameters { raw: list, life: PhantomData })
+        }
+    }
+
+    /// The new end of the file, of a set of `FileEndOfFileInformation`. The buffer is the system's copy.
+    pub fn new_end_of_file(&self) -> Option<i64> {
+        const FILE_END_OF_FILE_INFORMATION: u32 = 20;
+        if self.major() != IRP_MJ_SET_INFORMATION {
+            return None;
+        }
+        // SAFETY: the parameters of this major.
+        let parameters = unsafe { self.block().Parameters.SetFileInformation };
+        if parameters.FileInformationClass != FILE_END_OF_FILE_INFORMATION
+            || parameters.Length < 8
+            || parameters.InfoBuffer.is_null()
+        {
+            return None;
+        }
+        // SAFETY: the I/O manager's copy in system memory, of at least eight bytes.
+        Some(unsafe { parameters.InfoBuffer.cast::<i64>().read_unaligned() })
+    }
+
     /// A read's or write's length and offset.
     pub fn range(&self) -> Option<Range> {
         if !matches!(self.major(), IRP_MJ_READ | IRP_MJ_WRITE) {
@@ -371,13 +470,13 @@ impl<'a> Callback<'a> {
     /// The information class of a query or set.
     pub fn information_class(&self) -> Option<u32> {
         match self.major() {
-            // SAFETY: the parameters of this major; a number.
             IRP_MJ_QUERY_INFORMATION => {
-                Some(unsafe { self.block().Parameters.QueryFileInformation.FileInformationClass })
+                // SAFETY: the parameters of this major; a number.
+                Some(unsafe { self.block().Parameters.QueryFileInformation }.FileInformationClass)
             }
-            // SAFETY: the parameters of this major; a number.
             IRP_MJ_SET_INFORMATION => {
-                Some(unsafe { self.block().Parameters.SetFileInformation.FileInformationClass })
+                // SAFETY: the parameters of this major; a number.
+                Some(unsafe { self.block().Parameters.SetFileInformation }.FileInformationClass)
             }
             _ => None,
         }
@@ -394,11 +493,30 @@ impl<'a> Callback<'a> {
 
     /// Whether a section is being created (`SyncTypeCreateSection`); other acquires must not be failed (§2.2).
     pub fn creates_section(&self) -> bool {
-        self.major() == IRP_MJ_ACQUIRE_FOR_SECTION_SYNCHRONIZATION
-            // SAFETY: the parameters of this major; a number.
-            && unsafe { self.block().Parameters.AcquireForSectionSynchronization.SyncType }
-                == SyncTypeCreateSection
+        if self.major() != IRP_MJ_ACQUIRE_FOR_SECTION_SYNCHRONIZATION {
+            return false;
+        }
+        // SAFETY: the parameters of this major; a number.
+        let parameters = unsafe { self.block().Parameters.AcquireForSectionSynchronization };
+        parameters.SyncType == SyncTypeCreateSection
     }
+}
+
+/// The parameters of a create.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Create {
+    /// Desired access; not changed by [`Callback::set_create`].
+    pub access: u32,
+    /// `FILE_SUPERSEDE`, `FILE_OPEN`, …
+    pub disposition: u32,
+    /// `FILE_DIRECTORY_FILE`, …
+    pub options: u32,
+    /// `FILE_ATTRIBUTE_*` of a new or overwritten file.
+    pub attributes: u16,
+    /// `FILE_SHARE_*`.
+    pub share: u16,
+    /// First allocation.
+    pub allocation: i64,
 }
 
 /// Where a read or write goes.

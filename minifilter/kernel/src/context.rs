@@ -12,10 +12,12 @@ use core::ptr::{NonNull, null_mut};
 
 use fltkernel::*;
 
+use crate::callback::Carry;
 use crate::ffi;
 use crate::file::FileObject;
 use crate::instance::Instance;
 use crate::pool::Tag;
+use crate::sync::Gate;
 use crate::{Result, Status};
 
 /// What a context is attached to.
@@ -250,5 +252,47 @@ impl<T: Context> Drop for ContextRef<T> {
     fn drop(&mut self) {
         // SAFETY: gives back this reference; up to DISPATCH_LEVEL.
         unsafe { ffi::FltReleaseContext(self.slot.as_ptr().cast()) };
+    }
+}
+
+/// A context whose operations go through a [`Gate`].
+pub trait Gated: Context {
+    /// The gate.
+    fn gate(&self) -> &Gate;
+}
+
+/// One operation in flight: a reference to a context, and a place inside its gate until dropped.
+pub struct Entered<T: Gated>(ContextRef<T>);
+
+impl<T: Gated> Entered<T> {
+    /// Goes in; gives the reference back if the gate is closed.
+    pub fn enter(context: ContextRef<T>) -> core::result::Result<Self, ContextRef<T>> {
+        if context.gate().enter() { Ok(Entered(context)) } else { Err(context) }
+    }
+}
+
+impl<T: Gated> Deref for Entered<T> {
+    type Target = ContextRef<T>;
+    fn deref(&self) -> &ContextRef<T> {
+        &self.0
+    }
+}
+
+impl<T: Gated> Drop for Entered<T> {
+    fn drop(&mut self) {
+        self.0.gate().leave();
+    }
+}
+
+impl<T: Gated> Carry for Entered<T> {
+    fn into_raw(self) -> PVOID {
+        // SAFETY: the reference moves into the pointer; `self` is forgotten, so the gate is not left.
+        let context = unsafe { core::ptr::read(&self.0) };
+        core::mem::forget(self);
+        context.into_raw()
+    }
+    unsafe fn from_raw(raw: PVOID) -> Option<Self> {
+        // SAFETY: the caller's promise.
+        unsafe { ContextRef::from_raw(raw) }.map(Entered)
     }
 }

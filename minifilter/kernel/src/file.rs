@@ -1,9 +1,22 @@
-//! File objects.
+//! File objects, and files that a filter opens below itself.
 
 use core::marker::PhantomData;
-use core::ptr::NonNull;
+use core::mem::{MaybeUninit, size_of};
+use core::ptr::{NonNull, null_mut};
+use core::sync::atomic::{AtomicPtr, Ordering};
 
 use fltkernel::*;
+use wdk_sys::ntddk::{
+    FsRtlGetFileSize, IoGetTransactionParameterBlock, ObReferenceObjectByHandle, ObfDereferenceObject,
+};
+use wdk_sys::{
+    FILE_OBJECT, LARGE_INTEGER, OBJECT_ATTRIBUTES, OBJECT_HANDLE_INFORMATION, TXN_PARAMETER_BLOCK,
+};
+use widestring::U16Str;
+
+use crate::instance::Instance;
+use crate::transaction::TransactionRef;
+use crate::{Result, Status, ffi, filter, string};
 
 /// A file object, for as long as a callback or a reference vouches for it.
 #[derive(Clone, Copy)]
@@ -12,7 +25,15 @@ pub struct FileObject<'a> {
     life: PhantomData<&'a ()>,
 }
 
-impl FileObject<'_> {
+/// `FO_SYNCHRONOUS_IO`: one operation at a time, with a current position.
+const FO_SYNCHRONOUS_IO: u32 = 0x0000_0002;
+
+const FILE_BASIC_INFORMATION: u32 = 4;
+const FILE_STANDARD_INFORMATION: u32 = 5;
+const FILE_INTERNAL_INFORMATION: u32 = 6;
+const FILE_DISPOSITION_INFORMATION: u32 = 13;
+
+impl<'a> FileObject<'a> {
     /// # Safety
     /// A valid file object that outlives `'a`.
     #[inline]
@@ -23,5 +44,371 @@ impl FileObject<'_> {
     #[inline]
     pub(crate) fn raw(self) -> PFILE_OBJECT {
         self.raw.as_ptr()
+    }
+
+    fn object(self) -> NonNull<FILE_OBJECT> {
+        self.raw.cast()
+    }
+
+    /// Whether both are the same object.
+    pub fn is(self, other: FileObject<'_>) -> bool {
+        self.raw == other.raw
+    }
+
+    /// `FO_*`. Any IRQL.
+    pub fn flags(self) -> u32 {
+        // SAFETY: alive; read through a pointer, as others may write.
+        unsafe { (&raw const (*self.object().as_ptr()).Flags).read_volatile() }
+    }
+
+    /// Whether it has a current position that operations move.
+    pub fn is_synchronous(self) -> bool {
+        self.flags() & FO_SYNCHRONOUS_IO != 0
+    }
+
+    /// Its current position. Any IRQL.
+    pub fn position(self) -> i64 {
+        // SAFETY: alive; a number.
+        unsafe { (&raw const (*self.object().as_ptr()).CurrentByteOffset.QuadPart).read_volatile() }
+    }
+
+    /// Moves its current position. Any IRQL; by whoever serves the operation that moves it.
+    pub fn set_position(self, position: i64) {
+        // SAFETY: alive; the operation that we serve is the only one on a synchronous file object.
+        unsafe { (&raw mut (*self.object().as_ptr()).CurrentByteOffset.QuadPart).write_volatile(position) };
+    }
+
+    /// Whether it was opened inside a transaction. Any IRQL.
+    pub fn is_transacted(self) -> bool {
+        // SAFETY: alive.
+        unsafe { !IoGetTransactionParameterBlock(self.object().as_ptr()).is_null() }
+    }
+
+    /// Its size, from the file system's cache. PASSIVE_LEVEL.
+    pub fn size(self) -> Result<i64> {
+        let mut size = LARGE_INTEGER { QuadPart: 0 };
+        // SAFETY: an opened file object, an out pointer.
+        Status(unsafe { FsRtlGetFileSize(self.object().as_ptr(), &mut size) }).ok()?;
+        // SAFETY: written by the call.
+        Ok(unsafe { size.QuadPart })
+    }
+
+    fn query<T>(self, instance: Instance<'_>, class: u32) -> Result<T> {
+        let mut answer = MaybeUninit::<T>::zeroed();
+        // SAFETY: live objects, a buffer of the length given.
+        Status(unsafe {
+            ffi::FltQueryInformationFile(
+                instance.raw(),
+                self.raw(),
+                answer.as_mut_ptr().cast(),
+                size_of::<T>() as u32,
+                class,
+                null_mut(),
+            )
+        })
+        .ok()?;
+        // SAFETY: `T` is one of the plain structures below; zero is valid, and the call filled it.
+        Ok(unsafe { answer.assume_init() })
+    }
+
+    fn set<T>(self, instance: Instance<'_>, class: u32, mut value: T) -> Result<()> {
+        // SAFETY: live objects, a buffer of the length given.
+        Status(unsafe {
+            ffi::FltSetInformationFile(
+                instance.raw(),
+                self.raw(),
+                (&raw mut value).cast(),
+                size_of::<T>() as u32,
+                class,
+            )
+        })
+        .ok()
+    }
+
+    /// The number of the file on its volume (`FileInternalInformation`), asked below `instance`. PASSIVE_LEVEL.
+    pub fn id(self, instance: Instance<'_>) -> Result<u64> {
+        self.query::<u64>(instance, FILE_INTERNAL_INFORMATION)
+    }
+
+    /// `FILE_ATTRIBUTE_*`, asked below `instance`. PASSIVE_LEVEL.
+    pub fn attributes(self, instance: Instance<'_>) -> Result<u32> {
+        Ok(self.query::<BasicInformation>(instance, FILE_BASIC_INFORMATION)?.attributes)
+    }
+
+    /// Sets `FILE_ATTRIBUTE_*` and leaves the times alone. PASSIVE_LEVEL.
+    pub fn set_attributes(self, instance: Instance<'_>, attributes: u32) -> Result<()> {
+        let unchanged = BasicInformation { times: [0; 4], attributes, padding: 0 };
+        self.set(instance, FILE_BASIC_INFORMATION, unchanged)
+    }
+
+    /// Whether it is on its way out. PASSIVE_LEVEL.
+    pub fn is_delete_pending(self, instance: Instance<'_>) -> Result<bool> {
+        Ok(self.query::<StandardInformation>(instance, FILE_STANDARD_INFORMATION)?.delete_pending != 0)
+    }
+
+    /// Makes the file go at the cleanup of its last handle. Rights of the handle do not matter below us. PASSIVE_LEVEL.
+    pub fn delete(self, instance: Instance<'_>) -> Result<()> {
+        self.set(instance, FILE_DISPOSITION_INFORMATION, 1u8)
+    }
+
+    /// Writes its cached data. PASSIVE_LEVEL.
+    pub fn flush(self, instance: Instance<'_>) -> Result<()> {
+        // SAFETY: live objects.
+        Status(unsafe { ffi::FltFlushBuffers(instance.raw(), self.raw()) }).ok()
+    }
+
+    /// Undoes a successful open in its post-operation, before a handle exists. It does not undo what the open did to
+    /// the file (minifilter-rules §1.9). PASSIVE_LEVEL.
+    pub fn cancel_open(self, instance: Instance<'_>) {
+        // SAFETY: live objects; the caller is in post-create.
+        unsafe { ffi::FltCancelFileOpen(instance.raw(), self.raw()) };
+    }
+}
+
+/// `FILE_BASIC_INFORMATION`.
+#[repr(C)]
+struct BasicInformation {
+    times: [i64; 4],
+    attributes: u32,
+    padding: u32,
+}
+
+/// `FILE_STANDARD_INFORMATION`.
+#[repr(C)]
+struct StandardInformation {
+    allocation_size: i64,
+    end_of_file: i64,
+    links: u32,
+    delete_pending: u8,
+    directory: u8,
+    padding: [u8; 2],
+}
+
+/// The extra create parameters of a create, to be given to another one.
+#[derive(Clone, Copy)]
+pub struct ExtraParameters<'a> {
+    pub(crate) raw: PECP_LIST,
+    pub(crate) life: PhantomData<&'a ()>,
+}
+
+/// An open of a file below an instance.
+pub struct Open<'a> {
+    /// The full name: `\Device\HarddiskVolume1\…`.
+    pub name: &'a U16Str,
+    /// Whether case matters (`SL_CASE_SENSITIVE`).
+    pub case_sensitive: bool,
+    /// Desired access.
+    pub access: u32,
+    /// `FILE_SHARE_*`.
+    pub share: u32,
+    /// `FILE_OPEN`, …
+    pub disposition: u32,
+    /// `FILE_NON_DIRECTORY_FILE`, …
+    pub options: u32,
+    /// Attributes, if it creates or overwrites.
+    pub attributes: u32,
+    /// First allocation, if it creates or overwrites.
+    pub allocation: i64,
+    /// Extended attributes, if it creates or overwrites.
+    pub ea: &'a [u8],
+    /// Check access as for the thread's user. Otherwise all rights are granted.
+    pub checked: bool,
+    /// Stay out of the share modes of the file.
+    pub ignore_share: bool,
+    /// Inside this transaction.
+    pub transaction: Option<&'a TransactionRef>,
+    /// Extra create parameters.
+    pub extra: Option<ExtraParameters<'a>>,
+}
+
+impl<'a> Open<'a> {
+    /// Opens an existing file to look at its attributes, in nobody's way.
+    pub fn look(name: &'a U16Str, case_sensitive: bool) -> Self {
+        const FILE_READ_ATTRIBUTES: u32 = 0x80;
+        const SHARE_ALL: u32 = 7;
+        const FILE_OPEN: u32 = 1;
+        const FILE_OPEN_REPARSE_POINT: u32 = 0x0020_0000;
+        const FILE_COMPLETE_IF_OPLOCKED: u32 = 0x0000_0100;
+        Open {
+            name,
+            case_sensitive,
+            access: FILE_READ_ATTRIBUTES,
+            share: SHARE_ALL,
+            disposition: FILE_OPEN,
+            options: FILE_OPEN_REPARSE_POINT | FILE_COMPLETE_IF_OPLOCKED,
+            attributes: 0,
+            allocation: 0,
+            ea: &[],
+            checked: false,
+            ignore_share: false,
+            transaction: None,
+            extra: None,
+        }
+    }
+}
+
+/// `IO_DRIVER_CREATE_CONTEXT`, with the member that older headers lack.
+#[repr(C)]
+struct DriverCreateContext {
+    size: u16,
+    extra: PECP_LIST,
+    device_hint: PVOID,
+    transaction: *mut TXN_PARAMETER_BLOCK,
+    silo: PVOID,
+}
+const _: () = assert!(size_of::<DriverCreateContext>() == 40);
+
+/// `IO_USE_AMBIENT_SILO`, which the inline `IoInitializeDriverCreateContext` sets (minifilter-rules §1.9).
+const AMBIENT_SILO: PVOID = 1 as PVOID;
+/// The view that is dirty where this transaction modifies the file (txf-ktm §2).
+const TXF_DEFAULT_VIEW: u16 = 0xFFFE;
+
+const OBJ_CASE_INSENSITIVE: u32 = 0x0040;
+const OBJ_KERNEL_HANDLE: u32 = 0x0200;
+const OBJ_FORCE_ACCESS_CHECK: u32 = 0x0400;
+
+/// What an [`Open`] gave.
+pub struct Opened {
+    /// The file.
+    pub file: LowerFile,
+    /// The status, which may be another success than `SUCCESS` (`OPLOCK_BREAK_IN_PROGRESS`).
+    pub status: Status,
+    /// `FILE_OPENED`, `FILE_CREATED`, …
+    pub information: usize,
+    /// The rights of the handle.
+    pub granted: u32,
+}
+
+impl Open<'_> {
+    /// Opens it. Only filters below `instance` and the file system see it. PASSIVE_LEVEL, not inside a file system
+    /// (minifilter-rules §1.9). Never answers `REPARSE`.
+    pub fn open(&self, filter: filter::Handle, instance: Instance<'_>) -> Result<Opened> {
+        let mut name = string::unicode(self.name)?;
+        let mut attributes = OBJECT_ATTRIBUTES {
+            Length: size_of::<OBJECT_ATTRIBUTES>() as u32,
+            RootDirectory: null_mut(),
+            ObjectName: &mut name,
+            Attributes: OBJ_KERNEL_HANDLE
+                | if self.case_sensitive { 0 } else { OBJ_CASE_INSENSITIVE }
+                | if self.checked { OBJ_FORCE_ACCESS_CHECK } else { 0 },
+            SecurityDescriptor: null_mut(),
+            SecurityQualityOfService: null_mut(),
+        };
+        let mut transaction = self.transaction.map(|transaction| TXN_PARAMETER_BLOCK {
+            Length: size_of::<TXN_PARAMETER_BLOCK>() as u16,
+            TxFsContext: TXF_DEFAULT_VIEW,
+            TransactionObject: transaction.raw(),
+        });
+        let mut context = DriverCreateContext {
+            size: size_of::<DriverCreateContext>() as u16,
+            extra: self.extra.map_or(null_mut(), |extra| extra.raw),
+            device_hint: null_mut(),
+            transaction: transaction.as_mut().map_or(null_mut(), core::ptr::from_mut),
+            silo: AMBIENT_SILO,
+        };
+        let mut allocation = self.allocation;
+        let mut handle = null_mut();
+        let mut object = null_mut();
+        let mut io = MaybeUninit::<IO_STATUS_BLOCK>::zeroed();
+        let ea = if self.ea.is_empty() { null_mut() } else { self.ea.as_ptr().cast_mut().cast() };
+        // SAFETY: live filter and instance; every pointer is to a local or to what `self` borrows; the callee copies
+        // the name and the extended attributes before it returns.
+        let status = Status(unsafe {
+            ffi::FltCreateFileEx2(
+                filter.raw(),
+                instance.raw(),
+                &mut handle,
+                &mut object,
+                self.access,
+                (&raw mut attributes).cast(),
+                io.as_mut_ptr(),
+                if self.allocation == 0 { null_mut() } else { &mut allocation },
+                self.attributes,
+                self.share,
+                self.disposition,
+                self.options,
+                ea,
+                self.ea.len() as u32,
+                if self.checked { IO_FORCE_ACCESS_CHECK } else { 0 }
+                    | if self.ignore_share { IO_IGNORE_SHARE_ACCESS_CHECK } else { 0 },
+                (&raw mut context).cast(),
+            )
+        });
+        if !status.is_success() {
+            return Err(status);
+        }
+        // SAFETY: zeroed, and written on success.
+        let information = unsafe { io.assume_init() }.Information;
+        let object = NonNull::new(object).ok_or(Status::UNSUCCESSFUL)?;
+        let file = LowerFile { handle: AtomicPtr::new(handle), object };
+        let granted = granted_access(handle)?;
+        Ok(Opened { file, status, information, granted })
+    }
+}
+
+/// The rights that a kernel handle has. PASSIVE_LEVEL.
+fn granted_access(handle: HANDLE) -> Result<u32> {
+    let mut object = null_mut();
+    let mut information = OBJECT_HANDLE_INFORMATION { HandleAttributes: 0, GrantedAccess: 0 };
+    // SAFETY: a kernel handle that we own; any type will do; out pointers.
+    Status(unsafe {
+        ObReferenceObjectByHandle(
+            handle.cast(),
+            0,
+            null_mut(),
+            wdk_sys::_MODE::KernelMode as _,
+            &mut object,
+            &mut information,
+        )
+    })
+    .ok()?;
+    // SAFETY: the reference that we just got.
+    unsafe { ObfDereferenceObject(object) };
+    Ok(information.GrantedAccess)
+}
+
+/// A file that was opened below: a kernel handle and a reference to its file object.
+///
+/// The two end apart: [`Self::close`] closes the handle (the file system's cleanup), dropping gives the reference back
+/// (its close, when operations are over).
+pub struct LowerFile {
+    handle: AtomicPtr<core::ffi::c_void>,
+    object: NonNull<core::ffi::c_void>,
+}
+
+// SAFETY: a kernel handle and a counted reference, valid in every thread.
+unsafe impl Send for LowerFile {}
+// SAFETY: as above.
+unsafe impl Sync for LowerFile {}
+
+impl LowerFile {
+    /// Its file object.
+    #[inline]
+    pub fn object(&self) -> FileObject<'_> {
+        // SAFETY: referenced as long as `self` lives.
+        unsafe { FileObject::from_raw(self.object) }
+    }
+
+    /// Closes the handle, once. PASSIVE_LEVEL.
+    pub fn close(&self) {
+        let handle = self.handle.swap(null_mut(), Ordering::AcqRel);
+        if !handle.is_null() {
+            // SAFETY: our handle, taken out so that nobody closes it again. Failure would mean that it is none.
+            let _ = unsafe { ffi::FltClose(handle) };
+        }
+    }
+
+    /// Whether the handle is still open.
+    pub fn is_open(&self) -> bool {
+        !self.handle.load(Ordering::Acquire).is_null()
+    }
+}
+
+impl Drop for LowerFile {
+    /// PASSIVE_LEVEL while the handle is open, up to DISPATCH_LEVEL after [`LowerFile::close`].
+    fn drop(&mut self) {
+        self.close();
+        // SAFETY: the reference that the open gave.
+        unsafe { ObfDereferenceObject(self.object.as_ptr().cast()) };
     }
 }

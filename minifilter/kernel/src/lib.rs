@@ -41,9 +41,13 @@ mod ffi;
 mod panic;
 
 #[cfg(windows)]
+pub mod access;
+#[cfg(windows)]
 pub mod callback;
 #[cfg(windows)]
 pub mod context;
+#[cfg(windows)]
+pub mod etw;
 #[cfg(windows)]
 pub mod file;
 #[cfg(windows)]
@@ -51,11 +55,23 @@ pub mod filter;
 #[cfg(windows)]
 pub mod instance;
 #[cfg(windows)]
+pub mod name;
+#[cfg(windows)]
 pub mod pool;
 #[cfg(windows)]
 pub mod process;
 #[cfg(windows)]
+pub mod registry;
+#[cfg(windows)]
 pub mod string;
+#[cfg(windows)]
+pub mod symlink;
+#[cfg(windows)]
+pub mod sync;
+#[cfg(windows)]
+pub mod transaction;
+#[cfg(windows)]
+pub mod work;
 
 #[cfg(windows)]
 #[doc(hidden)]

@@ -56,8 +56,16 @@ unsafe impl<T: Sync> Sync for PoolBox<T> {}
 impl<T> PoolBox<T> {
     /// Moves a value into pool. Up to DISPATCH_LEVEL. Fails with `INSUFFICIENT_RESOURCES`.
     pub fn new(tag: Tag, value: T) -> Result<Self> {
+        Self::try_new(tag, value).map_err(|(status, _)| status)
+    }
+
+    /// As [`Self::new`], but a failure gives the value back.
+    pub fn try_new(tag: Tag, value: T) -> core::result::Result<Self, (Status, T)> {
         const { assert!(align_of::<T>() <= POOL_ALIGNMENT) };
-        let memory = allocate(size_of::<T>(), tag, true)?.cast::<T>();
+        let memory = match allocate(size_of::<T>(), tag, true) {
+            Ok(memory) => memory.cast::<T>(),
+            Err(status) => return Err((status, value)),
+        };
         // SAFETY: large enough and aligned for `T`, and ours alone.
         unsafe { memory.write(value) };
         Ok(PoolBox { memory, tag })
@@ -110,6 +118,97 @@ impl<T> Drop for PoolBox<T> {
         unsafe { self.memory.drop_in_place() };
         // SAFETY: from `allocate` with this tag.
         unsafe { free(self.memory.cast(), self.tag) };
+    }
+}
+
+/// A growing list in nonpaged pool.
+pub struct PoolVec<T> {
+    memory: NonNull<T>,
+    length: usize,
+    capacity: usize,
+    tag: Tag,
+}
+
+// SAFETY: it owns its values, as a `Vec` does.
+unsafe impl<T: Send> Send for PoolVec<T> {}
+// SAFETY: shared access gives `&[T]` only.
+unsafe impl<T: Sync> Sync for PoolVec<T> {}
+
+impl<T> PoolVec<T> {
+    /// An empty list, without memory.
+    pub const fn new(tag: Tag) -> Self {
+        PoolVec { memory: NonNull::dangling(), length: 0, capacity: 0, tag }
+    }
+
+    /// Makes room for one more. Up to DISPATCH_LEVEL. Fails with `INSUFFICIENT_RESOURCES`.
+    pub fn reserve_one(&mut self) -> Result<()> {
+        const { assert!(align_of::<T>() <= POOL_ALIGNMENT && size_of::<T>() > 0) };
+        if self.length < self.capacity {
+            return Ok(());
+        }
+        let capacity = self.capacity.saturating_mul(2).max(8);
+        let bytes = capacity.checked_mul(size_of::<T>()).ok_or(Status::INSUFFICIENT_RESOURCES)?;
+        let memory = allocate(bytes, self.tag, true)?.cast::<T>();
+        // SAFETY: both are large enough; the values move.
+        unsafe { core::ptr::copy_nonoverlapping(self.memory.as_ptr(), memory.as_ptr(), self.length) };
+        if self.capacity != 0 {
+            // SAFETY: from `allocate` with this tag; its values have moved.
+            unsafe { free(self.memory.cast(), self.tag) };
+        }
+        self.memory = memory;
+        self.capacity = capacity;
+        Ok(())
+    }
+
+    /// Adds a value at the end. Up to DISPATCH_LEVEL. Fails with `INSUFFICIENT_RESOURCES`.
+    pub fn push(&mut self, value: T) -> Result<()> {
+        self.reserve_one()?;
+        // SAFETY: there is room for one more.
+        unsafe { self.memory.add(self.length).write(value) };
+        self.length = self.length.saturating_add(1);
+        Ok(())
+    }
+
+    /// Takes the last value.
+    pub fn pop(&mut self) -> Option<T> {
+        self.length = self.length.checked_sub(1)?;
+        // SAFETY: initialised, and no longer counted.
+        Some(unsafe { self.memory.add(self.length).read() })
+    }
+
+    /// Takes the first value that `which` chooses; the last one takes its place.
+    pub fn take(&mut self, which: impl FnMut(&T) -> bool) -> Option<T> {
+        let index = self.iter().position(which)?;
+        let last = self.pop()?;
+        match self.get_mut(index) {
+            Some(place) => Some(core::mem::replace(place, last)),
+            None => Some(last),
+        }
+    }
+}
+
+impl<T> Deref for PoolVec<T> {
+    type Target = [T];
+    fn deref(&self) -> &[T] {
+        // SAFETY: `length` initialised values, owned.
+        unsafe { core::slice::from_raw_parts(self.memory.as_ptr(), self.length) }
+    }
+}
+
+impl<T> DerefMut for PoolVec<T> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        // SAFETY: `length` initialised values, owned and borrowed exclusively.
+        unsafe { core::slice::from_raw_parts_mut(self.memory.as_ptr(), self.length) }
+    }
+}
+
+impl<T> Drop for PoolVec<T> {
+    fn drop(&mut self) {
+        while self.pop().is_some() {}
+        if self.capacity != 0 {
+            // SAFETY: from `allocate` with this tag, emptied.
+            unsafe { free(self.memory.cast(), self.tag) };
+        }
     }
 }
 

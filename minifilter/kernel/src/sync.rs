@@ -1,0 +1,262 @@
+//! Locks, events, and the gate that lets operations in and waits until they are out.
+
+use core::cell::UnsafeCell;
+use core::ops::{Deref, DerefMut};
+use core::sync::atomic::{AtomicU32, Ordering};
+
+use wdk_sys::ntddk::{
+    ExAcquirePushLockExclusiveEx, ExAcquirePushLockSharedEx, ExReleasePushLockExclusiveEx,
+    ExReleasePushLockSharedEx, KeAcquireSpinLockRaiseToDpc, KeEnterCriticalRegion, KeInitializeEvent,
+    KeLeaveCriticalRegion, KeReleaseSpinLock, KeSetEvent, KeWaitForSingleObject,
+};
+
+use crate::pool::{PoolBox, Tag};
+use crate::{Result, Status};
+
+/// A value behind a spin lock. The holder runs at DISPATCH_LEVEL: no waiting, no paged memory, few instructions.
+pub struct SpinLock<T> {
+    lock: UnsafeCell<wdk_sys::KSPIN_LOCK>,
+    value: UnsafeCell<T>,
+}
+
+// SAFETY: the lock gives exclusive access.
+unsafe impl<T: Send> Send for SpinLock<T> {}
+// SAFETY: the lock gives exclusive access.
+unsafe impl<T: Send> Sync for SpinLock<T> {}
+
+impl<T> SpinLock<T> {
+    /// A free lock (`KeInitializeSpinLock` stores zero).
+    pub const fn new(value: T) -> Self {
+        SpinLock { lock: UnsafeCell::new(0), value: UnsafeCell::new(value) }
+    }
+
+    /// Takes it. IRQL up to DISPATCH_LEVEL.
+    pub fn lock(&self) -> SpinGuard<'_, T> {
+        // SAFETY: an initialised lock in nonpaged memory.
+        let irql = unsafe { KeAcquireSpinLockRaiseToDpc(self.lock.get()) };
+        SpinGuard { lock: self, irql }
+    }
+}
+
+/// A held spin lock.
+pub struct SpinGuard<'a, T> {
+    lock: &'a SpinLock<T>,
+    irql: wdk_sys::KIRQL,
+}
+
+impl<T> Deref for SpinGuard<'_, T> {
+    type Target = T;
+    fn deref(&self) -> &T {
+        // SAFETY: held.
+        unsafe { &*self.lock.value.get() }
+    }
+}
+
+impl<T> DerefMut for SpinGuard<'_, T> {
+    fn deref_mut(&mut self) -> &mut T {
+        // SAFETY: held.
+        unsafe { &mut *self.lock.value.get() }
+    }
+}
+
+impl<T> Drop for SpinGuard<'_, T> {
+    fn drop(&mut self) {
+        // SAFETY: held by us, with this previous IRQL.
+        unsafe { KeReleaseSpinLock(self.lock.lock.get(), self.irql) };
+    }
+}
+
+/// A value behind a push lock: one writer or many readers. The holder is in a critical region (normal kernel APCs are
+/// off) and stays at its IRQL.
+pub struct PushLock<T> {
+    lock: UnsafeCell<wdk_sys::EX_PUSH_LOCK>,
+    value: UnsafeCell<T>,
+}
+
+// SAFETY: the lock gives exclusive access to writers.
+unsafe impl<T: Send> Send for PushLock<T> {}
+// SAFETY: readers share `&T`.
+unsafe impl<T: Send + Sync> Sync for PushLock<T> {}
+
+const DEFAULT_FLAGS: u32 = 0;
+
+impl<T> PushLock<T> {
+    /// A free lock (`ExInitializePushLock` stores zero).
+    pub const fn new(value: T) -> Self {
+        PushLock { lock: UnsafeCell::new(0), value: UnsafeCell::new(value) }
+    }
+
+    /// Takes it alone. IRQL up to APC_LEVEL.
+    pub fn write(&self) -> WriteGuard<'_, T> {
+        // SAFETY: an initialised lock, acquired inside a critical region as it must be.
+        unsafe {
+            KeEnterCriticalRegion();
+            ExAcquirePushLockExclusiveEx(self.lock.get(), DEFAULT_FLAGS);
+        }
+        WriteGuard { lock: self }
+    }
+
+    /// Takes it with other readers. IRQL up to APC_LEVEL. Not recursively.
+    pub fn read(&self) -> ReadGuard<'_, T> {
+        // SAFETY: as above.
+        unsafe {
+            KeEnterCriticalRegion();
+            ExAcquirePushLockSharedEx(self.lock.get(), DEFAULT_FLAGS);
+        }
+        ReadGuard { lock: self }
+    }
+}
+
+/// A push lock held alone.
+pub struct WriteGuard<'a, T> {
+    lock: &'a PushLock<T>,
+}
+
+impl<T> Deref for WriteGuard<'_, T> {
+    type Target = T;
+    fn deref(&self) -> &T {
+        // SAFETY: held.
+        unsafe { &*self.lock.value.get() }
+    }
+}
+
+impl<T> DerefMut for WriteGuard<'_, T> {
+    fn deref_mut(&mut self) -> &mut T {
+        // SAFETY: held alone.
+        unsafe { &mut *self.lock.value.get() }
+    }
+}
+
+impl<T> Drop for WriteGuard<'_, T> {
+    fn drop(&mut self) {
+        // SAFETY: held alone by this thread, which is in the critical region that it entered.
+        unsafe {
+            ExReleasePushLockExclusiveEx(self.lock.lock.get(), DEFAULT_FLAGS);
+            KeLeaveCriticalRegion();
+        }
+    }
+}
+
+/// A push lock held with other readers.
+pub struct ReadGuard<'a, T> {
+    lock: &'a PushLock<T>,
+}
+
+impl<T> Deref for ReadGuard<'_, T> {
+    type Target = T;
+    fn deref(&self) -> &T {
+        // SAFETY: held.
+        unsafe { &*self.lock.value.get() }
+    }
+}
+
+impl<T> Drop for ReadGuard<'_, T> {
+    fn drop(&mut self) {
+        // SAFETY: held shared by this thread, which is in the critical region that it entered.
+        unsafe {
+            ExReleasePushLockSharedEx(self.lock.lock.get(), DEFAULT_FLAGS);
+            KeLeaveCriticalRegion();
+        }
+    }
+}
+
+/// A notification event: once signalled, it lets everybody through.
+pub struct Event {
+    event: PoolBox<UnsafeCell<wdk_sys::KEVENT>>,
+}
+
+// SAFETY: a kernel event is made for sharing.
+unsafe impl Send for Event {}
+// SAFETY: as above.
+unsafe impl Sync for Event {}
+
+impl Event {
+    /// An event that is not signalled. Up to DISPATCH_LEVEL. Fails with `INSUFFICIENT_RESOURCES`.
+    pub fn new(tag: Tag) -> Result<Self> {
+        let event = PoolBox::new(tag, UnsafeCell::new(wdk_sys::KEVENT::default()))?;
+        // SAFETY: nonpaged memory that does not move.
+        unsafe { KeInitializeEvent(event.get(), wdk_sys::_EVENT_TYPE::NotificationEvent, 0) };
+        Ok(Event { event })
+    }
+
+    /// Signals it. IRQL up to DISPATCH_LEVEL.
+    pub fn set(&self) {
+        // SAFETY: an initialised event; no wait follows.
+        unsafe { KeSetEvent(self.event.get(), 0, 0) };
+    }
+
+    /// Waits for it, at most this long (forever if `None`); false if the time was over. PASSIVE_LEVEL, or APC_LEVEL.
+    /// Kernel-mode and not alertable, so it cannot end early.
+    pub fn wait(&self, milliseconds: Option<u32>) -> bool {
+        // Relative times are negative, in units of 100 ns.
+        let ticks = milliseconds.map(|milliseconds| i64::from(milliseconds).saturating_mul(-10_000));
+        let mut timeout = wdk_sys::LARGE_INTEGER { QuadPart: ticks.unwrap_or(0) };
+        let timeout = if ticks.is_some() { &raw mut timeout } else { core::ptr::null_mut() };
+        // SAFETY: an initialised event, a valid or absent timeout.
+        let status = unsafe {
+            KeWaitForSingleObject(
+                self.event.get().cast(),
+                wdk_sys::_KWAIT_REASON::Executive,
+                wdk_sys::_MODE::KernelMode as _,
+                0,
+                timeout,
+            )
+        };
+        Status(status) != Status::TIMEOUT
+    }
+}
+
+/// Lets operations in until it is closed, and tells when the last one is out.
+pub struct Gate {
+    /// Twice the number of those inside, plus one when closed.
+    state: AtomicU32,
+    empty: Event,
+}
+
+const CLOSED: u32 = 1;
+const ONE: u32 = 2;
+
+impl Gate {
+    /// An open gate. Fails with `INSUFFICIENT_RESOURCES`.
+    pub fn new(tag: Tag) -> Result<Self> {
+        Ok(Gate { state: AtomicU32::new(0), empty: Event::new(tag)? })
+    }
+
+    /// Goes in, unless it is closed. Any IRQL up to DISPATCH_LEVEL. Each success is followed by one
+    /// [`Self::leave`].
+    pub fn enter(&self) -> bool {
+        let mut now = self.state.load(Ordering::Relaxed);
+        loop {
+            if now & CLOSED != 0 {
+                return false;
+            }
+            let Some(next) = now.checked_add(ONE) else { return false };
+            match self.state.compare_exchange_weak(now, next, Ordering::Acquire, Ordering::Relaxed) {
+                Ok(_) => return true,
+                Err(current) => now = current,
+            }
+        }
+    }
+
+    /// Goes out. Any IRQL up to DISPATCH_LEVEL.
+    pub fn leave(&self) {
+        if self.state.fetch_sub(ONE, Ordering::AcqRel) == ONE | CLOSED {
+            self.empty.set();
+        }
+    }
+
+    /// Whether it is closed.
+    pub fn is_closed(&self) -> bool {
+        self.state.load(Ordering::Acquire) & CLOSED != 0
+    }
+
+    /// Closes it and waits until all are out, at most this long (forever if `None`); false if the time was over. May
+    /// be repeated. PASSIVE_LEVEL.
+    pub fn close_and_wait(&self, milliseconds: Option<u32>) -> bool {
+        let before = self.state.fetch_or(CLOSED, Ordering::AcqRel);
+        if before & !CLOSED == 0 {
+            return true;
+        }
+        self.empty.wait(milliseconds)
+    }
+}
