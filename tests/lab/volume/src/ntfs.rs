@@ -9,22 +9,27 @@
 //! Approximated: there are no resident streams, short names, compression or quotas; last-access times do not
 //! move by themselves; a directory has no size.
 
+mod clusters;
 mod create;
 mod data;
 mod delete;
 mod directory;
+mod grant;
 mod info;
 mod locks;
 mod overwrite;
 mod query;
 mod record;
 mod recovery;
+mod request;
 mod security;
 mod sharing;
+mod size;
 mod space;
 mod tree;
 mod txf;
 mod volume_info;
+mod walk;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -34,7 +39,6 @@ use crate::ktm::TxId;
 use crate::names::{Key, Wide};
 use crate::{Status, Switches};
 
-pub use create::{Action, Create, CreateRequest, Created, Disposition, Options, ReparseStop, Share, Target};
 pub use data::{Io, WriteAt};
 pub use directory::DirectoryEntry;
 pub use info::{BasicUpdate, DispositionFlags, NameFlags, NameTarget};
@@ -42,6 +46,7 @@ pub use locks::LockOwner;
 pub use query::{AllInformation, Basic, Standard, StreamInformation};
 pub use record::{Ea, FileId, Reparse, Times};
 pub use recovery::MountError;
+pub use request::{Action, Create, CreateRequest, Created, Disposition, Options, ReparseStop, Share, Target};
 pub use security::{
     Ace, EVERYONE, LOCAL_SYSTEM, Subject, access, attributes, descriptor, everyone_all, is_descriptor,
     map_generic,
@@ -243,7 +248,15 @@ impl Volume {
             View::Committed => self.log(LogRecord::Changes(changes)),
             View::Inside(id) => {
                 let tx = self.transactions.get_mut(&id).ok_or(Status::TRANSACTION_NOT_ACTIVE)?;
-                changes.into_iter().for_each(|change| tx.change(change));
+                for change in changes {
+                    match change {
+                        // A name of its own that it takes away again is nobody's: an outsider may have it.
+                        Change::Unlink(parent, key) if self.metadata.lookup(parent, &key).is_none() => {
+                            tx.index.remove(&(parent, key));
+                        }
+                        change => tx.change(change),
+                    }
+                }
                 Ok(())
             }
         }
@@ -303,20 +316,20 @@ impl Volume {
     fn flush_disk(&mut self) -> Result<(), Status> {
         self.disk.flush()?;
         self.space.flushed();
-        let ahead = std::mem::take(&mut self.valid_ahead);
         let mut records: BTreeMap<RecordNumber, FileRecord> = BTreeMap::new();
-        for ((number, key), valid) in ahead {
-            let Some(record) = self.metadata.file(number) else { continue };
-            let record = records.entry(number).or_insert_with(|| FileRecord::clone(record));
-            if let Some(stream) = record.streams.get_mut(&key) {
+        for ((number, key), &valid) in &self.valid_ahead {
+            let Some(record) = self.metadata.file(*number) else { continue };
+            let record = records.entry(*number).or_insert_with(|| FileRecord::clone(record));
+            if let Some(stream) = record.streams.get_mut(key) {
                 stream.valid = stream.valid.max(valid.min(stream.size));
             }
         }
-        if records.is_empty() {
-            return Ok(());
+        if !records.is_empty() {
+            let changes = records.into_iter().map(|(number, record)| Change::Put(number, Arc::new(record)));
+            self.log(LogRecord::Changes(changes.collect()))?;
         }
-        let changes = records.into_iter().map(|(number, record)| Change::Put(number, Arc::new(record)));
-        self.log(LogRecord::Changes(changes.collect()))
+        self.valid_ahead.clear();
+        Ok(())
     }
 
     /// What the lazy writer does by itself after an operation.

@@ -123,7 +123,9 @@ impl Volume {
             let _ = self.log_write_time(number);
         }
         let _ = self.delete_if_last(id, &open);
-        self.unlock_if_unmodified(&open);
+        if !self.switches.lock_outlives_unmodified_handle {
+            self.unlock_if_unused(open.transaction, number);
+        }
         self.lazy_writer();
         Ok(())
     }
@@ -200,12 +202,9 @@ impl Volume {
         self.space.release_later(runs);
     }
 
-    /// What [`lock_outlives_unmodified_handle`](crate::Switches::lock_outlives_unmodified_handle) decides.
-    fn unlock_if_unmodified(&mut self, open: &Open) {
-        let number = open.file.number();
-        let Some(id) = open.transaction.filter(|_| !self.switches.lock_outlives_unmodified_handle) else {
-            return;
-        };
+    /// Gives back the lock of a transaction that neither modified the file nor has a writer on it.
+    pub(super) fn unlock_if_unused(&mut self, transaction: Option<TxId>, number: RecordNumber) {
+        let Some(id) = transaction else { return };
         let held = self.opens_of(number).any(|other| other.transaction == Some(id) && other.writer);
         if let Some(tx) = self.transactions.get_mut(&id)
             && !held

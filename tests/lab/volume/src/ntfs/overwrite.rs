@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::create::{CreateRequest, Disposition};
 use super::record::{Change, Ea, FileRecord, RecordNumber, Run, Stream};
+use super::request::{CreateRequest, Disposition};
 use super::security::attributes;
 use super::{View, Volume};
 use crate::Status;

@@ -60,11 +60,14 @@ impl Base {
     }
 }
 
+/// Old contents of sectors (first sector, bytes), by transaction, in the order of the log.
+type Undo = BTreeMap<u64, Vec<(u64, Arc<[u8]>)>>;
+
 /// What the log says.
 struct Replay {
     metadata: Metadata,
-    /// Undo of transactions without an end, in the order of the log.
-    unfinished: BTreeMap<u64, Vec<(u64, Arc<[u8]>)>>,
+    /// Undo of transactions without an end.
+    unfinished: Undo,
 }
 
 fn replay(base: &Base) -> Result<Replay, MountError> {
@@ -136,7 +139,7 @@ impl Volume {
         Ok(volume)
     }
 
-    fn recover(&mut self, unfinished: BTreeMap<u64, Vec<(u64, Arc<[u8]>)>>) -> Result<(), Status> {
+    fn recover(&mut self, unfinished: Undo) -> Result<(), Status> {
         if !unfinished.is_empty() {
             for (first, bytes) in unfinished.values().flat_map(|undo| undo.iter().rev()) {
                 self.disk.write(*first, bytes)?;

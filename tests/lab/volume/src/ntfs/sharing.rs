@@ -1,7 +1,7 @@
 //! Who may open a file at the same time: share modes, and TxF's locks on top of them.
 
-use super::create::Share;
 use super::record::RecordNumber;
+use super::request::Share;
 use super::security::access;
 use super::{Open, Volume};
 use crate::Status;

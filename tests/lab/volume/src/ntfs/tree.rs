@@ -98,13 +98,11 @@ impl Volume {
             runs: Vec::new(),
         };
         self.extend(None, &mut new, 0, data.len() as u64)?;
-        let mut vcn = 0;
-        for piece in data.chunks(CLUSTER) {
+        for (vcn, piece) in (0..).zip(data.chunks(CLUSTER)) {
             let mut cluster = piece.to_vec();
             cluster.resize(CLUSTER, 0);
             let lcn = new.cluster(vcn).expect("just allocated");
             self.disk.write(super::sectors_of(lcn).start, &cluster)?;
-            vcn += 1;
         }
         self.disk.flush()?;
         let sequence = record.sequence;
