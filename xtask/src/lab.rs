@@ -17,12 +17,17 @@ use crate::workspace;
 
 /// Builds the lab's program and returns its path.
 pub(crate) fn build() -> Result<PathBuf> {
+    built(&["--package", "lab", "--bin", "lab"]).map(|folder| folder.join("lab"))
+}
+
+/// Builds what these arguments of Cargo say, and returns the folder of the programs.
+fn built(what: &[&str]) -> Result<PathBuf> {
     let tools = Tools::ensure(&[For::Bindings, For::Mount])?;
     bindings::ensure(&tools)?;
     let mut command = Command::new(toolchain::cargo());
-    command.current_dir(workspace::root()).args(["build", "--release", "--package", "lab", "--bin", "lab"]);
+    command.current_dir(workspace::root()).args(["build", "--release"]).args(what);
     run::visible(&mut command)?;
-    Ok(workspace::target_dir().join("release/lab"))
+    Ok(workspace::target_dir().join("release"))
 }
 
 /// Where the lab and its tests find the drivers.
@@ -69,13 +74,11 @@ pub(crate) fn command(arguments: &[String]) -> Result<Command> {
 
 /// `cargo xtask demo`.
 pub(crate) fn demo(arguments: &[String]) -> Result<Command> {
-    let _ = arguments;
-    bail!("the demo is not wired yet")
-}
-
-/// The page that the demo leaves.
-pub(crate) fn demo_page() -> Option<PathBuf> {
-    None
+    let folder = built(&["--package", "lab", "--package", "intact-apps", "--bins"])?;
+    driver::build_intact(&Builder::prepare()?)?;
+    let mut command = Command::new(folder.join("intact-demo"));
+    command.current_dir(workspace::root()).args(arguments).envs(environment());
+    Ok(command)
 }
 
 #[cfg(test)]

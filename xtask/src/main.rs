@@ -45,6 +45,13 @@ enum Task {
     },
     /// Run the tests: all of them, or the named slices.
     Test(Test),
+    /// Run real programs under every fault, with and without Intact.
+    #[command(disable_help_flag = true)]
+    Demo {
+        /// Arguments for the demo: `cargo xtask demo --help` shows them.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Run the lab's own program: `cargo xtask lab -- --help`.
     Lab {
         /// Arguments for the lab.
@@ -94,6 +101,7 @@ fn perform(task: Task) -> Result<ExitCode> {
         }
         Task::Build { packages } => build(&packages)?,
         Task::Test(test) => return self::test(&test),
+        Task::Demo { arguments } => return pass_on(&mut lab::demo(&arguments)?),
         Task::Lab { arguments } => return pass_on(&mut lab::command(&arguments)?),
     }
     Ok(ExitCode::SUCCESS)

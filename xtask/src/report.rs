@@ -60,6 +60,7 @@ impl Log {
     pub(crate) fn run(&mut self, command: &mut Command) -> Result<String> {
         self.say(&format!("$ {}", run::display(command)));
         let mut child = command
+            .env("CARGO_TERM_COLOR", "never")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -174,7 +175,7 @@ fn first_line(text: &str) -> String {
 }
 
 fn table(lines: &[Line]) -> String {
-    let mut text = format!("{:<8} {:<8} {:>7}  \n", "slice", "", "time");
+    let mut text = format!("{:<8} {:<8} {:>7}  \n", "slice", "result", "time");
     for line in lines {
         text.push_str(&format!(
             "{:<8} {:<8} {:>5.1} s  {}\n",

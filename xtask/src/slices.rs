@@ -1,6 +1,5 @@
 //! `cargo xtask test`: the slices, in the order in which they run.
 
-use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
@@ -43,7 +42,7 @@ pub(crate) const SLICES: &[Slice] = &[
 ];
 
 /// Packages whose tests need neither the lab nor a driver.
-const UNIT: &[&str] = &["intact", "intact-policy", "fltkernel", "kernel", "xtask"];
+const UNIT: &[&str] = &["intact", "intact-policy", "fltkernel", "kernel", "intact-apps", "xtask"];
 /// Packages of the lab.
 const LAB: &[&str] = &["lab", "lab-executive", "lab-volume", "lab-nt"];
 /// Packages that are linked into the driver.
@@ -152,8 +151,9 @@ fn lab_tests(log: &mut Log) -> Result<Outcome> {
 }
 
 fn demo(log: &mut Log) -> Result<Outcome> {
-    log.run(&mut lab::demo(&[])?)?;
-    Ok(Outcome::Passed(lab::demo_page().map_or_else(String::new, |page: PathBuf| page.display().to_string())))
+    let output = log.run(&mut lab::demo(&[])?)?;
+    let found = output.lines().find(|line| line.starts_with("files damaged")).unwrap_or_default();
+    Ok(Outcome::Passed(found.to_owned()))
 }
 
 fn deny(log: &mut Log) -> Result<Outcome> {
