@@ -11,6 +11,11 @@ impl<'a> Writer<'a> {
         Writer { block, at: 0 }
     }
 
+    /// Writes over what is at `at`.
+    pub(crate) fn starting_at(block: &'a mut [u16], at: usize) -> Self {
+        Writer { block, at }
+    }
+
     /// Units written, or that would have been.
     pub(crate) fn at(&self) -> usize {
         self.at
@@ -58,13 +63,9 @@ impl<'a> Writer<'a> {
         block.get(..self.at)
     }
 
-    pub(crate) fn is_full(&self) -> bool {
-        self.at > self.block.len()
-    }
-
-    pub(crate) fn written(&mut self) -> &mut [u16] {
-        let end = self.at.min(self.block.len());
-        self.block.get_mut(..end).unwrap_or_default()
+    /// The whole block.
+    pub(crate) fn block(&mut self) -> &mut [u16] {
+        self.block
     }
 }
 

@@ -4,6 +4,7 @@ use core::cmp::Ordering;
 
 use crate::block::{Reader, Writer, small};
 use crate::gather::{Full, Key, Raw, RawSection, RawValue};
+use crate::index;
 use crate::pattern::{self, Fault, LastVolume, flag};
 use crate::policy::{HEADER, MAGIC, Policy, header, rule};
 use crate::problem::{Problem, Reason};
@@ -48,16 +49,7 @@ pub fn check<U: Upcase + ?Sized, V: Volumes + ?Sized>(
     volumes: &mut V,
     report: &mut dyn FnMut(&Problem<'_>),
 ) -> Result<usize, Invalid> {
-    Compiler {
-        raw: *raw,
-        upcase,
-        volumes,
-        report,
-        errors: 0,
-        last: LastVolume::new(),
-        out: Writer::new(&mut []),
-    }
-    .run()
+    Compiler::new(raw, upcase, volumes, report, &mut []).run()
 }
 
 /// Compiles a policy into `block`, which may be larger than needed. Problems are not reported again.
@@ -72,10 +64,7 @@ pub fn compile<U: Upcase + ?Sized, V: Volumes + ?Sized, B: AsRef<[u16]> + AsMut<
     let room = block.as_mut();
     let length = room.len();
     let report = &mut |_: &Problem<'_>| {};
-    let out = Writer::new(room);
-    let mut compiler =
-        Compiler { raw: *raw, upcase, volumes, report, errors: 0, last: LastVolume::new(), out };
-    let needed = compiler.run().map_err(CompileError::Invalid)?;
+    let needed = Compiler::new(raw, upcase, volumes, report, room).run().map_err(CompileError::Invalid)?;
     if needed > length {
         return Err(CompileError::Full(Full { needed }));
     }
@@ -90,9 +79,24 @@ struct Compiler<'r, 'w, U: ?Sized, V: ?Sized> {
     errors: u32,
     last: LastVolume,
     out: Writer<'w>,
+    /// Patterns of files, and their components: the index is made of them.
+    patterns: usize,
+    components: usize,
 }
 
-impl<'r, U: Upcase + ?Sized, V: Volumes + ?Sized> Compiler<'r, '_, U, V> {
+impl<'r, 'w, U: Upcase + ?Sized, V: Volumes + ?Sized> Compiler<'r, 'w, U, V> {
+    fn new(
+        raw: &Raw<'r>,
+        upcase: &'w U,
+        volumes: &'w mut V,
+        report: &'w mut dyn FnMut(&Problem<'_>),
+        block: &'w mut [u16],
+    ) -> Self {
+        let (last, out) = (LastVolume::new(), Writer::new(block));
+        Compiler { raw: *raw, upcase, volumes, report, errors: 0, last, out, patterns: 0, components: 0 }
+    }
+
+    /// Returns how many units it takes; they are written if the block has them.
     fn run(&mut self) -> Result<usize, Invalid> {
         let raw = self.raw;
         // Each key may hold all rules; more are not compared with each other, which takes the square of their number.
@@ -119,15 +123,18 @@ impl<'r, U: Upcase + ?Sized, V: Volumes + ?Sized> Compiler<'r, '_, U, V> {
                 at = at.saturating_add(rule::SIZE);
             }
         }
-        let needed = self.out.at();
+        let end = self.out.at();
+        let needed = end.saturating_add(index::bound(self.components, self.patterns));
         if needed > MAX_UNITS {
             return Err(self.refuse(Reason::TooLarge));
         }
         if self.errors > 0 {
             return Err(Invalid { errors: self.errors });
         }
-        if !self.out.is_full() {
-            sort_rules(self.out.written(), count, self.upcase);
+        let block = self.out.block();
+        if needed <= block.len() {
+            sort_rules(block, count, self.upcase);
+            index::build(block, end, count, self.components, self.patterns);
         }
         Ok(needed)
     }
@@ -285,6 +292,10 @@ impl<'r, U: Upcase + ?Sized, V: Volumes + ?Sized> Compiler<'r, '_, U, V> {
                     self.out.truncate(body);
                 }
                 self.out.set(start, parsed.flags);
+                if !programs {
+                    self.patterns = self.patterns.saturating_add(1);
+                    self.components = self.components.saturating_add(parsed.components);
+                }
                 let length = self.out.at().saturating_sub(body);
                 self.out.set(start.saturating_add(1), u16::try_from(length).unwrap_or(u16::MAX));
                 if let Some(warning) = parsed.warning {

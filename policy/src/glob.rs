@@ -25,7 +25,7 @@ pub(crate) fn matches<U: Upcase + ?Sized>(upcase: &U, pattern: &[u16], path: &[u
         let (want, after) = split_once(wanted, BACKSLASH);
         if let [STAR, STAR] = want {
             if after.is_none() {
-                return path.is_some_and(|path| !path.is_empty());
+                return path.is_some();
             }
             latest = Some((after, path));
             pattern = after;

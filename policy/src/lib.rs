@@ -82,11 +82,13 @@ mod block;
 mod compile;
 mod gather;
 mod glob;
+mod index;
 mod pattern;
 mod policy;
 mod problem;
 mod schema;
 mod text;
+mod walk;
 
 pub use compile::{CompileError, Invalid, Volumes, check, compile};
 pub use gather::{Full, Gather, Key, Raw};
@@ -104,5 +106,6 @@ pub const MAX_RULES: usize = 1024;
 /// Longest pattern, and longest NT path, in UTF-16 units.
 pub const MAX_PATH_UNITS: usize = 32_767;
 
-/// Largest compiled policy, in UTF-16 units (16 MiB). A caller should refuse to gather more than this, too.
-pub const MAX_UNITS: usize = 8 << 20;
+/// Most memory that a policy may take while it is compiled, in UTF-16 units (64 MiB); what is kept is mostly less than
+/// half of it ([`Policy::copy_to`]). A caller should refuse to gather more than this, too.
+pub const MAX_UNITS: usize = 32 << 20;

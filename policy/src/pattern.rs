@@ -44,6 +44,8 @@ impl Fault {
 pub(crate) struct Parsed {
     pub(crate) flags: u16,
     pub(crate) warning: Option<Fault>,
+    /// How many components it has once compiled, at most.
+    pub(crate) components: usize,
 }
 
 /// Where the components of a pattern begin, and what stands before them once compiled.
@@ -97,16 +99,19 @@ pub(crate) fn compile<U: Upcase + ?Sized, V: Volumes + ?Sized>(
     if programs && !text.iter().any(|&unit| unit == BACKSLASH || unit == COLON || unit == u16::from(b'/')) {
         let mut walk = Walk { upcase, out, flags: flag::NAME, warning: None, after_stars: false };
         walk.component(text, 0, true)?;
-        return Ok(Parsed { flags: walk.flags, warning: walk.warning });
+        return Ok(Parsed { flags: walk.flags, warning: walk.warning, components: 1 });
     }
     let (root, body) = root(text)?;
     let first = text.len().saturating_sub(body.len());
     let mut flags = 0;
     let mut warning = None;
+    let mut components = body.iter().filter(|&&unit| unit == BACKSLASH).count().saturating_add(1);
     if let Root::Link(name) = root {
         match last.device(volumes, name) {
             Some(device) if starts_with_ascii(device, r"\Device\") && !is_remote(device) => {
                 device.iter().for_each(|&unit| out.push(fold(upcase, unit)));
+                components =
+                    components.saturating_add(device.iter().filter(|&&unit| unit == BACKSLASH).count());
             }
             Some(device) if is_remote(device) => {
                 (flags, warning) = (flag::INACTIVE, Some(Fault::whole(Reason::RemoteVolume)));
@@ -117,7 +122,7 @@ pub(crate) fn compile<U: Upcase + ?Sized, V: Volumes + ?Sized>(
     }
     let mut walk = Walk { upcase, out, flags, warning, after_stars: false };
     walk.components(body, first)?;
-    Ok(Parsed { flags: walk.flags, warning: walk.warning })
+    Ok(Parsed { flags: walk.flags, warning: walk.warning, components })
 }
 
 /// Splits a pattern into its root and the components after it (without the backslash before them).

@@ -1,23 +1,31 @@
 //! A compiled policy: one block that is never changed, and the questions it answers.
 //!
 //! Layout, in UTF-16 units (numbers of 32 bits take two): a header, the rule records in the order in which rules
-//! are asked, then names and pattern lists. A pattern is its flags, its length and its units.
+//! are asked, then names and pattern lists, then the index. A pattern is its flags, its length and its units.
 
 use crate::block::Reader;
-use crate::gather::Key;
+use crate::gather::{Full, Key};
 use crate::glob;
+use crate::index::{FILES, STREAMS};
 use crate::pattern::{Subject, flag};
 use crate::schema::{OnExit, OnFlush, OnUnavailable, Scope, Settings, Value};
 use crate::text::Upcase;
+use crate::walk::{Hits, Overflow, walk};
 use crate::{MAX_PATH_UNITS, MAX_RULES};
 
 pub(crate) const MAGIC: u16 = 0x4950;
-pub(crate) const HEADER: usize = 8;
+pub(crate) const HEADER: usize = 12;
 
 pub(crate) mod header {
     pub(crate) const MAGIC: usize = 0;
     pub(crate) const ENABLED: usize = 1;
     pub(crate) const RULES: usize = 2;
+    /// The index: its nodes, its hash table, the table's mask.
+    pub(crate) const NODES: usize = 4;
+    pub(crate) const TABLE: usize = 6;
+    pub(crate) const MASK: usize = 8;
+    /// Units in use.
+    pub(crate) const END: usize = 10;
 }
 
 /// The record of a rule: where its fields are.
@@ -99,11 +107,15 @@ pub(crate) mod rule {
             number(value).map_or(0, |offset| self.block.u32(self.field(offset)))
         }
 
+        /// Where a list of patterns is, and how many it has.
+        pub(crate) fn list(self, value: Value) -> (usize, u32) {
+            let offset = list(value).map_or(0, |offset| self.field(offset));
+            (self.block.size(offset), self.block.u32(offset.saturating_add(2)))
+        }
+
         /// The patterns of a list: flags and units.
         pub(crate) fn patterns(self, value: Value) -> impl Iterator<Item = (u16, &'p [u16])> {
-            let offset = list(value).map_or(0, |offset| self.field(offset));
-            let mut left = self.block.u32(offset.saturating_add(2));
-            let mut at = self.block.size(offset);
+            let (mut at, mut left) = self.list(value);
             core::iter::from_fn(move || {
                 left = left.checked_sub(1)?;
                 let length = usize::from(self.block.u16(at.saturating_add(1)));
@@ -115,7 +127,7 @@ pub(crate) mod rule {
         }
 
         pub(crate) fn is_empty(self, value: Value) -> bool {
-            list(value).is_none_or(|offset| self.block.u32(self.field(offset).saturating_add(2)) == 0)
+            self.list(value).1 == 0
         }
     }
 }
@@ -159,6 +171,18 @@ impl RuleSet {
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.words.iter().all(|&word| word == 0)
+    }
+
+    /// The first rule that is in this set and in `other`, and not in `without`.
+    fn first(&self, other: &RuleSet, without: &RuleSet) -> Option<RuleId> {
+        let words = self.words.iter().zip(&other.words).zip(&without.words);
+        let (word, bits) = words
+            .map(|((one, other), without)| one & other & !without)
+            .enumerate()
+            .find(|&(_, bits)| bits != 0)?;
+        u16::try_from(word.saturating_mul(64).saturating_add(usize::try_from(bits.trailing_zeros()).ok()?))
+            .ok()
+            .map(RuleId)
     }
 }
 
@@ -265,10 +289,47 @@ impl<B: AsRef<[u16]>> Policy<B> {
             return None;
         }
         let file = Subject::new(path);
+        let block = self.block.as_ref();
+        let mut hits = Hits::default();
+        let walked = walk(block, FILES, file.file, upcase, &mut hits).and_then(|()| match file.with_stream {
+            Some(path) => walk(block, STREAMS, path, upcase, &mut hits),
+            None => Ok(()),
+        });
+        match walked {
+            Ok(()) => hits.included.first(process, &hits.excluded),
+            Err(Overflow) => self.match_path_one_by_one(path, process, upcase),
+        }
+    }
+
+    /// The same answer as [`Policy::match_path`], by asking every pattern of every rule: at most
+    /// `length of all patterns × length of the path` steps.
+    pub fn match_path_one_by_one<U: Upcase + ?Sized>(
+        &self,
+        path: &[u16],
+        process: &RuleSet,
+        upcase: &U,
+    ) -> Option<RuleId> {
+        if !self.is_enabled() || path.len() > MAX_PATH_UNITS {
+            return None;
+        }
+        let file = Subject::new(path);
         self.rules().filter(|&id| process.contains(id)).find(|&id| {
             let record = self.record(id);
             any(upcase, record, Value::Paths, &file) && !any(upcase, record, Value::ExcludePaths, &file)
         })
+    }
+
+    /// How many units of the block are in use: fewer than [`crate::check`] asked for, because building takes more.
+    pub fn size(&self) -> usize {
+        self.reader().size(header::END)
+    }
+
+    /// The same policy in another block, of [`Policy::size`] units or more.
+    pub fn copy_to<C: AsRef<[u16]> + AsMut<[u16]>>(&self, mut block: C) -> Result<Policy<C>, Full> {
+        let needed = self.size();
+        let room = block.as_mut().get_mut(..needed).ok_or(Full { needed })?;
+        room.iter_mut().zip(self.block.as_ref()).for_each(|(to, from)| *to = *from);
+        Ok(Policy { block })
     }
 
     fn record(&self, id: RuleId) -> rule::Record<'_> {

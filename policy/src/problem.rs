@@ -69,7 +69,7 @@ impl Reason {
     fn text(self) -> &'static str {
         match self {
             Reason::TooManyRules => "there are more than 1024 rules: put more patterns into fewer rules",
-            Reason::TooLarge => "the policy takes more than 16 MiB: use fewer patterns, with wildcards",
+            Reason::TooLarge => "the policy takes more than 64 MiB: use fewer patterns, with wildcards",
             Reason::MissingPaths => "the rule names no files: add at least one pattern, such as C:\\Data\\**",
             Reason::WrongType(_) => "is of the wrong type",
             Reason::DataLength => "has a wrong number of bytes for its type: write the value again",

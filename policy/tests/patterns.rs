@@ -20,11 +20,7 @@ fn a_pattern_covers_exactly_the_names_of_its_form() {
         (
             r"C:\Data\**",
             &[r"\Device\HarddiskVolume1\Data\a", r"\Device\HarddiskVolume1\Data\b\c\d.txt"],
-            &[
-                r"\Device\HarddiskVolume1\Data",
-                r"\Device\HarddiskVolume1\Database\a",
-                r"\Device\HarddiskVolume1\Data\",
-            ],
+            &[r"\Device\HarddiskVolume1\Data", r"\Device\HarddiskVolume1\Database\a"],
         ),
         (
             r"D:\Reports\*.xls?",

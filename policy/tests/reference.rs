@@ -7,6 +7,7 @@ use intact_policy::{HostUpcase, RuleId, Upcase, Value};
 use proptest::prelude::*;
 
 const BACKSLASH: u16 = b'\\' as u16;
+const COLON: u16 = b':' as u16;
 
 fn upper(text: &[u16]) -> Vec<u16> {
     text.iter().map(|&unit| HostUpcase.upcase(unit)).collect()
@@ -46,12 +47,39 @@ struct RuleText {
 
 /// The rule that wins, by its place among `rules`, which are named by their place.
 fn winner(rules: &[RuleText], path: &[u16]) -> Option<usize> {
-    let path = components(path);
-    let any =
-        |patterns: &[Vec<u16>]| patterns.iter().any(|pattern| matches(&components(pattern)[1..], &path[3..]));
+    let (file, stream) = parted(path);
+    let with_stream = stream.map(|stream| [file, &[COLON], stream].concat());
+    let one = |pattern: &Vec<u16>| {
+        let (volume, rest) = pattern.split_at(2);
+        let (rest, stream) = parted(rest);
+        let stream = stream.map_or(vec![], |stream| [&[COLON], stream].concat());
+        let pattern = components(&on_device(&[volume, rest, &stream].concat()));
+        if pattern.iter().flatten().any(|&unit| unit == COLON) {
+            with_stream.as_ref().is_some_and(|path| matches(&pattern, &components(path)))
+        } else {
+            matches(&pattern, &components(file))
+        }
+    };
+    let any = |patterns: &[Vec<u16>]| patterns.iter().any(one);
     let mut places: Vec<usize> = (0..rules.len()).collect();
     places.sort_by_key(|&place| rules[place].order);
     places.into_iter().find(|&place| any(&rules[place].paths) && !any(&rules[place].excluded))
+}
+
+/// A path without its stream, and the stream's name if it is not the unnamed one.
+fn parted(path: &[u16]) -> (&[u16], Option<&[u16]>) {
+    let mut parts = path.split(|&unit| unit == COLON);
+    (parts.next().unwrap_or_default(), parts.next().filter(|name| !name.is_empty()))
+}
+
+/// The pattern with the device name in place of its drive letter.
+fn on_device(pattern: &[u16]) -> Vec<u16> {
+    let device = match pattern[0] {
+        0x43 | 0x63 => common::DISK_1,
+        0x44 => common::DISK_2,
+        _ => return [&[BACKSLASH], pattern].concat(),
+    };
+    [&common::utf16(device), &pattern[2..]].concat()
 }
 
 fn compiled(rules: &[RuleText]) -> TestPolicy {
@@ -72,14 +100,24 @@ fn letter() -> impl Strategy<Value = u16> {
 }
 
 fn name() -> impl Strategy<Value = Vec<u16>> {
-    prop::collection::vec(letter(), 1..5)
-        .prop_filter("'.' and '..' are no names", |name| name.iter().any(|&unit| unit != 0x2E))
+    prop::collection::vec(letter(), 1..5).prop_map(|mut name| {
+        // '.' and '..' are no names.
+        if name.iter().all(|&unit| unit == 0x2E) {
+            name.push(0x62);
+        }
+        name
+    })
 }
 
 fn wild_name() -> impl Strategy<Value = Vec<u16>> {
     let unit = prop_oneof![3 => letter(), 1 => Just(0x2A), 1 => Just(0x3F)];
-    prop::collection::vec(unit, 1..6).prop_filter("'.', '..' and '**' are no wild names", |name| {
-        name.iter().any(|&unit| unit != 0x2E) && !name.windows(2).any(|two| two == [0x2A; 2])
+    prop::collection::vec(unit, 1..6).prop_map(|mut name| {
+        // '**' is no part of a name.
+        name.dedup_by(|after, before| *after == 0x2A && *before == 0x2A);
+        if name.iter().all(|&unit| unit == 0x2E) {
+            name.push(0x2A);
+        }
+        name
     })
 }
 
@@ -94,11 +132,19 @@ fn on(volume: &str, components: Vec<Vec<u16>>) -> Vec<u16> {
 
 fn pattern() -> impl Strategy<Value = Vec<u16>> {
     let component = prop_oneof![4 => name(), 3 => wild_name(), 2 => Just(vec![0x2A; 2])];
-    prop::collection::vec(component, 1..6).prop_map(|components| on("C:", components))
+    let volume = prop::sample::select(vec!["C:", "c:", "D:", "**"]);
+    let stream = prop::sample::select(vec!["", "", "", ":b", ":?", ":B*", ":b:$data"]);
+    (volume, prop::collection::vec(component, 1..6), stream).prop_map(|(volume, components, stream)| {
+        let is_below = components.last().is_some_and(|last| *last == [0x2A; 2]);
+        [on(volume, components), common::utf16(if is_below { "" } else { stream })].concat()
+    })
 }
 
 fn path() -> impl Strategy<Value = Vec<u16>> {
-    prop::collection::vec(name(), 1..7).prop_map(|components| on(common::DISK_1, components))
+    let volume = prop::sample::select(vec![common::DISK_1, common::DISK_1, common::DISK_2, r"\Device"]);
+    let stream = prop::sample::select(vec!["", "", ":b", ":ab", "::$DATA", ":b:$DATA"]);
+    (volume, prop::collection::vec(name(), 1..7), stream)
+        .prop_map(|(volume, components, stream)| [on(volume, components), common::utf16(stream)].concat())
 }
 
 fn rule() -> impl Strategy<Value = RuleText> {
@@ -111,17 +157,18 @@ fn rule() -> impl Strategy<Value = RuleText> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 3000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 4000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn the_matcher_agrees_with_the_reference(
-        rules in prop::collection::vec(rule(), 0..6),
+        rules in prop::collection::vec(rule(), 0..9),
         paths in prop::collection::vec(path(), 1..20),
     ) {
         let policy = compiled(&rules);
         let everyone = policy.processes("any.exe");
         for path in paths {
             let won = policy.0.match_path(&path, &everyone, &HostUpcase);
+            prop_assert_eq!(won, policy.0.match_path_one_by_one(&path, &everyone, &HostUpcase));
             let name = won.map(|id: RuleId| String::from_utf16_lossy(policy.0.rule(id).unwrap().name));
             prop_assert_eq!(name, winner(&rules, &path).map(|place| format!("{place:04}")));
         }
@@ -144,7 +191,11 @@ proptest! {
         registry.messages();
         if registry.is_valid() {
             let policy = registry.policy();
-            policy.0.match_path(&path, &policy.processes("x"), &HostUpcase);
+            let everyone = policy.processes("x");
+            prop_assert_eq!(
+                policy.0.match_path(&path, &everyone, &HostUpcase),
+                policy.0.match_path_one_by_one(&path, &everyone, &HostUpcase)
+            );
         }
     }
 }

@@ -1,0 +1,394 @@
+//! All path patterns of a policy as one tree of components, so that a path is looked up once and not once per
+//! pattern.
+//!
+//! A node stands for the components before it; an edge is a literal component, a component with wildcards, or `**`.
+//! Patterns that begin alike share nodes. Edges are found by hashing, not by asking each:
+//!
+//! | edge | found by |
+//! |---|---|
+//! | literal | the component |
+//! | `lit*…` | its literal beginning, for each length in use at the node |
+//! | `…*lit` | its literal end, likewise |
+//! | `*` | one link of the node |
+//! | other wildcards (`*a*`, `?x?`) | a chain at the node |
+//! | `**` | one link of the node, to a node that stays active |
+//!
+//! Each node has two lists of rules to accept: for paths that end at it, and for paths that go on below it (`\**` at
+//! the end of a pattern).
+
+use crate::block::{Reader, Writer, small};
+use crate::pattern::flag;
+use crate::policy::{header, rule};
+use crate::schema::Value;
+use crate::text::{BACKSLASH, QUESTION, STAR, split_once};
+
+/// The fields of a node.
+pub(crate) mod node {
+    pub(crate) const PARENT: usize = 0;
+    /// Where the text of the edge to it is, and its length.
+    pub(crate) const TEXT: usize = 2;
+    pub(crate) const LENGTH: usize = 4;
+    pub(crate) const FLAGS: usize = 5;
+    /// The edges that need no hashing.
+    pub(crate) const ANY: usize = 6;
+    pub(crate) const STARS: usize = 8;
+    pub(crate) const OTHERS: usize = 10;
+    /// Which lengths of literal beginnings and ends are in use: bit 0 is length 1.
+    pub(crate) const PREFIXES: usize = 12;
+    pub(crate) const SUFFIXES: usize = 14;
+    /// The next edge with the same beginning or end, or in the chain of others.
+    pub(crate) const NEXT: usize = 16;
+    /// Lists of rules.
+    pub(crate) const HERE: usize = 18;
+    pub(crate) const BELOW: usize = 20;
+    pub(crate) const SIZE: usize = 22;
+
+    /// Flags: what kind of edge leads here (two bits), …
+    pub(crate) const KIND: u16 = 3;
+    /// … whether literal edges lead on, …
+    pub(crate) const LITERALS: u16 = 4;
+    /// … whether any edge but `**` leads on, …
+    pub(crate) const INNER: u16 = 8;
+    /// … and whether the hash table leads to it (and not the edge before it in a chain).
+    pub(crate) const HASHED: u16 = 16;
+}
+
+/// Kinds of edges that are hashed.
+pub(crate) const LITERAL: u16 = 0;
+pub(crate) const PREFIX: u16 = 1;
+pub(crate) const SUFFIX: u16 = 2;
+const UNHASHED: u16 = 3;
+
+/// Node 0 is none. Patterns of files and of streams begin at different roots.
+pub(crate) const FILES: u32 = 1;
+pub(crate) const STREAMS: u32 = 2;
+const ROOTS: usize = 3;
+
+/// A slot of the hash table: some bits of the hash, then the node.
+pub(crate) const SLOT: usize = 3;
+/// An element of a list of rules: the rule, with [`EXCLUDED`] or without, then the next element.
+pub(crate) const ACCEPT: usize = 3;
+pub(crate) const EXCLUDED: u16 = 0x8000;
+
+/// Longest literal beginning or end that is hashed.
+pub(crate) const KEY_UNITS: usize = 32;
+
+const MULTIPLIER: u64 = 0x9E37_79B9_7F4A_7C15;
+
+/// Adds a unit to the hash of a text.
+#[inline]
+pub(crate) fn hash(hash: u64, unit: u16) -> u64 {
+    (hash.rotate_left(5) ^ u64::from(unit)).wrapping_mul(MULTIPLIER)
+}
+
+/// The hash of an edge.
+#[inline]
+pub(crate) fn edge(parent: u32, kind: u16, text: u64) -> u64 {
+    let mixed = (text ^ (u64::from(parent) << 2) ^ u64::from(kind)).wrapping_mul(MULTIPLIER);
+    mixed ^ (mixed >> 29)
+}
+
+/// What is compared of the hash before the node is looked at.
+#[inline]
+pub(crate) fn tag(edge: u64) -> u16 {
+    let [.., low, high] = edge.to_le_bytes();
+    u16::from_le_bytes([low, high])
+}
+
+/// How much the index of so many components and patterns takes at most, while it is built.
+pub(crate) fn bound(components: usize, patterns: usize) -> usize {
+    let nodes = components.saturating_add(ROOTS);
+    patterns
+        .saturating_mul(ACCEPT)
+        .saturating_add(nodes.saturating_mul(node::SIZE))
+        .saturating_add(slots(nodes).saturating_mul(SLOT))
+}
+
+/// Twice as many slots as nodes, at least, and a power of two.
+fn slots(nodes: usize) -> usize {
+    nodes.saturating_mul(2).checked_next_power_of_two().unwrap_or(usize::MAX)
+}
+
+/// The literal beginning or end by which a component with wildcards is found, or `UNHASHED`.
+pub(crate) fn key_of(glob: &[u16]) -> (u16, &[u16]) {
+    let is_wild = |unit: &u16| matches!(*unit, STAR | QUESTION);
+    let before = glob.iter().position(is_wild).unwrap_or(glob.len());
+    let after = glob.iter().rposition(is_wild).map_or(0, |at| at.saturating_add(1));
+    let prefix = glob.get(..before.min(KEY_UNITS)).unwrap_or_default();
+    let suffix = glob.get(after.max(glob.len().saturating_sub(KEY_UNITS))..).unwrap_or_default();
+    match (prefix.len(), suffix.len()) {
+        (0, 0) => (UNHASHED, &[]),
+        (prefix_length, suffix_length) if prefix_length >= suffix_length => (PREFIX, prefix),
+        _ => (SUFFIX, suffix),
+    }
+}
+
+fn hash_of(kind: u16, key: &[u16]) -> u64 {
+    if kind == SUFFIX {
+        key.iter().rev().fold(0, |sum, &unit| hash(sum, unit))
+    } else {
+        key.iter().fold(0, |sum, &unit| hash(sum, unit))
+    }
+}
+
+/// Builds the index of a block whose rules and patterns are complete, behind them. The block must have
+/// room for [`bound`] behind `end`.
+pub(crate) fn build(block: &mut [u16], end: usize, rules: usize, components: usize, patterns: usize) {
+    let nodes = end.saturating_add(patterns.saturating_mul(ACCEPT));
+    let most = components.saturating_add(ROOTS);
+    let table = nodes.saturating_add(most.saturating_mul(node::SIZE));
+    let used = block.len().min(table.saturating_add(slots(most).saturating_mul(SLOT)));
+    block.get_mut(end..used).unwrap_or_default().fill(0);
+    let mut builder = Builder { block, nodes, count: ROOTS, table, slots: slots(most), accept: end };
+    for index in 0..rules {
+        for (list, excluded) in [(Value::Paths, 0), (Value::ExcludePaths, EXCLUDED)] {
+            let record = rule::Record::new(builder.block, index);
+            let (mut at, count) = record.list(list);
+            let accept = u16::try_from(index).unwrap_or(0) | excluded;
+            for _ in 0..count {
+                let reader = Reader(builder.block);
+                let (flags, length) = (reader.u16(at), usize::from(reader.u16(at.saturating_add(1))));
+                at = at.saturating_add(2);
+                if flags & flag::INACTIVE == 0 {
+                    builder.pattern(
+                        if flags & flag::STREAM == 0 { FILES } else { STREAMS },
+                        at,
+                        length,
+                        accept,
+                    );
+                }
+                at = at.saturating_add(length);
+            }
+        }
+    }
+    builder.finish();
+}
+
+struct Builder<'b> {
+    block: &'b mut [u16],
+    /// Where the nodes are, and how many.
+    nodes: usize,
+    count: usize,
+    /// Where the hash table is, and its slots.
+    table: usize,
+    slots: usize,
+    /// Where the next element of a list of rules goes.
+    accept: usize,
+}
+
+impl Builder<'_> {
+    fn pattern(&mut self, root: u32, at: usize, length: usize, accept: u16) {
+        let mut node = root;
+        // Every compiled pattern begins with a backslash.
+        let mut at = at.saturating_add(1);
+        let mut left = length.saturating_sub(1);
+        loop {
+            let (component, after) = split_once(Reader(self.block).slice(at, left), BACKSLASH);
+            let (is_stars, is_last, length) =
+                (matches!(component, [STAR, STAR]), after.is_none(), component.len());
+            if is_stars && is_last {
+                return self.accept(node, node::BELOW, accept);
+            }
+            node = if is_stars {
+                self.linked(node, node::STARS, at, length)
+            } else {
+                self.child(node, at, length)
+            };
+            if is_last {
+                return self.accept(node, node::HERE, accept);
+            }
+            at = at.saturating_add(length).saturating_add(1);
+            left = left.saturating_sub(length).saturating_sub(1);
+        }
+    }
+
+    fn accept(&mut self, node: u32, list: usize, accept: u16) {
+        let first = self.get(node, list);
+        if first != 0 && Reader(self.block).u16(index(first)) == accept {
+            return;
+        }
+        let element = self.accept;
+        let mut out = Writer::starting_at(self.block, element);
+        out.push(accept);
+        out.push_u32(first);
+        self.accept = out.at();
+        self.set(node, list, small(element));
+    }
+
+    /// The node that an edge other than `**` leads to.
+    fn child(&mut self, parent: u32, at: usize, length: usize) -> u32 {
+        self.flag(parent, node::INNER);
+        let component = Reader(self.block).slice(at, length);
+        if matches!(component, [STAR]) {
+            return self.linked(parent, node::ANY, at, length);
+        }
+        if !component.iter().any(|unit| matches!(*unit, STAR | QUESTION)) {
+            self.flag(parent, node::LITERALS);
+            return self.hashed(parent, LITERAL, at, length);
+        }
+        let (kind, key) = key_of(component);
+        let bit = 1u32.wrapping_shl(small(key.len().saturating_sub(1)));
+        let head = match kind {
+            UNHASHED => self.linked(parent, node::OTHERS, at, length),
+            PREFIX => {
+                self.set(parent, node::PREFIXES, self.get(parent, node::PREFIXES) | bit);
+                self.hashed(parent, kind, at, length)
+            }
+            _ => {
+                self.set(parent, node::SUFFIXES, self.get(parent, node::SUFFIXES) | bit);
+                self.hashed(parent, kind, at, length)
+            }
+        };
+        self.in_chain(head, parent, kind, at, length)
+    }
+
+    /// The node that one link of the parent leads to.
+    fn linked(&mut self, parent: u32, link: usize, at: usize, length: usize) -> u32 {
+        let known = self.get(parent, link);
+        if known != 0 {
+            return known;
+        }
+        let new = self.node(parent, UNHASHED, at, length);
+        self.set(parent, link, new);
+        new
+    }
+
+    /// The edge with exactly this text in a chain, added to it if need be.
+    fn in_chain(&mut self, head: u32, parent: u32, kind: u16, at: usize, length: usize) -> u32 {
+        let mut edge = head;
+        while edge != 0 {
+            if self.text(edge) == Reader(self.block).slice(at, length) {
+                return edge;
+            }
+            edge = self.get(edge, node::NEXT);
+        }
+        let new = self.node(parent, kind, at, length);
+        self.set(new, node::NEXT, self.get(head, node::NEXT));
+        self.set(head, node::NEXT, new);
+        new
+    }
+
+    /// The node that the hash table leads to, with the same key if not with the same text.
+    fn hashed(&mut self, parent: u32, kind: u16, at: usize, length: usize) -> u32 {
+        let text = Reader(self.block).slice(at, length);
+        let key = if kind == LITERAL { text } else { key_of(text).1 };
+        let edge = edge(parent, kind, hash_of(kind, key));
+        let mut slot = self.first_slot(edge);
+        loop {
+            let place = self.table.saturating_add(slot.saturating_mul(SLOT));
+            let known = Reader(self.block).u32(place.saturating_add(1));
+            if known == 0 {
+                let new = self.node(parent, kind, at, length);
+                self.flag(new, node::HASHED);
+                self.fill(place, edge, new);
+                return new;
+            }
+            let same = self.get(known, node::PARENT) == parent && self.kind(known) == kind && {
+                let text = Reader(self.block).slice(at, length);
+                if kind == LITERAL {
+                    self.text(known) == text
+                } else {
+                    key_of(self.text(known)) == key_of(text)
+                }
+            };
+            if same {
+                return known;
+            }
+            slot = self.next_slot(slot);
+        }
+    }
+
+    fn node(&mut self, parent: u32, kind: u16, text: usize, length: usize) -> u32 {
+        let new = small(self.count);
+        self.count = self.count.saturating_add(1);
+        self.set(new, node::PARENT, parent);
+        self.set(new, node::TEXT, small(text));
+        let mut out = Writer::starting_at(self.block, self.place(new, node::LENGTH));
+        out.push(u16::try_from(length).unwrap_or(u16::MAX));
+        out.push(kind);
+        new
+    }
+
+    /// Puts a hash table of the right size directly behind the nodes.
+    fn finish(self) {
+        let table = self.nodes.saturating_add(self.count.saturating_mul(node::SIZE));
+        let slots = slots(self.count);
+        let end = table.saturating_add(slots.saturating_mul(SLOT));
+        let mut last = Builder { table, slots, ..self };
+        last.block.get_mut(table..end).unwrap_or_default().fill(0);
+        for index in ROOTS..last.count {
+            let node = small(index);
+            if last.flags(node) & node::HASHED == 0 {
+                continue;
+            }
+            let kind = last.kind(node);
+            let key = if kind == LITERAL { last.text(node) } else { key_of(last.text(node)).1 };
+            let edge = edge(last.get(node, node::PARENT), kind, hash_of(kind, key));
+            let mut slot = last.first_slot(edge);
+            loop {
+                let place = table.saturating_add(slot.saturating_mul(SLOT));
+                if Reader(last.block).u32(place.saturating_add(1)) == 0 {
+                    last.fill(place, edge, node);
+                    break;
+                }
+                slot = last.next_slot(slot);
+            }
+        }
+        let mut out = Writer::starting_at(last.block, header::NODES);
+        out.push_u32(small(last.nodes));
+        out.push_u32(small(table));
+        out.push_u32(small(slots.saturating_sub(1)));
+        out.push_u32(small(end));
+    }
+
+    fn fill(&mut self, place: usize, edge: u64, node: u32) {
+        let mut out = Writer::starting_at(self.block, place);
+        out.push(tag(edge));
+        out.push_u32(node);
+    }
+
+    fn first_slot(&self, edge: u64) -> usize {
+        usize::try_from(edge & 0xFFFF_FFFF).unwrap_or(0) & self.slots.saturating_sub(1)
+    }
+
+    fn next_slot(&self, slot: usize) -> usize {
+        slot.saturating_add(1) & self.slots.saturating_sub(1)
+    }
+
+    fn place(&self, node: u32, field: usize) -> usize {
+        self.nodes.saturating_add(index(node).saturating_mul(node::SIZE)).saturating_add(field)
+    }
+
+    fn get(&self, node: u32, field: usize) -> u32 {
+        Reader(self.block).u32(self.place(node, field))
+    }
+
+    fn set(&mut self, node: u32, field: usize, value: u32) {
+        let place = self.place(node, field);
+        Writer::starting_at(self.block, place).push_u32(value);
+    }
+
+    fn flags(&self, node: u32) -> u16 {
+        Reader(self.block).u16(self.place(node, node::FLAGS))
+    }
+
+    fn kind(&self, node: u32) -> u16 {
+        self.flags(node) & node::KIND
+    }
+
+    fn flag(&mut self, node: u32, flag: u16) {
+        let place = self.place(node, node::FLAGS);
+        let flags = self.flags(node) | flag;
+        Writer::starting_at(self.block, place).push(flags);
+    }
+
+    fn text(&self, node: u32) -> &[u16] {
+        let reader = Reader(self.block);
+        let length = usize::from(reader.u16(self.place(node, node::LENGTH)));
+        reader.slice(index(self.get(node, node::TEXT)), length)
+    }
+}
+
+fn index(number: u32) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}

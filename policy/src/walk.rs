@@ -1,0 +1,283 @@
+//! Looking a path up in the index: one step per component, all patterns at once.
+//!
+//! What is active is a small set of nodes: those that the components so far lead to, and those behind a `**`, which
+//! stay. Each step asks each active node for the edges that the next component matches. Patterns that are alike share
+//! nodes, so the set does not grow with the number of patterns but with the number of *different* wildcards that match
+//! the same path. If it does not fit, the caller asks every pattern instead.
+
+use crate::block::Reader;
+use crate::glob::component_matches;
+use crate::index::{EXCLUDED, KEY_UNITS, LITERAL, PREFIX, SLOT, SUFFIX, edge, hash, key_of, node, tag};
+use crate::policy::{RuleId, RuleSet, header};
+use crate::text::{BACKSLASH, Upcase, fold};
+
+/// Most nodes that are active at a time, and most behind a `**`.
+const MOST: usize = 24;
+
+/// Longest component: NTFS has none longer than 255 units.
+const NAME_UNITS: usize = 256;
+
+/// The path does not fit: too many nodes are active, or a component is too long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Overflow;
+
+/// Rules with a path pattern that matches, and rules with an excluding one.
+#[derive(Default)]
+pub(crate) struct Hits {
+    pub(crate) included: RuleSet,
+    pub(crate) excluded: RuleSet,
+}
+
+/// Collects what matches `path`, beginning at one of the roots.
+pub(crate) fn walk<U: Upcase + ?Sized>(
+    block: &[u16],
+    root: u32,
+    path: &[u16],
+    upcase: &U,
+    hits: &mut Hits,
+) -> Result<(), Overflow> {
+    let header = Reader(block);
+    let index = Index {
+        block: header,
+        nodes: header.size(header::NODES),
+        table: header.size(header::TABLE),
+        mask: header.size(header::MASK),
+    };
+    let mut now = Active::new();
+    let mut reached = Reached { next: Active::new(), stars: Active::new(), is_last: false, hits };
+    let mut name = [0u16; NAME_UNITS];
+    let mut path = match path {
+        [BACKSLASH, rest @ ..] => rest,
+        _ => path,
+    };
+    index.enter(root, &mut reached)?;
+    core::mem::swap(&mut now, &mut reached.next);
+    while !now.is_empty() || !reached.stars.is_empty() {
+        let mut length = 0usize;
+        let mut sum = 0;
+        let mut rest = None;
+        let mut units = path.iter();
+        while let Some(&unit) = units.next() {
+            if unit == BACKSLASH {
+                rest = Some(units.as_slice());
+                break;
+            }
+            let unit = fold(upcase, unit);
+            *name.get_mut(length).ok_or(Overflow)? = unit;
+            sum = hash(sum, unit);
+            length = length.saturating_add(1);
+        }
+        let name = Name { units: name.get(..length).unwrap_or_default(), sum };
+        reached.is_last = rest.is_none();
+        // Those that this component reaches are asked about the next one.
+        let resting = reached.stars.length;
+        for &node in now.nodes() {
+            index.step(node, name, &mut reached)?;
+        }
+        for place in 0..resting {
+            let node = reached.stars.nodes.get(place).copied().unwrap_or(0);
+            index.step(node, name, &mut reached)?;
+        }
+        core::mem::swap(&mut now, &mut reached.next);
+        reached.next.length = 0;
+        match rest {
+            Some(rest) => path = rest,
+            None => break,
+        }
+    }
+    Ok(())
+}
+
+/// A component, upcased, and its hash.
+#[derive(Clone, Copy)]
+struct Name<'n> {
+    units: &'n [u16],
+    sum: u64,
+}
+
+/// What a component leads to.
+struct Reached<'h> {
+    next: Active,
+    /// Nodes behind a `**`.
+    stars: Active,
+    /// No component follows.
+    is_last: bool,
+    hits: &'h mut Hits,
+}
+
+/// A small set of nodes.
+struct Active {
+    nodes: [u32; MOST],
+    length: usize,
+}
+
+impl Active {
+    fn new() -> Self {
+        Active { nodes: [0; MOST], length: 0 }
+    }
+
+    fn nodes(&self) -> &[u32] {
+        self.nodes.get(..self.length).unwrap_or_default()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+
+    fn push(&mut self, node: u32) -> Result<(), Overflow> {
+        *self.nodes.get_mut(self.length).ok_or(Overflow)? = node;
+        self.length = self.length.saturating_add(1);
+        Ok(())
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Index<'p> {
+    block: Reader<'p>,
+    nodes: usize,
+    table: usize,
+    mask: usize,
+}
+
+/// One node, read at once.
+#[derive(Clone, Copy)]
+struct Node<'p>(&'p [u16; node::SIZE]);
+
+impl Node<'_> {
+    #[inline]
+    fn u16(self, field: usize) -> u16 {
+        self.0.get(field).copied().unwrap_or(0)
+    }
+
+    #[inline]
+    fn u32(self, field: usize) -> u32 {
+        u32::from(self.u16(field)) | u32::from(self.u16(field.saturating_add(1))) << 16
+    }
+}
+
+impl<'p> Index<'p> {
+    fn node(self, node: u32) -> Node<'p> {
+        const NONE: &[u16; node::SIZE] = &[0; node::SIZE];
+        let at = self.nodes.saturating_add(size(node).saturating_mul(node::SIZE));
+        Node(self.block.0.get(at..).and_then(<[u16]>::first_chunk).unwrap_or(NONE))
+    }
+
+    fn text(self, node: Node<'p>) -> &'p [u16] {
+        self.block.slice(size(node.u32(node::TEXT)), usize::from(node.u16(node::LENGTH)))
+    }
+
+    /// Arrives at a node: accepts its rules, and makes it active if the path goes on.
+    #[inline]
+    fn enter(self, id: u32, reached: &mut Reached<'_>) -> Result<(), Overflow> {
+        let node = self.node(id);
+        let mut list = node.u32(if reached.is_last { node::HERE } else { node::BELOW });
+        while list != 0 {
+            let accept = self.block.u16(size(list));
+            let set =
+                if accept & EXCLUDED == 0 { &mut reached.hits.included } else { &mut reached.hits.excluded };
+            set.insert(RuleId(accept & !EXCLUDED));
+            list = self.block.u32(size(list).saturating_add(1));
+        }
+        if reached.is_last {
+            return Ok(());
+        }
+        let behind = node.u32(node::STARS);
+        if behind != 0 && !reached.stars.nodes().contains(&behind) {
+            reached.stars.push(behind)?;
+        }
+        if node.u16(node::FLAGS) & node::INNER != 0 {
+            reached.next.push(id)?;
+        }
+        Ok(())
+    }
+
+    /// Follows every edge of a node that a component matches.
+    fn step(self, id: u32, name: Name<'_>, reached: &mut Reached<'_>) -> Result<(), Overflow> {
+        let node = self.node(id);
+        if node.u16(node::FLAGS) & node::LITERALS != 0 {
+            let child = self.find(id, LITERAL, name.sum, |text| text == name.units);
+            if child != 0 {
+                self.enter(child, reached)?;
+            }
+        }
+        let any = node.u32(node::ANY);
+        if any != 0 {
+            self.enter(any, reached)?;
+        }
+        self.chain(node.u32(node::OTHERS), name, reached)?;
+        self.keyed(id, PREFIX, node.u32(node::PREFIXES), name, reached)?;
+        self.keyed(id, SUFFIX, node.u32(node::SUFFIXES), name, reached)
+    }
+
+    /// Follows the edges whose literal beginning or end, of one of `lengths`, is that of the component.
+    fn keyed(
+        self,
+        id: u32,
+        kind: u16,
+        mut lengths: u32,
+        name: Name<'_>,
+        reached: &mut Reached<'_>,
+    ) -> Result<(), Overflow> {
+        let mut sum = 0;
+        for length in 1..=name.units.len().min(KEY_UNITS) {
+            if lengths == 0 {
+                break;
+            }
+            let start = name.units.len().saturating_sub(length);
+            let (unit, key) = if kind == PREFIX {
+                (name.units.get(length.saturating_sub(1)), name.units.get(..length))
+            } else {
+                (name.units.get(start), name.units.get(start..))
+            };
+            sum = hash(sum, unit.copied().unwrap_or(0));
+            if lengths & 1 != 0 {
+                let key = (kind, key.unwrap_or_default());
+                let head = self.find(id, kind, sum, |glob| key_of(glob) == key);
+                self.chain(head, name, reached)?;
+            }
+            lengths >>= 1;
+        }
+        Ok(())
+    }
+
+    /// Follows those edges of a chain that match.
+    fn chain(self, head: u32, name: Name<'_>, reached: &mut Reached<'_>) -> Result<(), Overflow> {
+        let folded = |unit: u16| unit;
+        let mut edge = head;
+        while edge != 0 {
+            let node = self.node(edge);
+            if component_matches(&folded, self.text(node), name.units) {
+                self.enter(edge, reached)?;
+            }
+            edge = node.u32(node::NEXT);
+        }
+        Ok(())
+    }
+
+    /// The hashed edge of a node whose text is the right one; 0: none.
+    #[inline]
+    fn find(self, parent: u32, kind: u16, sum: u64, is_right: impl Fn(&[u16]) -> bool) -> u32 {
+        let edge = edge(parent, kind, sum);
+        let mut slot = usize::try_from(edge & 0xFFFF_FFFF).unwrap_or(0) & self.mask;
+        loop {
+            let place = self.table.saturating_add(slot.saturating_mul(SLOT));
+            let found = self.block.u32(place.saturating_add(1));
+            if found == 0 {
+                return 0;
+            }
+            if self.block.u16(place) == tag(edge) {
+                let node = self.node(found);
+                let flags = node.u16(node::FLAGS);
+                if node.u32(node::PARENT) == parent && flags & node::KIND == kind && is_right(self.text(node))
+                {
+                    return found;
+                }
+            }
+            slot = slot.saturating_add(1) & self.mask;
+        }
+    }
+}
+
+fn size(number: u32) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}

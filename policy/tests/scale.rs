@@ -1,0 +1,104 @@
+//! Many patterns, and patterns made to be hard.
+
+mod common;
+
+use common::{DISK_1, Registry, paths, utf16};
+use intact_policy::{HostUpcase, Value};
+
+/// Patterns of every kind of edge, `count` of them.
+fn mixed(count: usize) -> Vec<String> {
+    (0..count)
+        .map(|index| match index % 10 {
+            0..=3 => format!(r"C:\dir{}\project{index}\**", index % 37),
+            4 | 5 => format!(r"C:\dir{}\exact{index}.txt", index % 37),
+            6 | 7 => format!(r"C:\dir{}\sub{index}\*.e{}", index % 37, index % 11),
+            8 => format!(r"**\leading{index}_*.x"),
+            _ => format!(r"C:\dir{}\*\middle{index}\*.txt", index % 37),
+        })
+        .collect()
+}
+
+/// A path that the pattern at `index` of [`mixed`] matches.
+fn inside(index: usize) -> String {
+    let directory = format!(r"{DISK_1}\DIR{}", index % 37);
+    match index % 10 {
+        0..=3 => format!(r"{directory}\Project{index}\a\b.txt"),
+        4 | 5 => format!(r"{directory}\exact{index}.TXT"),
+        6 | 7 => format!(r"{directory}\sub{index}\file.e{}", index % 11),
+        8 => format!(r"\Device\HarddiskVolume9\a\leading{index}_b.x"),
+        _ => format!(r"{directory}\any\middle{index}\c.txt"),
+    }
+}
+
+#[test]
+fn each_of_ten_thousand_patterns_is_found_and_no_other() {
+    let patterns = mixed(10_000);
+    let mut registry = Registry::new();
+    for (rule, patterns) in patterns.chunks(100).enumerate() {
+        let patterns: Vec<&str> = patterns.iter().map(String::as_str).collect();
+        registry = registry.rule(&format!("{rule:03}")).list(Value::Paths, &patterns);
+    }
+    let policy = registry.policy();
+    let kept = policy.0.copy_to(vec![0; policy.0.size()]).expect("the size of itself");
+    assert!(policy.0.size() * 2 < 5 << 20, "{} units are more than 5 MiB", policy.0.size());
+    let everyone = policy.processes("x");
+    for index in 0..patterns.len() {
+        let path = utf16(&inside(index));
+        let winner = kept.match_path(&path, &everyone, &HostUpcase);
+        assert_eq!(winner.map(|rule| usize::from(rule.0)), Some(index / 100), "{}", inside(index));
+        let outside = [path, utf16("x")].concat();
+        let is_below = index % 10 < 4;
+        assert_eq!(
+            kept.match_path(&outside, &everyone, &HostUpcase).is_some(),
+            is_below,
+            "{}",
+            inside(index)
+        );
+    }
+}
+
+#[test]
+fn a_copy_needs_as_much_room_as_the_policy_uses() {
+    let policy = paths(&[r"C:\x\*.txt"]).policy();
+    let size = policy.0.size();
+    assert!(policy.0.copy_to(vec![0; size]).is_ok());
+    assert_eq!(policy.0.copy_to(vec![0; size - 1]).unwrap_err().needed, size);
+}
+
+#[test]
+fn more_wildcards_than_are_followed_at_once_are_still_all_asked() {
+    let letters: Vec<String> = (b'a'..=b'z').map(char::from).map(String::from).collect();
+    let all: String = letters.concat();
+    for deep in [r"\**\x", r"\x"] {
+        let patterns: Vec<String> =
+            letters.iter().map(|letter| format!(r"C:\*{letter}*{deep}{letter}")).collect();
+        let policy = paths(&patterns.iter().map(String::as_str).collect::<Vec<_>>()).policy();
+        for letter in &letters {
+            assert!(policy.winner(&format!(r"{DISK_1}\{all}\x{letter}")).is_some(), "{deep}{letter}");
+        }
+        assert!(policy.winner(&format!(r"{DISK_1}\{all}\x0")).is_none());
+    }
+}
+
+#[test]
+fn a_component_longer_than_any_file_system_allows_is_still_matched() {
+    let long = "n".repeat(5000);
+    let policy = paths(&[r"C:\*\end"]).policy();
+    assert!(policy.winner(&format!(r"{DISK_1}\{long}\end")).is_some());
+    assert!(policy.winner(&format!(r"{DISK_1}\{long}\other")).is_none());
+}
+
+#[test]
+fn literal_ends_longer_than_what_is_hashed_are_compared_whole() {
+    let (common, other) = ("c".repeat(40), "d".repeat(40));
+    let policy =
+        paths(&[&format!(r"C:\{common}1*"), &format!(r"C:\*2{common}"), &format!(r"C:\{other}*{other}")])
+            .policy();
+    let hit = |name: &str| policy.winner(&format!(r"{DISK_1}\{name}")).is_some();
+    assert!(hit(&format!("{common}1")));
+    assert!(!hit(&format!("{common}3")));
+    assert!(hit(&format!("2{common}")));
+    assert!(!hit(&format!("3{common}")));
+    assert!(hit(&format!("{other}{other}")));
+    assert!(!hit(&other), "beginning and end may not overlap");
+}
