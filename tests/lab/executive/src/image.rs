@@ -5,6 +5,7 @@
 //! with its address. Then each section gets the protection that it asks for; nothing is writable and executable.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::rc::Rc;
 
@@ -174,6 +175,7 @@ impl Memory for Image {
 pub struct Images {
     images: RefCell<Vec<Rc<Image>>>,
     deepest: Cell<usize>,
+    routines: RefCell<BTreeMap<&'static str, &'static Import>>,
     paged_away: Cell<bool>,
 }
 
@@ -248,7 +250,8 @@ impl Images {
         {
             frames.push(address);
             let image = self.get(index);
-            next = cursor.step(&*image, &image.functions, rva);
+            // A call may be a function's last instruction: the return address then lies in the next one.
+            next = cursor.step(&*image, &image.functions, rva.saturating_sub(1));
         }
         frames
     }
@@ -307,6 +310,8 @@ impl Lab {
             return Err(LoadError::WritableCode(section.name.clone()));
         }
         let imports = bind(&parsed, tables)?;
+        let tables = tables.iter().flat_map(|t| t.iter().copied());
+        self.images.routines.borrow_mut().extend(tables.map(|i| (i.name, i)));
         let mapping = Mapping::anonymous(parsed.size, libc::PROT_READ | libc::PROT_WRITE);
         place(&mapping, 0, parsed.headers);
         for section in &parsed.sections {
@@ -393,6 +398,26 @@ impl Lab {
         left
     }
 
+    /// Address of a routine that driver code may call through a pointer: like a bound import, with a thunk that
+    /// tells the lab who called.
+    pub fn thunk_for(&self, import: &'static Import) -> usize {
+        let Target::Function(function) = import.target else { panic!("{} is no function", import.name) };
+        let mut thunks = self.thunks.borrow_mut();
+        let page = thunks.entry(function.addr()).or_insert_with(|| {
+            let page = Mapping::anonymous(PAGE, libc::PROT_READ | libc::PROT_WRITE);
+            place(&page, 0, &thunk(self.pcr.caller_slot(), function.addr()));
+            page.protect(0, PAGE, libc::PROT_READ | libc::PROT_EXEC);
+            page
+        });
+        page.address()
+    }
+
+    /// The function of that name in the tables that images were bound to.
+    pub(crate) fn find_routine(&self, name: &str) -> Option<&'static Import> {
+        let import = self.images.routines.borrow().get(name).copied()?;
+        matches!(import.target, Target::Function(_)).then_some(import)
+    }
+
     /// What an image holds now and must not hold once it is unloaded.
     pub fn left_behind(&self, index: usize) -> Vec<String> {
         let mut left = Vec::new();
@@ -402,7 +427,9 @@ impl Lab {
         }
         left.extend(self.handles_held(index));
         left.extend(self.objects.references_held(index));
-        left.extend(self.callbacks_held(index));
+        left.extend(
+            self.obligations.of(index).iter().map(|what| format!("{what}, set up and not taken down")),
+        );
         left
     }
 }

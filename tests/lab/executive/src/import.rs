@@ -339,7 +339,7 @@ impl CallerRegisters {
 /// # fn main() { assert_eq!(LEVELS.len(), 2) }
 /// ```
 ///
-/// In the attribute, `floor: LEVEL` may follow the ceiling. The body gets the lab under the name before the `;`.
+/// In the attribute, `; floor: LEVEL` may follow the ceiling. The body gets the lab under the name before the `;`.
 /// Arguments come as the ABI delivers them; the body is unsafe code's border and says what it relies on.
 #[macro_export]
 macro_rules! imports {
@@ -348,7 +348,7 @@ macro_rules! imports {
         pub static $table:ident in $module:literal;
         $(
             $(#[$meta:meta])*
-            [ceiling: $ceiling:ident $(, floor: $floor:ident)?, $fidelity:ident $(($how:literal))?
+            [ceiling: $ceiling:ident $(; floor: $floor:ident)?, $fidelity:ident $(($how:literal))?
                 $(, fails: $failure:ident)?, source: $source:literal]
             fn $name:ident($lab:ident; $($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)? $body:block
         )*

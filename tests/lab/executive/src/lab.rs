@@ -10,13 +10,15 @@ use crate::etw::Etw;
 use crate::image::Images;
 use crate::import::Calls;
 use crate::locks::Locks;
+use crate::mapping::Mapping;
 use crate::object::Objects;
+use crate::obligations::Obligations;
 use crate::pcr::Pcr;
 use crate::pool::Pool;
 use crate::process::Processes;
 use crate::random::Random;
 use crate::registry::Registry;
-use crate::scheduler::Scheduler;
+use crate::scheduler::{Scheduler, Timers};
 use crate::trace::Trace;
 use crate::user_memory::UserMemory;
 use crate::violation::Violation;
@@ -84,9 +86,16 @@ pub struct Lab {
     pub calls: Calls,
     /// Who holds which lock, and in which order locks were taken.
     pub locks: Locks,
+    /// What drivers set up and must take down.
+    pub obligations: Obligations,
+    /// Kernel timers that are set.
+    pub timers: Timers,
+    /// What the debugger's console would show, line by line.
+    pub debug_output: RefCell<Vec<String>>,
     /// The rolling hash of what happened.
     pub trace: Trace,
     pub(crate) pcr: Pcr,
+    pub(crate) thunks: RefCell<BTreeMap<usize, Mapping>>,
     pub(crate) dead: RefCell<Option<Rc<Violation>>>,
     rooms: RefCell<BTreeMap<TypeId, Rc<dyn Any>>>,
 }
@@ -110,6 +119,10 @@ impl Lab {
             images: Images::default(),
             calls: Calls::default(),
             locks: Locks::default(),
+            obligations: Obligations::default(),
+            timers: Timers::default(),
+            debug_output: RefCell::default(),
+            thunks: RefCell::default(),
             trace: Trace::default(),
             pcr: Pcr::new(),
             dead: RefCell::new(None),

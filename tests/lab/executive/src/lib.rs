@@ -38,17 +38,21 @@
 //! - Never let an address decide an order or enter the trace: same seed, same run.
 //! - Fail closed: what is not modelled calls [`Lab::violate`].
 
+pub mod acquire;
 pub mod etw;
 mod fault;
+mod format;
 pub mod handle;
 pub mod image;
 pub mod import;
 pub mod imports;
 pub mod irql;
 mod lab;
+mod levels;
 pub mod locks;
 mod mapping;
 pub mod object;
+pub mod obligations;
 mod pcr;
 pub mod pool;
 pub mod process;
@@ -57,6 +61,7 @@ pub mod registry;
 pub mod scheduler;
 mod stack;
 pub mod status;
+pub mod strings;
 pub mod thread;
 pub mod trace;
 pub mod user_memory;

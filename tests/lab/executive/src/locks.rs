@@ -61,6 +61,10 @@ impl Locks {
         self.held.borrow().iter().filter(|h| h.address == address).cloned().collect()
     }
 
+    pub(crate) fn holds_spin_lock(&self, thread: u32) -> bool {
+        self.held.borrow().iter().any(|h| h.thread == thread && h.kind == LockKind::Spin)
+    }
+
     pub(crate) fn mutant_owner(&self, object: usize) -> Option<u32> {
         self.mutants.borrow().get(&object).copied()
     }

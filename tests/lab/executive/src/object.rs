@@ -78,12 +78,21 @@ struct Object {
     serial: u64,
 }
 
+/// A symbolic link of the object namespace, e.g. `\??\C:`.
+pub struct SymbolicLink {
+    /// Its full name.
+    pub name: String,
+    /// What it stands for.
+    pub target: String,
+}
+
 /// Object types, objects and references of one lab.
 pub struct Objects {
     types: RefCell<Vec<Rc<ObjectType>>>,
     objects: RefCell<BTreeMap<usize, Object>>,
     held: RefCell<BTreeMap<(usize, usize), i64>>,
     serial: Cell<u64>,
+    links: RefCell<BTreeMap<String, usize>>,
     /// Handles that any process context can use; they belong to the system process.
     pub(crate) kernel_handles: HandleTable,
 }
@@ -95,6 +104,7 @@ impl Objects {
             objects: RefCell::default(),
             held: RefCell::default(),
             serial: Cell::new(0),
+            links: RefCell::default(),
             kernel_handles: HandleTable::new(KERNEL_HANDLE),
         }
     }
@@ -162,6 +172,18 @@ impl Objects {
         let body = self.create(lab, &self.type_named("Thread"), 0x900, None);
         lab.init_dispatcher(body, crate::wait::THREAD, 0);
         body
+    }
+
+    /// Adds a symbolic link. `\GLOBAL??\X` and `\DosDevices\X` are found as `\??\X` too.
+    pub fn add_symbolic_link(&self, lab: &Lab, name: &str, target: &str) {
+        let link = SymbolicLink { name: name.into(), target: target.into() };
+        let body = self.create(lab, &self.type_named("SymbolicLink"), 16, Some(Rc::new(link)));
+        self.links.borrow_mut().insert(link_key(name), body.expose_provenance());
+    }
+
+    /// The symbolic link of that name.
+    pub fn symbolic_link(&self, name: &str) -> Option<*mut u8> {
+        self.links.borrow().get(&link_key(name)).map(|body| std::ptr::with_exposed_provenance_mut(*body))
     }
 
     /// Sets what the lab knows of an object.
@@ -325,4 +347,15 @@ impl Objects {
         found.sort_unstable();
         found.into_iter().map(|(_, name, count)| format!("{count} reference(s) to a {name} object")).collect()
     }
+}
+
+/// One key for the names that lead to the same link.
+fn link_key(name: &str) -> String {
+    let folded = crate::strings::folded(name);
+    for prefix in ["\\GLOBAL??\\", "\\DOSDEVICES\\"] {
+        if let Some(rest) = folded.strip_prefix(prefix) {
+            return format!("\\??\\{rest}");
+        }
+    }
+    folded
 }

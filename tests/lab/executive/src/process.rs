@@ -77,7 +77,6 @@ impl std::fmt::Debug for Process {
 pub(crate) struct Notify {
     pub(crate) routine: usize,
     pub(crate) extended: bool,
-    pub(crate) image: Option<usize>,
 }
 
 /// Something to do for a process at one point of its exit.
@@ -89,6 +88,7 @@ pub struct Processes {
     all: RefCell<Vec<Rc<Process>>>,
     pub(crate) notify: RefCell<Vec<Notify>>,
     views: RefCell<Vec<ExitHook>>,
+    system_variable: Cell<usize>,
 }
 
 impl Processes {
@@ -103,6 +103,17 @@ impl Processes {
     /// Never: it is made with the lab.
     pub fn system(&self) -> Rc<Process> {
         self.all.borrow()[0].clone()
+    }
+
+    /// Address of the variable `PsInitialSystemProcess`.
+    pub(crate) fn system_variable(&self, lab: &Lab) -> *const u8 {
+        if self.system_variable.get() == 0 {
+            let variable = lab.allocate_own(size_of::<*mut u8>(), b"PsIs").cast::<*mut u8>();
+            // SAFETY: just allocated with this size.
+            unsafe { variable.write(self.system().eprocess) };
+            self.system_variable.set(variable.expose_provenance());
+        }
+        std::ptr::with_exposed_provenance(self.system_variable.get())
     }
 
     /// The process with this id, also while it exits.
@@ -208,19 +219,5 @@ impl Lab {
     pub fn spawn_worker(&self, name: impl Into<String>, body: impl FnOnce(&Lab) + 'static) -> Rc<Thread> {
         let system = self.processes.system();
         self.spawn(&system, name, body)
-    }
-}
-
-impl Lab {
-    /// Calls the registered notify routines: at PASSIVE_LEVEL, in a critical region (`txf-ktm §8.1`).
-    fn notify_process(&self, process: &Rc<Process>, created: bool) {
-        let _ = (process, created);
-    }
-
-    /// Notify routines that an image registered and did not remove.
-    pub(crate) fn callbacks_held(&self, image: usize) -> Vec<String> {
-        let notify = self.processes.notify.borrow();
-        let mine = notify.iter().filter(|n| n.image == Some(image));
-        mine.map(|_| "a process notify routine".to_string()).collect()
     }
 }

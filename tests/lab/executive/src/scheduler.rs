@@ -371,6 +371,15 @@ impl Lab {
         }
     }
 
+    /// Ends the calling thread where it stands, as PsTerminateSystemThread does: frames below are not unwound.
+    pub(crate) fn end_thread(&self) -> ! {
+        let thread = self.thread();
+        thread.import.set(None);
+        self.check_thread_end(&thread);
+        *thread.state.borrow_mut() = State::Finished;
+        self.abandon()
+    }
+
     fn running<R>(&self, body: impl FnOnce() -> Result<R, Rc<Violation>>) -> Result<R, Rc<Violation>> {
         assert!(!self.in_thread(), "a lab thread must wait, not run the lab");
         struct Restore(usize);
@@ -456,6 +465,12 @@ impl Lab {
         }
         drop(clear);
         match result {
+            CoroutineResult::Yield(()) if thread.finished() => {
+                // SAFETY: `end_thread` left this stack for good; nothing refers into it.
+                unsafe { fiber.force_reset() };
+                self.scheduler.stacks.borrow_mut().push(fiber.into_stack());
+                self.thread_finished(thread);
+            }
             CoroutineResult::Yield(()) => {
                 self.scheduler.fibers.borrow_mut().insert(thread.id, fiber);
             }
@@ -479,6 +494,7 @@ impl Lab {
             owner.remove_thread(thread);
             self.objects.dereference(self, owner.eprocess);
         }
+        self.obligations.remove(thread.ethread.addr(), "a system thread");
         self.signal_object(thread.ethread, 1);
         self.objects.dereference(self, thread.ethread);
     }
@@ -542,5 +558,29 @@ fn new_stack() -> DefaultStack {
 impl Drop for Lab {
     fn drop(&mut self) {
         self.scheduler.forget_fibers();
+    }
+}
+
+/// Which kernel timers are set: each setting has a number of its own, so that a late firing of an old one shows.
+#[derive(Default)]
+pub struct Timers {
+    set: RefCell<BTreeMap<usize, u64>>,
+    next: Cell<u64>,
+}
+
+impl Timers {
+    pub(crate) fn start(&self, timer: usize) -> u64 {
+        let generation = self.next.get() + 1;
+        self.next.set(generation);
+        self.set.borrow_mut().insert(timer, generation);
+        generation
+    }
+
+    pub(crate) fn stop(&self, timer: usize) {
+        self.set.borrow_mut().remove(&timer);
+    }
+
+    pub(crate) fn generation(&self, timer: usize) -> Option<u64> {
+        self.set.borrow().get(&timer).copied()
     }
 }

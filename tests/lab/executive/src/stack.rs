@@ -127,6 +127,15 @@ impl Lab {
         budget.saturating_sub(self.stack_used(thread))
     }
 
+    /// Where the caller stands and where its part of the stack begins.
+    pub(crate) fn stack_bounds(&self, thread: &Thread) -> (usize, usize) {
+        match thread.segments.borrow().last() {
+            Some(top) if top.import_rsp != 0 => (top.import_rsp, top.entry),
+            Some(top) => (top.entry, top.entry),
+            None => (stack_pointer(), stack_pointer()),
+        }
+    }
+
     pub(crate) fn check_stack(&self, thread: &Thread, import: &Import) {
         let used = self.stack_used(thread);
         self.images.note_stack(used);

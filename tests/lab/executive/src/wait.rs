@@ -249,6 +249,9 @@ impl Lab {
                 return Some(format!("{} waits for an object in it", thread.label()));
             }
         }
+        if let Some(what) = self.obligations.inside(range) {
+            return Some(format!("{what} in it is still set up"));
+        }
         self.locks.use_inside(range)
     }
 }

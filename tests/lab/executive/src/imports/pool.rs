@@ -1,0 +1,178 @@
+//! Pool and lookaside lists.
+
+use std::ffi::c_void;
+use std::ptr;
+
+use lab_nt::GENERAL_LOOKASIDE;
+
+use crate::irql::{APC_LEVEL, DISPATCH_LEVEL, Irql};
+use crate::pool::Kind;
+use crate::{Lab, imports};
+
+const POOL_FLAG_UNINITIALIZED: u64 = 0x2;
+const POOL_FLAG_RAISE_ON_FAILURE: u64 = 0x20;
+const POOL_FLAG_NON_PAGED: u64 = 0x40;
+const POOL_FLAG_NON_PAGED_EXECUTE: u64 = 0x80;
+const POOL_FLAG_PAGED: u64 = 0x100;
+/// Bits of POOL_TYPE: base type PagedPool, and NonPagedPoolNx.
+const PAGED_POOL: i32 = 1;
+const POOL_NX: i32 = 512;
+const LOOKASIDE: &str = "a lookaside list";
+
+fn check_paged(lab: &Lab, kind: Kind) {
+    let level: Irql = lab.thread().irql.get();
+    if kind == Kind::Paged && level > APC_LEVEL {
+        lab.violate(
+            "irql-ceiling",
+            "wdm/ExAllocatePool2: paged pool at IRQL <= APC_LEVEL",
+            "allocates paged pool at DISPATCH_LEVEL",
+        );
+    }
+}
+
+fn check_request(lab: &Lab, bytes: usize, tag: u32) {
+    if tag == 0 {
+        lab.violate("pool-tag", "wdm/ExAllocatePool2: a tag must not be zero", "allocates with tag 0");
+    }
+    if bytes == 0 {
+        lab.violate(
+            "pool-size",
+            "wdm/ExAllocatePoolWithTag: do not allocate zero bytes",
+            "allocates zero bytes",
+        );
+    }
+}
+
+fn by_type(lab: &Lab, pool_type: i32, bytes: usize, tag: u32) -> *mut c_void {
+    check_request(lab, bytes, tag);
+    let kind = if pool_type & 7 == PAGED_POOL { Kind::Paged } else { Kind::NonPaged };
+    if kind == Kind::NonPaged && pool_type & POOL_NX == 0 {
+        lab.violate(
+            "executable-pool",
+            "Driver Verifier: code integrity checks (0x2000): pool must not be executable",
+            "allocates NonPagedPoolExecute; use NonPagedPoolNx or ExAllocatePool2",
+        );
+    }
+    check_paged(lab, kind);
+    lab.allocate(bytes, kind, tag).cast()
+}
+
+fn initialise(lab: &Lab, list: *mut GENERAL_LOOKASIDE, pool_type: i32, size: usize, tag: u32) {
+    if !lab.obligations.add(lab, list.addr(), LOOKASIDE) {
+        lab.violate("lookaside", "wdm/ExInitializeNPagedLookasideList", "initialises a lookaside list twice");
+    }
+    let allocate = lab.thunk_for(&ExAllocatePoolWithTag::IMPORT);
+    let free = lab.thunk_for(&ExFreePool::IMPORT);
+    // SAFETY: the contract says that the list lies in resident, writable memory of the driver. `Depth` 0 sends
+    // every inlined free to the pool, as Driver Verifier does, so that each block keeps its guards.
+    unsafe {
+        ptr::write_bytes(list.cast::<u8>(), 0, size_of::<GENERAL_LOOKASIDE>());
+        (*list).Type = pool_type as _;
+        (*list).Tag = tag;
+        (*list).Size = u32::try_from(size).unwrap_or(u32::MAX);
+        list.cast::<u8>().wrapping_add(0x30).cast::<usize>().write_unaligned(allocate);
+        list.cast::<u8>().wrapping_add(0x38).cast::<usize>().write_unaligned(free);
+    }
+}
+
+// The inlined allocation calls through these.
+const _: () = assert!(std::mem::offset_of!(GENERAL_LOOKASIDE, Type) == 0x24);
+const _: () = assert!(std::mem::offset_of!(GENERAL_LOOKASIDE, ListEntry) == 0x40);
+
+fn delete(lab: &Lab, list: *mut GENERAL_LOOKASIDE) {
+    if !lab.obligations.remove(list.addr(), LOOKASIDE) {
+        lab.violate(
+            "lookaside",
+            "wdm/ExDeleteNPagedLookasideList",
+            "deletes a lookaside list that was not initialised",
+        );
+    }
+}
+
+imports! {
+    /// Pool.
+    pub static TABLE in "ntoskrnl.exe";
+
+    /// Allocates pool; zeroed unless the flags say otherwise.
+    [ceiling: DISPATCH_LEVEL, Modelled, fails: Null, source: "wdm/ExAllocatePool2"]
+    fn ExAllocatePool2(lab; flags: u64, bytes: usize, tag: u32) -> *mut c_void {
+        check_request(lab, bytes, tag);
+        let kind = match flags & (POOL_FLAG_NON_PAGED | POOL_FLAG_NON_PAGED_EXECUTE | POOL_FLAG_PAGED) {
+            POOL_FLAG_NON_PAGED => Kind::NonPaged,
+            POOL_FLAG_PAGED => Kind::Paged,
+            _ => lab.violate("pool-flags", "wdm/ExAllocatePool2: exactly one of NON_PAGED and PAGED; executable pool is refused",
+                format!("flags {flags:#x}")),
+        };
+        if flags & POOL_FLAG_RAISE_ON_FAILURE != 0 {
+            lab.violate("pool-flags", "lab: no exceptions are dispatched", "POOL_FLAG_RAISE_ON_FAILURE");
+        }
+        check_paged(lab, kind);
+        let memory = lab.allocate(bytes, kind, tag);
+        if flags & POOL_FLAG_UNINITIALIZED == 0 {
+            // SAFETY: the block was just allocated with this size.
+            unsafe { ptr::write_bytes(memory, 0, bytes) };
+        }
+        memory.cast()
+    }
+
+    /// Allocates pool, filled with a pattern.
+    [ceiling: DISPATCH_LEVEL, Modelled, fails: Null, source: "wdm/ExAllocatePoolWithTag"]
+    fn ExAllocatePoolWithTag(lab; pool_type: i32, bytes: usize, tag: u32) -> *mut c_void {
+        by_type(lab, pool_type, bytes, tag)
+    }
+
+    /// Allocates pool without a tag of its own.
+    [ceiling: DISPATCH_LEVEL, Modelled, fails: Null, source: "wdm/ExAllocatePool"]
+    fn ExAllocatePool(lab; pool_type: i32, bytes: usize) -> *mut c_void {
+        by_type(lab, pool_type, bytes, u32::from_le_bytes(*b"None"))
+    }
+
+    /// Frees pool.
+    [ceiling: DISPATCH_LEVEL, Modelled, source: "wdm/ExFreePool"]
+    fn ExFreePool(lab; block: *mut c_void) { lab.free(block.cast(), None) }
+
+    /// Frees pool; a tag that is not zero is checked.
+    [ceiling: DISPATCH_LEVEL, Modelled, source: "wdm/ExFreePoolWithTag"]
+    fn ExFreePoolWithTag(lab; block: *mut c_void, tag: u32) { lab.free(block.cast(), Some(tag)) }
+
+    /// Frees pool.
+    [ceiling: DISPATCH_LEVEL, Modelled, source: "wdm/ExFreePool2"]
+    fn ExFreePool2(lab; block: *mut c_void, tag: u32, parameters: *mut c_void, count: u32) {
+        if !parameters.is_null() || count != 0 {
+            lab.violate("unserved", "wdm/ExFreePool2", "extended parameters are not modelled");
+        }
+        lab.free(block.cast(), Some(tag));
+    }
+
+    /// Prepares a nonpaged lookaside list.
+    [ceiling: DISPATCH_LEVEL, Approximated("caches nothing, as under Driver Verifier"), source: "wdm/ExInitializeNPagedLookasideList"]
+    fn ExInitializeNPagedLookasideList(lab; list: *mut GENERAL_LOOKASIDE, allocate: *mut c_void, free: *mut c_void, _flags: u32, size: usize, tag: u32, _depth: u16) {
+        initialise(lab, list, POOL_NX, size, tag);
+        override_routines(list, allocate, free);
+    }
+
+    /// Takes a nonpaged lookaside list down.
+    [ceiling: DISPATCH_LEVEL, Modelled, source: "wdm/ExDeleteNPagedLookasideList"]
+    fn ExDeleteNPagedLookasideList(lab; list: *mut GENERAL_LOOKASIDE) { delete(lab, list) }
+
+    /// Prepares a paged lookaside list.
+    [ceiling: APC_LEVEL, Approximated("caches nothing, as under Driver Verifier"), source: "wdm/ExInitializePagedLookasideList"]
+    fn ExInitializePagedLookasideList(lab; list: *mut GENERAL_LOOKASIDE, allocate: *mut c_void, free: *mut c_void, _flags: u32, size: usize, tag: u32, _depth: u16) {
+        initialise(lab, list, PAGED_POOL, size, tag);
+        override_routines(list, allocate, free);
+    }
+
+    /// Takes a paged lookaside list down.
+    [ceiling: APC_LEVEL, Modelled, source: "wdm/ExDeletePagedLookasideList"]
+    fn ExDeletePagedLookasideList(lab; list: *mut GENERAL_LOOKASIDE) { delete(lab, list) }
+}
+
+/// A driver's own routines replace the default ones; they are called from its own inlined code.
+fn override_routines(list: *mut GENERAL_LOOKASIDE, allocate: *mut c_void, free: *mut c_void) {
+    for (offset, routine) in [(0x30, allocate), (0x38, free)] {
+        if !routine.is_null() {
+            // SAFETY: the list was initialised just before; the offsets lie inside it.
+            unsafe { list.cast::<u8>().wrapping_add(offset).cast::<usize>().write_unaligned(routine.addr()) };
+        }
+    }
+}
