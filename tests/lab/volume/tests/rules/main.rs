@@ -1,0 +1,12 @@
+//! What the volume promises, rule by rule. Tests of a documented rule name its place in the facts.
+
+mod crash;
+mod endings;
+mod files;
+mod isolation;
+mod ktm;
+mod matrix;
+mod namespace;
+mod refusals;
+mod support;
+mod workload;

@@ -1,0 +1,227 @@
+//! TxF's lock matrix and the share modes under it (`txf-ktm §4.2`, `§9` rule 1).
+
+use crate::support::*;
+use lab_volume::*;
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Who {
+    TxReader,
+    TxWriter,
+    PlainReader,
+    PlainWriter,
+}
+
+use Who::*;
+
+fn open_as(lab: &mut Lab, who: Who) -> Result<OpenId, Status> {
+    match who {
+        PlainReader => lab.open("f", READ),
+        PlainWriter => lab.open("f", WRITE),
+        TxReader | TxWriter => {
+            let tx = lab.begin();
+            lab.open_in(tx, "f", if who == TxReader { READ } else { WRITE })
+        }
+    }
+}
+
+/// txf-ktm §4.2, the table, cell by cell; every open shares everything.
+#[test]
+fn the_lock_matrix_is_the_documented_one() {
+    let sharing = Err(Status::SHARING_VIOLATION);
+    let conflict = Err(Status::TRANSACTIONAL_CONFLICT);
+    for (first, second, expected) in [
+        (TxReader, TxReader, Ok(())),
+        (TxReader, TxWriter, Ok(())),
+        (TxReader, PlainReader, Ok(())),
+        (TxReader, PlainWriter, sharing),
+        (TxWriter, TxReader, Ok(())),
+        (TxWriter, TxWriter, sharing),
+        (TxWriter, PlainReader, Ok(())),
+        (TxWriter, PlainWriter, sharing),
+        (PlainReader, TxReader, Ok(())),
+        (PlainReader, TxWriter, Ok(())),
+        (PlainReader, PlainReader, Ok(())),
+        (PlainReader, PlainWriter, Ok(())),
+        (PlainWriter, TxReader, conflict),
+        (PlainWriter, TxWriter, conflict),
+        (PlainWriter, PlainReader, Ok(())),
+        (PlainWriter, PlainWriter, Ok(())),
+    ] {
+        let mut lab = lab();
+        open_as(&mut lab, first).unwrap();
+        assert_eq!(open_as(&mut lab, second).map(drop), expected, "{first:?} then {second:?}");
+    }
+}
+
+/// txf-ktm §3: the access set that makes an open a writer.
+#[test]
+fn every_right_of_the_writer_mask_makes_a_writer() {
+    for right in [
+        access::WRITE_DATA,
+        access::APPEND_DATA,
+        access::DELETE,
+        access::WRITE_ATTRIBUTES,
+        access::WRITE_EA,
+        access::WRITE_DAC,
+        access::WRITE_OWNER,
+        access::ACCESS_SYSTEM_SECURITY,
+    ] {
+        let mut lab = lab();
+        let plain = lab.open("f", right).unwrap();
+        let tx = lab.begin();
+        assert_eq!(lab.open_in(tx, "f", READ), Err(Status::TRANSACTIONAL_CONFLICT), "{right:#x}");
+        lab.close(plain);
+        lab.open_in(tx, "f", right).unwrap();
+        assert_eq!(lab.open("f", right), Err(Status::SHARING_VIOLATION), "{right:#x}");
+    }
+}
+
+/// txf-ktm §4.2: attribute-only opens are readers.
+#[test]
+fn opens_for_attributes_alone_conflict_with_nobody() {
+    let mut lab = lab();
+    let tx = lab.begin();
+    lab.open_in(tx, "f", WRITE).unwrap();
+    lab.open("f", access::READ_ATTRIBUTES | access::SYNCHRONIZE).unwrap();
+    lab.open("f", 0).unwrap();
+}
+
+/// txf-ktm §9 open question (j).
+#[test]
+fn write_attributes_alone_counts_as_a_writer_or_not_by_switch() {
+    for (counts, expected) in [(true, Err(Status::TRANSACTIONAL_CONFLICT)), (false, Ok(()))] {
+        let mut lab = lab();
+        lab.volume.switches.write_attributes_alone_is_writer = counts;
+        lab.open("f", access::WRITE_ATTRIBUTES).unwrap();
+        let tx = lab.begin();
+        assert_eq!(lab.open_in(tx, "f", WRITE).map(drop), expected);
+    }
+}
+
+/// txf-ktm §4.2: normal share modes apply in addition.
+#[test]
+fn share_modes_still_apply_between_a_transaction_and_the_outside() {
+    let mut lab = lab();
+    let tx = lab.begin();
+    let alone = CreateRequest::path("f").access(WRITE).share(Share::empty()).inside(tx);
+    let twin = lab.create(alone).unwrap().open;
+    assert_eq!(lab.open("f", READ), Err(Status::SHARING_VIOLATION));
+    lab.open("f", access::READ_ATTRIBUTES).unwrap();
+    lab.close(twin);
+    lab.open("f", READ).unwrap();
+}
+
+/// txf-ktm §4.2: handles within the same transaction, any number, subject to share modes.
+#[test]
+fn opens_of_one_transaction_are_exempt_from_its_locks_but_not_from_share_modes() {
+    let mut lab = lab();
+    let tx = lab.begin();
+    lab.open_in(tx, "f", READ).unwrap();
+    lab.open_in(tx, "f", WRITE).unwrap();
+    lab.open_in(tx, "f", WRITE).unwrap();
+    let greedy = CreateRequest::path("f").access(WRITE).share(Share::READ).inside(tx);
+    assert_eq!(lab.create(greedy).unwrap_err(), Status::SHARING_VIOLATION);
+}
+
+#[test]
+fn share_modes_count_only_opens_with_data_or_delete_access() {
+    let mut lab = lab();
+    let nothing = CreateRequest::path("f").access(access::READ_ATTRIBUTES).share(Share::empty());
+    lab.create(nothing).unwrap();
+    let only = CreateRequest::path("f").access(WRITE).share(Share::READ);
+    lab.create(only).unwrap();
+    assert_eq!(lab.open("f", WRITE), Err(Status::SHARING_VIOLATION));
+    assert_eq!(lab.open("f", DELETE), Err(Status::SHARING_VIOLATION));
+    lab.open("f", access::WRITE_ATTRIBUTES).unwrap();
+    lab.open("f", READ).unwrap();
+    let ignoring = CreateRequest { ignore_share: true, ..CreateRequest::path("f").access(WRITE) };
+    lab.create(ignoring).unwrap();
+}
+
+/// txf-ktm §4.2: locking is per file, not per stream.
+#[test]
+fn a_transacted_writer_of_one_stream_locks_every_stream() {
+    let mut lab = lab();
+    lab.volume.put_file("f:notes", b"note").unwrap();
+    let tx = lab.begin();
+    lab.open_in(tx, "f:notes", WRITE).unwrap();
+    assert_eq!(lab.open("f", WRITE), Err(Status::SHARING_VIOLATION));
+    lab.open("f", READ).unwrap();
+}
+
+/// txf-ktm §4.2: execute access while a transaction modifies the file, `§9` rule 1.
+#[test]
+fn only_a_transacted_reader_may_execute_a_file_that_is_being_modified() {
+    let mut lab = lab();
+    let writer = lab.begin();
+    lab.open_in(writer, "f", WRITE).unwrap();
+    let execute = access::FILE_EXECUTE;
+    assert_eq!(lab.open("f", execute), Err(Status::CANNOT_EXECUTE_FILE_IN_TRANSACTION));
+    assert_eq!(lab.open("f", access::GENERIC_ALL), Err(Status::CANNOT_EXECUTE_FILE_IN_TRANSACTION));
+    let reader = lab.begin();
+    lab.open_in(reader, "f", execute).unwrap();
+}
+
+/// The same rule read literally for the modifying transaction itself; a switch, as the page leaves it open.
+#[test]
+fn the_modifying_transaction_may_execute_by_switch_only() {
+    for (allowed, expected) in [(false, Err(Status::CANNOT_EXECUTE_FILE_IN_TRANSACTION)), (true, Ok(()))] {
+        let mut lab = lab();
+        lab.volume.switches.execute_in_modifying_transaction = allowed;
+        let tx = lab.begin();
+        lab.open_in(tx, "f", access::GENERIC_ALL).unwrap();
+        assert_eq!(lab.open_in(tx, "f", access::GENERIC_ALL).map(drop), expected);
+    }
+}
+
+/// txf-ktm §4.2: MAXIMUM_ALLOWED yields less access.
+#[test]
+fn maximum_allowed_leaves_out_execute_while_a_transaction_modifies_the_file() {
+    let mut lab = lab();
+    let tx = lab.begin();
+    lab.open_in(tx, "f", access::WRITE_ATTRIBUTES).unwrap();
+    let reader = lab.begin();
+    let maximum = CreateRequest::path("d").access(access::MAXIMUM_ALLOWED).inside(reader);
+    assert_eq!(lab.create(maximum).unwrap().granted & access::EXECUTE, access::EXECUTE);
+    let maximum = CreateRequest::path("f").access(access::MAXIMUM_ALLOWED).inside(tx);
+    let granted = lab.create(maximum).unwrap().granted;
+    assert_eq!(granted, access::ALL & !access::EXECUTE);
+}
+
+#[test]
+fn the_lock_of_an_unmodified_file_outlives_its_handle_by_switch() {
+    for (outlives, expected) in [(true, Err(Status::SHARING_VIOLATION)), (false, Ok(()))] {
+        let mut lab = lab();
+        lab.volume.switches.lock_outlives_unmodified_handle = outlives;
+        let tx = lab.begin();
+        let twin = lab.open_in(tx, "f", WRITE).unwrap();
+        lab.close(twin);
+        assert_eq!(lab.open("f", WRITE).map(drop), expected);
+    }
+}
+
+#[test]
+fn the_lock_of_a_modified_file_lives_as_long_as_its_transaction() {
+    let mut lab = lab();
+    lab.volume.switches.lock_outlives_unmodified_handle = false;
+    let tx = lab.begin();
+    let twin = lab.open_in(tx, "f", WRITE).unwrap();
+    lab.write(twin, 0, b"new").unwrap();
+    lab.close(twin);
+    assert_eq!(lab.open("f", WRITE), Err(Status::SHARING_VIOLATION));
+    lab.rollback(tx).unwrap();
+    lab.open("f", WRITE).unwrap();
+}
+
+#[test]
+fn a_create_that_fails_leaves_no_lock() {
+    let mut lab = lab();
+    lab.volume.set_free_space(Some(0));
+    let tx = lab.begin();
+    let request = CreateRequest {
+        allocation: 1 << 20,
+        ..CreateRequest::path("f").access(WRITE).disposition(Disposition::Overwrite).inside(tx)
+    };
+    assert_eq!(lab.create(request).unwrap_err(), Status::DISK_FULL);
+    lab.open("f", WRITE).unwrap();
+}
