@@ -46,9 +46,11 @@ enum Task {
     /// Run the tests: all of them, or the named slices.
     Test(Test),
     /// Run real programs under every fault, with and without Intact.
-    #[command(disable_help_flag = true)]
+    ///
+    /// One table on the terminal, and a page with a picture of it: target/demo/index.html. The exit status is 0
+    /// only if with Intact no file was damaged, and without it some were.
     Demo {
-        /// Arguments for the demo: `cargo xtask demo --help` shows them.
+        /// Arguments for the demo: `cargo xtask demo -- --help` shows them.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
