@@ -9,6 +9,7 @@
 //! Approximated: there are no resident streams, short names, compression or quotas; last-access times do not
 //! move by themselves; a directory has no size.
 
+mod check;
 mod clusters;
 mod create;
 mod data;

@@ -1,6 +1,6 @@
 //! Free clusters.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::record::Run;
 
@@ -35,8 +35,20 @@ impl Space {
 
     /// Free clusters, those that wait for a flush included, and within the budget.
     pub(crate) fn available(&self) -> u64 {
-        let free = self.free.values().sum::<u64>() + self.waiting.iter().map(|(_, count)| count).sum::<u64>();
+        let free = self.unlimited();
         self.budget.map_or(free, |budget| budget.min(free))
+    }
+
+    /// Free clusters, the budget aside.
+    pub(crate) fn unlimited(&self) -> u64 {
+        self.free.values().sum::<u64>() + self.waiting.iter().map(|(_, count)| count).sum::<u64>()
+    }
+
+    /// A cluster that is both free and in `used`.
+    pub(crate) fn overlap(&self, used: &BTreeSet<u64>) -> Option<u64> {
+        let free = self.free.iter().map(|(&lcn, &count)| (lcn, count));
+        free.chain(self.waiting.iter().copied())
+            .find_map(|(lcn, count)| used.range(lcn..lcn + count).next().copied())
     }
 
     /// Clusters that can be given out at once.
