@@ -14,11 +14,11 @@ pub enum Key {
 }
 
 impl Key {
-    /// The name of the key, for messages.
-    pub fn name(self) -> &'static str {
+    /// Its full path, as Regedit writes it.
+    pub fn path(self) -> &'static str {
         match self {
-            Key::Policies => r"HKLM\SOFTWARE\Policies\Intact",
-            Key::Parameters => r"HKLM\SYSTEM\CurrentControlSet\Services\Intact\Parameters",
+            Key::Policies => r"HKEY_LOCAL_MACHINE\SOFTWARE\Policies\Intact",
+            Key::Parameters => r"HKEY_LOCAL_MACHINE\SYSTEM\CurrentControlSet\Services\Intact\Parameters",
         }
     }
 

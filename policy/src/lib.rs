@@ -86,6 +86,8 @@ mod index;
 mod pattern;
 mod policy;
 mod problem;
+#[cfg(feature = "std")]
+pub mod reg;
 mod schema;
 mod text;
 mod walk;

@@ -332,6 +332,25 @@ impl<B: AsRef<[u16]>> Policy<B> {
         Ok(Policy { block })
     }
 
+    /// Which element of a list of a rule, counted from 1, is the first that matches a path or image: why a rule matches,
+    /// or does not. For tools; a driver asks [`Policy::match_path`].
+    pub fn matching_element<U: Upcase + ?Sized>(
+        &self,
+        id: RuleId,
+        list: Value,
+        path: &[u16],
+        upcase: &U,
+    ) -> Option<usize> {
+        let subject = Subject::new(path);
+        let mut patterns = self.record(id).patterns(list);
+        patterns.position(|pattern| matches(upcase, pattern, &subject)).map(|place| place.saturating_add(1))
+    }
+
+    /// How many elements a list of a rule has, inactive ones included.
+    pub fn elements(&self, id: RuleId, list: Value) -> usize {
+        usize::try_from(self.record(id).list(list).1).unwrap_or(usize::MAX)
+    }
+
     fn record(&self, id: RuleId) -> rule::Record<'_> {
         rule::Record::new(self.block.as_ref(), usize::from(id.0))
     }
@@ -343,16 +362,19 @@ impl<B: AsRef<[u16]>> Policy<B> {
 
 /// Whether any pattern of a list matches.
 fn any<U: Upcase + ?Sized>(upcase: &U, record: rule::Record<'_>, list: Value, subject: &Subject<'_>) -> bool {
-    record.patterns(list).any(|(flags, pattern)| {
-        if flags & flag::INACTIVE != 0 {
-            return false;
-        }
-        if flags & flag::NAME != 0 {
-            return glob::component_matches(upcase, pattern, subject.name());
-        }
-        if flags & flag::STREAM != 0 {
-            return subject.with_stream.is_some_and(|path| glob::matches(upcase, pattern, path));
-        }
-        glob::matches(upcase, pattern, subject.file)
-    })
+    record.patterns(list).any(|pattern| matches(upcase, pattern, subject))
+}
+
+/// Whether one pattern, with its flags, matches.
+fn matches<U: Upcase + ?Sized>(upcase: &U, (flags, pattern): (u16, &[u16]), subject: &Subject<'_>) -> bool {
+    if flags & flag::INACTIVE != 0 {
+        return false;
+    }
+    if flags & flag::NAME != 0 {
+        return glob::component_matches(upcase, pattern, subject.name());
+    }
+    if flags & flag::STREAM != 0 {
+        return subject.with_stream.is_some_and(|path| glob::matches(upcase, pattern, path));
+    }
+    glob::matches(upcase, pattern, subject.file)
 }

@@ -83,9 +83,11 @@ fn more_wildcards_than_are_followed_at_once_are_still_all_asked() {
 #[test]
 fn a_component_longer_than_any_file_system_allows_is_still_matched() {
     let long = "n".repeat(5000);
-    let policy = paths(&[r"C:\*\end"]).policy();
+    let policy = paths(&[r"C:\*\end", r"C:\n*z"]).policy();
     assert!(policy.winner(&format!(r"{DISK_1}\{long}\end")).is_some());
     assert!(policy.winner(&format!(r"{DISK_1}\{long}\other")).is_none());
+    assert!(policy.winner(&format!(r"{DISK_1}\{long}z")).is_some());
+    assert!(policy.winner(&format!(r"{DISK_1}\{long}")).is_none());
 }
 
 #[test]

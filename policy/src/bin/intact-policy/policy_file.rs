@@ -1,0 +1,91 @@
+//! A policy as it is in a file.
+
+use std::path::Path;
+
+use intact_policy::reg::RegFile;
+use intact_policy::{CompileError, Gather, HostUpcase, Policy, Raw, Value, check, compile};
+
+use crate::machine::Machine;
+
+/// A policy that was read and not judged yet.
+pub(crate) struct PolicyFile {
+    reg: RegFile,
+    gathered: Vec<u16>,
+}
+
+/// What is wrong with a policy.
+pub(crate) struct Checked {
+    /// `error: …` and `warning: …`, in the order of the file.
+    pub(crate) problems: Vec<String>,
+    /// How many of them are errors.
+    pub(crate) errors: usize,
+}
+
+impl PolicyFile {
+    pub(crate) fn read(path: &Path) -> Result<PolicyFile, String> {
+        let shown = path.display();
+        let bytes = std::fs::read(path).map_err(|error| format!("{shown} cannot be read: {error}"))?;
+        let reg = RegFile::parse(&bytes).map_err(|errors| {
+            let lines: Vec<String> = errors.iter().map(|error| format!("{shown}: {error}")).collect();
+            format!("this is no .reg file that regedit would take:\n{}", lines.join("\n"))
+        })?;
+        let mut measure = Gather::new(&mut []);
+        reg.gather(&mut measure);
+        Ok(PolicyFile { gathered: vec![0; measure.needed()], reg })
+    }
+
+    /// Gathers the keys and hands them on.
+    fn with_raw<T>(&self, action: impl FnOnce(&Raw<'_>) -> T) -> T {
+        let mut block = self.gathered.clone();
+        let mut gather = Gather::new(&mut block);
+        self.reg.gather(&mut gather);
+        match gather.finish() {
+            Ok(raw) => action(&raw),
+            Err(full) => unreachable!("{} units were measured before", full.needed),
+        }
+    }
+
+    pub(crate) fn check(&self, machine: &mut Machine) -> Checked {
+        let mut checked = Checked { problems: Vec::new(), errors: 0 };
+        self.with_raw(|raw| {
+            let result = check(raw, &HostUpcase, machine, &mut |problem| {
+                checked.errors += usize::from(problem.is_error());
+                let severity = if problem.is_error() { "error" } else { "warning" };
+                checked.problems.push(format!("{severity}: {problem}"));
+            });
+            debug_assert_eq!(result.is_err(), checked.errors > 0);
+        });
+        checked
+    }
+
+    pub(crate) fn compile(&self, machine: &mut Machine) -> Result<Policy<Vec<u16>>, CompileError> {
+        self.with_raw(|raw| {
+            let size = check(raw, &HostUpcase, machine, &mut |_| {}).map_err(CompileError::Invalid)?;
+            compile(raw, &HostUpcase, machine, vec![0; size])
+        })
+    }
+
+    /// The text of an element, counted from 1, of a list of a rule.
+    pub(crate) fn element(
+        &self,
+        policy: &Policy<Vec<u16>>,
+        rule: intact_policy::RuleId,
+        list: Value,
+        element: usize,
+    ) -> String {
+        let Some(rule) = policy.rule(rule) else { return String::new() };
+        let values =
+            self.reg.values(&format!(r"{}\{}", rule.key.path(), String::from_utf16_lossy(rule.name)));
+        let value = values
+            .into_iter()
+            .flatten()
+            .find(|value| String::from_utf16_lossy(&value.name).eq_ignore_ascii_case(list.name()));
+        let units: Vec<u16> = value
+            .into_iter()
+            .flat_map(|value| value.data.as_chunks().0)
+            .map(|pair| u16::from_le_bytes(*pair))
+            .collect();
+        let text = units.split(|&unit| unit == 0).nth(element - 1).unwrap_or_default();
+        String::from_utf16_lossy(text)
+    }
+}

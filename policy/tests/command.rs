@@ -1,0 +1,129 @@
+//! The `intact-policy` command, as an administrator uses it.
+
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../inf/intact-sample.reg");
+
+fn run(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_intact-policy")).args(args).output().expect("the command runs")
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+fn explain(args: &[&str]) -> String {
+    let output = run(&[&["explain", "--policy", SAMPLE], args].concat());
+    assert!(output.status.success(), "{}", text(&output));
+    text(&output)
+}
+
+fn file(name: &str, body: &str) -> String {
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    std::fs::write(&path, format!("Windows Registry Editor Version 5.00\n{body}")).expect("a file");
+    path.to_str().expect("a path").to_owned()
+}
+
+#[test]
+fn check_accepts_the_sample() {
+    let output = run(&["check", SAMPLE]);
+    assert!(output.status.success());
+    assert!(text(&output).starts_with("2 rules, 0 warnings"), "{}", text(&output));
+}
+
+#[test]
+fn check_reports_all_errors_and_fails() {
+    let policy = file(
+        "wrong.reg",
+        "[HKEY_LOCAL_MACHINE\\SOFTWARE\\Policies\\Intact\\R]\n\"Paths\"=\"C:\\\\x\"\n\"Scope\"=\"Everything\"\n\"Path\"=dword:1\n",
+    );
+    let output = run(&["check", &policy]);
+    assert_eq!(output.status.code(), Some(1));
+    for expected in [
+        "error: policy rule \"R\": Paths: is REG_SZ: write it as REG_MULTI_SZ",
+        "error: policy rule \"R\": Scope \"Everything\": write one of Handle, Process, Coordinated",
+        "warning: policy rule \"R\": Path: is not a value that Intact knows here",
+        "3 errors, 1 warnings",
+    ] {
+        assert!(text(&output).contains(expected), "{expected}: {}", text(&output));
+    }
+}
+
+#[test]
+fn explain_names_the_rule_that_applies_and_the_reasons_of_the_others() {
+    let told = explain(&[r"d:\reports\2026\Q1.XLSX", "--process", "excel.exe"]);
+    assert!(told.contains("rule \"Reports\" (order 100, HKEY_LOCAL_MACHINE\\SOFTWARE\\Policies\\Intact) applies: \
+                           Paths[1] \"D:\\Reports\\**\\*.xls?\" matches the file, and Processes[1] \"excel.exe\" the program"), "{told}");
+    assert!(told.contains("rule \"Documents\""), "{told}");
+    assert!(told.contains("does not apply: no element of Paths matches the file"), "{told}");
+    assert!(told.contains("The save is made atomic"), "{told}");
+    assert!(told.contains("OnExit = ByStatus"), "{told}");
+}
+
+#[test]
+fn explain_says_why_nothing_applies() {
+    let told = explain(&[r"D:\Reports\a.csv", "--process", "ReportViewer.exe"]);
+    assert!(told.contains("ExcludeProcesses[1] \"reportviewer.exe\" excludes the program"), "{told}");
+    let told = explain(&[r"D:\Reports\a.csv"]);
+    assert!(told.contains("no element of Processes matches the program"), "{told}");
+    let told = explain(&[r"C:\Users\x\Documents\~$a.docx"]);
+    assert!(told.contains("ExcludePaths[1] \"**\\~$*\" excludes the file"), "{told}");
+    assert!(told.contains("The save passes through untouched."), "{told}");
+}
+
+#[test]
+fn explain_asks_with_the_volumes_that_are_given() {
+    let volume = r"C:=\Device\HarddiskVolume3";
+    let told = explain(&[r"\Device\HarddiskVolume3\Users\x\Documents\a", "--volume", volume]);
+    assert!(told.contains("rule \"Documents\""), "{told}");
+    assert!(told.contains("applies: Paths[1]"), "{told}");
+    let output = run(&["check", SAMPLE, "--volume", volume]);
+    assert!(
+        text(&output).contains("Paths[1] \"D:\\Reports\\**\\*.xls?\": this volume is not there now"),
+        "{}",
+        text(&output)
+    );
+}
+
+#[test]
+fn audit_order_and_the_switch_are_told() {
+    let rule = |name: &str, more: &str| {
+        format!(
+            "[HKEY_LOCAL_MACHINE\\SOFTWARE\\Policies\\Intact\\{name}]\n\"Paths\"=hex(7):43,00,3a,00,5c,00,2a,00,2a,00,00,00,00,00\n{more}\n"
+        )
+    };
+    let two = rule("A", "\"AuditOnly\"=dword:1") + &rule("B", "");
+    let policy = file("audit.reg", &two);
+    let told = text(&run(&["explain", "--policy", &policy, r"C:\x"]));
+    assert!(told.contains("is reported (AuditOnly)"), "{told}");
+    assert!(told.contains("rule \"B\" (order 1000, HKEY_LOCAL_MACHINE\\SOFTWARE\\Policies\\Intact) would apply, but a rule before it does"), "{told}");
+    let off =
+        file("off.reg", &(two + "[HKEY_LOCAL_MACHINE\\SOFTWARE\\Policies\\Intact]\n\"Enabled\"=dword:0\n"));
+    let told = text(&run(&["explain", "--policy", &off, r"C:\x"]));
+    assert!(told.contains("Intact is switched off"), "{told}");
+    assert!(told.contains("would apply, if Intact were switched on"), "{told}");
+}
+
+#[test]
+fn wrong_use_is_told_with_status_2() {
+    let broken = file("broken.reg", "[open\n");
+    for args in [
+        &["judge"][..],
+        &["check"],
+        &["check", "missing.reg"],
+        &["check", &broken],
+        &["check", SAMPLE, "--volume", "C"],
+        &["check", SAMPLE, "--all"],
+        &["explain", r"C:\x"],
+        &["explain", "--policy"],
+        &["explain", "--policy", SAMPLE, "x.txt"],
+        &["explain", "--policy", SAMPLE, r"relative\x.txt"],
+    ] {
+        let output = run(args);
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {}", text(&output));
+        assert!(text(&output).contains("--help"), "{args:?}");
+    }
+    assert!(run(&["--help"]).status.success());
+    assert!(text(&run(&[])).contains("intact-policy check FILE.reg"));
+}

@@ -1,0 +1,167 @@
+//! `.reg` files: what Regedit writes is read as Regedit would read it, and what is wrong is named by its line.
+
+use intact_policy::kind;
+use intact_policy::reg::{RegFile, RegValue};
+use proptest::prelude::*;
+
+const HEAD: &str = "Windows Registry Editor Version 5.00\r\n\r\n";
+
+fn parse(body: &str) -> RegFile {
+    RegFile::parse(format!("{HEAD}{body}").as_bytes()).unwrap_or_else(|errors| panic!("{errors:?}"))
+}
+
+fn utf16(text: &str) -> Vec<u16> {
+    text.encode_utf16().collect()
+}
+
+fn value(name: &str, kind: u32, data: &[u8]) -> RegValue {
+    RegValue { name: utf16(name), kind, data: data.to_vec() }
+}
+
+fn text(name: &str, text: &str) -> RegValue {
+    value(
+        name,
+        kind::SZ,
+        &utf16(&format!("{text}\0")).into_iter().flat_map(u16::to_le_bytes).collect::<Vec<_>>(),
+    )
+}
+
+#[test]
+fn every_form_of_data_is_read() {
+    let file = parse(
+        "[K]\r\n\
+         \"Text\"=\"a \\\"quoted\\\" \\\\ b\" ; comment\r\n\
+         \"Number\"=dword:0000ABcd\r\n\
+         \"Bytes\"=hex:01,fF\r\n\
+         \"Empty\"=hex:\r\n\
+         \"List\"=hex(7):41,00,\\\r\n  00,00,\\\r\n  00,00\r\n\
+         \"Long\"=hex(b):01,02,03,04,05,06,07,08\r\n\
+         @=\"default\"\r\n\
+         \"Lines\"=\"one\r\ntwo\"\r\n",
+    );
+    assert_eq!(
+        file.values("k").unwrap(),
+        [
+            text("Text", "a \"quoted\" \\ b"),
+            value("Number", kind::DWORD, &0xABCDu32.to_le_bytes()),
+            value("Bytes", kind::BINARY, &[1, 255]),
+            value("Empty", kind::BINARY, &[]),
+            value("List", kind::MULTI_SZ, &[0x41, 0, 0, 0, 0, 0]),
+            value("Long", kind::QWORD, &[1, 2, 3, 4, 5, 6, 7, 8]),
+            text("", "default"),
+            text("Lines", "one\r\ntwo"),
+        ]
+    );
+}
+
+#[test]
+fn all_encodings_are_read() {
+    let body = format!("{HEAD}[K]\r\n\"é\"=\"€\"\r\n");
+    let units = utf16(&body);
+    let little: Vec<u8> =
+        [0xFF, 0xFE].into_iter().chain(units.iter().flat_map(|unit| unit.to_le_bytes())).collect();
+    let big: Vec<u8> =
+        [0xFE, 0xFF].into_iter().chain(units.iter().flat_map(|unit| unit.to_be_bytes())).collect();
+    let marked: Vec<u8> = [0xEF, 0xBB, 0xBF].into_iter().chain(body.bytes()).collect();
+    let ansi = b"REGEDIT4\n[K]\n\"\xE9\"=\"\x80\"\n".to_vec();
+    for bytes in [little, big, marked, body.into_bytes(), ansi] {
+        assert_eq!(RegFile::parse(&bytes).unwrap().values("K").unwrap(), [text("é", "€")]);
+    }
+}
+
+#[test]
+fn the_ansi_form_keeps_lists_in_single_bytes() {
+    let file = RegFile::parse(b"REGEDIT4\n[K]\n\"L\"=hex(7):41,80,00,00\n\"B\"=hex:41,80\n").unwrap();
+    assert_eq!(
+        file.values("K").unwrap(),
+        [
+            value("L", kind::MULTI_SZ, &[0x41, 0, 0xAC, 0x20, 0, 0, 0, 0]),
+            value("B", kind::BINARY, &[0x41, 0x80])
+        ]
+    );
+}
+
+#[test]
+fn later_lines_replace_and_delete_earlier_ones() {
+    let file = parse(
+        "[A\\B]\n\"x\"=dword:1\n\"y\"=dword:1\n[a\\b]\n\"X\"=dword:2\n\"y\"=-\n[A\\B\\C]\n\"z\"=dword:3\n[A\\BC]\n[D]\n[-A\\B\\C]\n",
+    );
+    assert_eq!(file.values(r"A\B").unwrap(), [value("X", kind::DWORD, &2u32.to_le_bytes())]);
+    assert!(file.values(r"A\B\C").is_none());
+    let file = parse("[A]\n[A\\B]\n[AB]\n[-a]\n");
+    assert!(file.values("A").is_none() && file.values(r"A\B").is_none());
+    assert!(file.values("AB").is_some(), "a key that begins alike is another one");
+}
+
+#[test]
+fn a_key_may_contain_brackets_and_comments_stand_anywhere() {
+    let file = parse("; first\n[A]]\n  ; second\n\n  \"x\"=dword:1;third\n");
+    assert_eq!(file.values("A]").unwrap().len(), 1);
+}
+
+#[test]
+fn unpaired_surrogates_survive() {
+    let mut units = utf16(&format!("{HEAD}[K]\r\n\"x\"=\""));
+    units.extend([0xD800, u16::from(b'"')]);
+    let bytes: Vec<u8> =
+        [0xFF, 0xFE].into_iter().chain(units.iter().flat_map(|unit| unit.to_le_bytes())).collect();
+    assert_eq!(RegFile::parse(&bytes).unwrap().values("K").unwrap()[0].data, [0x00, 0xD8, 0, 0]);
+}
+
+#[test]
+fn every_error_is_named_with_its_line() {
+    let bad = [
+        "\"x\"=dword:1",
+        "[K]\n[K",
+        "[K]\n[]",
+        "[K]\nnothing",
+        "[K]\n\"x\"",
+        "[K]\n\"x\"=dword:",
+        "[K]\n\"x\"=dword:123456789",
+        "[K]\n\"x\"=hex:1,2,333",
+        "[K]\n\"x\"=hex:01,zz",
+        "[K]\n\"x\"=hex:01,\\x",
+        "[K]\n\"x\"=hex(:01",
+        "[K]\n\"x\"=hex(7:01",
+        "[K]\n\"x\"=hex(7)01",
+        "[K]\n\"x\"=text",
+        "[K]\n\"x\"=\"open",
+        "[K]\n\"x\"=dword:1 2",
+        "[-K]\n\"x\"=dword:1",
+    ];
+    for body in bad {
+        let errors = RegFile::parse(format!("{HEAD}{body}").as_bytes()).expect_err(body);
+        let line = 2 + body.lines().count();
+        assert_eq!(errors.iter().map(|error| error.line).collect::<Vec<_>>(), [line], "{body}: {errors:?}");
+    }
+    let errors = RegFile::parse(b"[K]\n\"x\"=1\n\"y\"=2\n").unwrap_err();
+    assert_eq!(
+        errors.iter().map(|error| error.line).collect::<Vec<_>>(),
+        [1, 2, 3],
+        "all of them, not the first"
+    );
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_bytes_are_read_or_refused(body in prop::collection::vec(prop_oneof![
+        any::<u8>(), prop::sample::select(b"[]\"@=-\\\r\n;,:()hexdword01".to_vec()),
+    ], 0..200)) {
+        let _ = RegFile::parse(&body);
+        let _ = RegFile::parse(&[HEAD.as_bytes(), &body].concat());
+    }
+
+    #[test]
+    fn what_is_written_is_read(name in "[^\"\\\\\r\n\0]{1,10}", data in prop::collection::vec(any::<u8>(), 0..100), kind in 0u32..12) {
+        let mut line = format!("[K]\r\n\"{name}\"=hex({kind:x}):");
+        for (index, byte) in data.iter().enumerate() {
+            let end = if index + 1 == data.len() { "" } else { "," };
+            let turn = if index % 20 == 19 && !end.is_empty() { "\\\r\n  " } else { "" };
+            line += &format!("{byte:02x}{end}{turn}");
+        }
+        let file = parse(&line);
+        prop_assert_eq!(file.values("K").unwrap(), [value(&name, kind, &data)]);
+    }
+}
