@@ -62,13 +62,34 @@ fn names(json: &str) -> Result<BTreeSet<String>> {
     Ok(names)
 }
 
-/// `cargo xtask lab -- ARGUMENTS`.
+/// `cargo xtask lab -- ARGUMENTS`. A program is run with Intact, unless the arguments name drivers or want none.
 pub(crate) fn command(arguments: &[String]) -> Result<Command> {
     let mut command = Command::new(build()?);
-    command.args(arguments).envs(environment());
-    if arguments.first().is_some_and(|first| first == "run" || first == "bench") {
-        driver::build_intact(&Builder::prepare()?)?;
+    command.args(arguments.first()).envs(environment());
+    if wants_intact(arguments) {
+        let folder = driver::build_intact(&Builder::prepare()?)?;
+        command.arg("--driver").arg(folder.join("intact.sys"));
     }
+    command.args(arguments.iter().skip(1));
+    Ok(command)
+}
+
+fn wants_intact(arguments: &[String]) -> bool {
+    let mut options = arguments.iter().take_while(|argument| *argument != "--");
+    options.next().is_some_and(|first| first == "run")
+        && !options.any(|option| {
+            ["--without", "--driver", "--help", "-h"].contains(&option.as_str())
+                || option.starts_with("--driver=")
+        })
+}
+
+/// `cargo xtask bench`: Intact against the minifilter that does nothing.
+pub(crate) fn bench(arguments: &[String]) -> Result<Command> {
+    let mut command = Command::new(build()?);
+    let builder = Builder::prepare()?;
+    driver::build_intact(&builder)?;
+    driver::build_test_drivers(&builder)?;
+    command.arg("bench").args(arguments).envs(environment());
     Ok(command)
 }
 
@@ -90,6 +111,15 @@ mod tests {
         let names =
             names("   Compiling lab\n[{\"name\": \"FltClose\", \"module\": \"FLTMGR.SYS\"}]\n").unwrap();
         assert_eq!(names, BTreeSet::from(["FltClose".to_owned()]));
+    }
+
+    #[test]
+    fn a_program_is_run_with_intact_unless_other_drivers_or_none_are_named() {
+        let wants = |line: &str| wants_intact(&line.split(' ').map(str::to_owned).collect::<Vec<_>>());
+        assert!(wants("run --seed 3 -- sort --without"));
+        assert!(!wants("run --without -- sort"));
+        assert!(!wants("run --driver=other.sys -- sort"));
+        assert!(!wants("load run"));
     }
 
     #[test]

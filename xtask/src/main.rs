@@ -54,6 +54,12 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Measure what Intact costs, against a minifilter that does nothing.
+    Bench {
+        /// Arguments for the measurement: `cargo xtask bench -- --help` shows them.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Run the lab's own program: `cargo xtask lab -- --help`.
     Lab {
         /// Arguments for the lab.
@@ -104,6 +110,7 @@ fn perform(task: Task) -> Result<ExitCode> {
         Task::Build { packages } => build(&packages)?,
         Task::Test(test) => return self::test(&test),
         Task::Demo { arguments } => return pass_on(&mut lab::demo(&arguments)?),
+        Task::Bench { arguments } => return pass_on(&mut lab::bench(&arguments)?),
         Task::Lab { arguments } => return pass_on(&mut lab::command(&arguments)?),
     }
     Ok(ExitCode::SUCCESS)
