@@ -141,9 +141,7 @@ impl<'r, 'w, U: Upcase + ?Sized, V: Volumes + ?Sized> Compiler<'r, 'w, U, V> {
 
     /// Reports what is wrong with the policy as a whole.
     fn refuse(&mut self, reason: Reason) -> Invalid {
-        let (key, rule, value, schema, element, text, position) =
-            (Key::Policies, None, &[][..], None, 0, &[][..], 0);
-        self.problem(Problem { key, rule, value, schema, element, text, position, reason });
+        self.problem(Problem::whole(Key::Policies, None, reason));
         Invalid { errors: self.errors }
     }
 
@@ -227,16 +225,7 @@ impl<'r, 'w, U: Upcase + ?Sized, V: Volumes + ?Sized> Compiler<'r, 'w, U, V> {
             }
         }
         if paths == 0 {
-            self.problem(Problem {
-                key: section.key,
-                rule: section.rule,
-                value: &[],
-                schema: Some(Value::Paths),
-                element: 0,
-                text: &[],
-                position: 0,
-                reason: Reason::MissingPaths,
-            });
+            self.problem(Problem::whole(section.key, section.rule, Reason::MissingPaths));
         }
     }
 
@@ -253,14 +242,8 @@ impl<'r, 'w, U: Upcase + ?Sized, V: Volumes + ?Sized> Compiler<'r, 'w, U, V> {
             if text.is_empty() {
                 if after.is_some_and(|after| after.iter().any(|&unit| unit != 0)) {
                     let element = element.saturating_add(1);
-                    self.element_problem(
-                        section,
-                        value,
-                        which,
-                        element,
-                        &[],
-                        Fault { reason: Reason::TextAfterEnd, at: None },
-                    );
+                    let fault = Fault::whole(Reason::TextAfterEnd);
+                    self.element_problem(section, value, which, element, &[], fault);
                 }
                 break;
             }
@@ -314,14 +297,7 @@ impl<'r, 'w, U: Upcase + ?Sized, V: Volumes + ?Sized> Compiler<'r, 'w, U, V> {
         let at_end = after.is_none_or(|after| after.iter().all(|&unit| unit == 0));
         let found = words.iter().position(|word| is_ascii_word(text, word)).filter(|_| at_end);
         if found.is_none() {
-            self.element_problem(
-                section,
-                value,
-                which,
-                0,
-                text,
-                Fault { reason: Reason::UnknownWord, at: None },
-            );
+            self.element_problem(section, value, which, 0, text, Fault::whole(Reason::UnknownWord));
         }
         found.and_then(|index| u16::try_from(index).ok()).unwrap_or(0)
     }
@@ -374,16 +350,8 @@ impl<'r, 'w, U: Upcase + ?Sized, V: Volumes + ?Sized> Compiler<'r, 'w, U, V> {
         schema: Option<Value>,
         reason: Reason,
     ) {
-        self.problem(Problem {
-            key: section.key,
-            rule: section.rule,
-            value: value.name,
-            schema,
-            element: 0,
-            text: &[],
-            position: 0,
-            reason,
-        });
+        let whole = Problem::whole(section.key, section.rule, reason);
+        self.problem(Problem { value: value.name, schema, ..whole });
     }
 
     fn element_problem(
@@ -396,16 +364,8 @@ impl<'r, 'w, U: Upcase + ?Sized, V: Volumes + ?Sized> Compiler<'r, 'w, U, V> {
         fault: Fault,
     ) {
         let position = fault.at.map_or(0, |at| small(at.saturating_add(1)));
-        self.problem(Problem {
-            key: section.key,
-            rule: section.rule,
-            value: value.name,
-            schema: Some(which),
-            element,
-            text,
-            position,
-            reason: fault.reason,
-        });
+        let whole = Problem::whole(section.key, section.rule, fault.reason);
+        self.problem(Problem { value: value.name, schema: Some(which), element, text, position, ..whole });
     }
 
     fn problem(&mut self, problem: Problem<'_>) {

@@ -34,7 +34,7 @@ impl Fault {
         Fault { reason, at: Some(at) }
     }
 
-    fn whole(reason: Reason) -> Fault {
+    pub(crate) fn whole(reason: Reason) -> Fault {
         Fault { reason, at: None }
     }
 }

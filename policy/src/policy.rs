@@ -279,6 +279,10 @@ impl<B: AsRef<[u16]>> Policy<B> {
 
     /// The first rule, of those that are about the process, that is about the file with this normalized name
     /// (`\Device\HarddiskVolume1\Data\a.txt`, with or without `:stream:$DATA`).
+    ///
+    /// The cost is that of the path's length and of the few patterns that come close to it, whatever the number of
+    /// others. Against patterns and paths made to be slow it is at most twice that of
+    /// [`Policy::match_path_one_by_one`]. Stack: less than 2 KiB.
     pub fn match_path<U: Upcase + ?Sized>(
         &self,
         path: &[u16],

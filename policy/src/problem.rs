@@ -149,7 +149,12 @@ pub struct Problem<'a> {
 /// Longest part of a wrong text that is shown.
 const SHOWN: usize = 120;
 
-impl Problem<'_> {
+impl<'a> Problem<'a> {
+    /// A problem of a rule, or of the policy, as a whole.
+    pub(crate) fn whole(key: Key, rule: Option<&'a [u16]>, reason: Reason) -> Self {
+        Problem { key, rule, value: &[], schema: None, element: 0, text: &[], position: 0, reason }
+    }
+
     /// Whether the policy is refused because of it.
     pub fn is_error(&self) -> bool {
         self.reason.is_error()

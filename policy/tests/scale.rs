@@ -104,3 +104,15 @@ fn literal_ends_longer_than_what_is_hashed_are_compared_whole() {
     assert!(hit(&format!("{other}{other}")));
     assert!(!hit(&other), "beginning and end may not overlap");
 }
+
+#[test]
+fn patterns_and_paths_made_to_be_slow_stay_within_the_bound() {
+    let patterns: Vec<String> = (0..1000).map(|index| format!(r"C:\**\*a*a*a*a*a*{index}*b*")).collect();
+    let policy = paths(&patterns.iter().map(String::as_str).collect::<Vec<_>>()).policy();
+    let path = format!(r"{DISK_1}{}", format!(r"\{}", "a".repeat(250)).repeat(20));
+    let steps = patterns.iter().map(String::len).sum::<usize>() as u64 * path.len() as u64 * 2;
+    let begun = std::time::Instant::now();
+    assert_eq!(policy.winner(&path), None);
+    let nanoseconds = begun.elapsed().as_nanos() as u64;
+    assert!(nanoseconds < steps * 20, "{nanoseconds} ns for at most {steps} steps");
+}
