@@ -1,4 +1,165 @@
-//! The minifilter intact.sys: makes the saves of unmodified programs atomic
-#![cfg_attr(not(test), no_std)]
+//! intact.sys: makes the saves of unmodified programs atomic.
+//!
+//! A program that the policy matches opens a file to modify it. The driver opens the same file once more below itself,
+//! inside a kernel transaction: the *twin*. The program's own file object stays a genuine one of NTFS, opened for
+//! attributes only, and what the program does with it is sent to the twin. When the program closes its last writing
+//! handle the transaction commits; if the program dies, or something that it asked for failed, it is rolled back, and
+//! the file is what it was before.
+//!
+//! Read on in this order: this page (what is registered, what happens at load and unload), [`operations`] (the table of
+//! what becomes of each operation), then one file per family below it; [`save`] is what a save is and how it ends.
+//!
+//! Everything that decides is a pure function, compiled and tested on any host. Everything that touches the kernel goes
+//! through the owner types of the crate `kernel`, which has the only `unsafe` code.
+#![cfg_attr(windows, no_std)]
+#![deny(unsafe_code)]
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        clippy::panic,
+        clippy::integer_division
+    )
+)]
 
+pub mod attach;
+pub mod operations;
 pub mod save;
+
+#[cfg(windows)]
+pub mod processes;
+#[cfg(windows)]
+pub mod report;
+#[cfg(windows)]
+pub mod settings;
+
+#[cfg(windows)]
+pub mod driver {
+    //! The filter: what is registered, and what happens at load and unload.
+
+    use kernel::callback::OperationEntry;
+    use kernel::context::ContextEntry;
+    use kernel::filter::{Filter, Load, Slot};
+    use kernel::instance::{Instance, Setup};
+    use kernel::{Result, Status};
+
+    use crate::operations::cleanup::Cleanup;
+    use crate::operations::create::Create;
+    use crate::operations::shortcuts::{NetworkQueryOpen, NoShortcut, QueryOpen, Section};
+    use crate::operations::swap::{Swapped, SwappedLock, SwappedWrite};
+    use crate::processes::Processes;
+    use crate::report::{Report, counters};
+    use crate::save::files::Files;
+    use crate::save::live::Redirect;
+    use crate::settings::{self, Settings};
+    use crate::{attach, report};
+    use kernel::fltkernel::*;
+
+    kernel::driver!(Intact, INTACT);
+
+    /// The loaded driver.
+    pub struct Intact {
+        /// The policy in force.
+        pub settings: Settings,
+        /// Which rules are about which process, remembered.
+        pub processes: Processes,
+        /// Where events go.
+        pub report: Report,
+    }
+
+    impl Filter for Intact {
+        /// What is seen. What becomes of it on a redirected handle is in `operations.rs`.
+        const OPERATIONS: &'static [OperationEntry] = &[
+            OperationEntry::of::<Create>(),
+            OperationEntry::of::<Cleanup>(),
+            OperationEntry::of::<Swapped<IRP_MJ_READ>>(),
+            OperationEntry::of::<SwappedWrite>(),
+            OperationEntry::of::<Swapped<IRP_MJ_QUERY_INFORMATION>>(),
+            OperationEntry::of::<Swapped<IRP_MJ_SET_INFORMATION>>(),
+            OperationEntry::of::<Swapped<IRP_MJ_QUERY_EA>>(),
+            OperationEntry::of::<Swapped<IRP_MJ_SET_EA>>(),
+            OperationEntry::of::<Swapped<IRP_MJ_QUERY_SECURITY>>(),
+            OperationEntry::of::<Swapped<IRP_MJ_SET_SECURITY>>(),
+            OperationEntry::of::<Swapped<IRP_MJ_FLUSH_BUFFERS>>(),
+            OperationEntry::of::<Swapped<IRP_MJ_FILE_SYSTEM_CONTROL>>(),
+            OperationEntry::of::<SwappedLock>(),
+            OperationEntry::of::<Section>(),
+            OperationEntry::of::<NoShortcut<IRP_MJ_FAST_IO_CHECK_IF_POSSIBLE>>(),
+            OperationEntry::of::<NoShortcut<IRP_MJ_MDL_READ>>(),
+            OperationEntry::of::<NoShortcut<IRP_MJ_PREPARE_MDL_WRITE>>(),
+            OperationEntry::of::<NetworkQueryOpen>(),
+            OperationEntry::of::<QueryOpen>(),
+            OperationEntry::END,
+        ];
+
+        const CONTEXTS: &'static [ContextEntry] =
+            &[ContextEntry::of::<Files>(), ContextEntry::of::<Redirect>(), ContextEntry::END];
+
+        /// Stopping the service would unload whatever we say; unloading the filter asks first.
+        const FLAGS: u32 = FLTFL_REGISTRATION_DO_NOT_SUPPORT_SERVICE_STOP;
+
+        fn slot() -> &'static Slot<Self> {
+            &INTACT
+        }
+
+        /// Reads the policy. A policy that cannot be read or has errors never fails the load: nothing is matched then,
+        /// and events say why.
+        fn load(load: &Load<'_>) -> Result<Self> {
+            let report = Report::new();
+            let settings = settings::read(load.registry_path, &report);
+            Ok(Intact { settings, processes: Processes::new()?, report })
+        }
+
+        /// Refused while a redirected handle lives: without us its writes would go around the transaction
+        /// (minifilter-rules §3.3).
+        fn may_unload(&self, mandatory: bool) -> Result<()> {
+            if mandatory || counters::close_door() {
+                self.report.totals();
+                return Ok(());
+            }
+            Err(Status::FLT_DO_NOT_DETACH)
+        }
+
+        fn attach(&self, setup: &Setup<'_>) -> Result<()> {
+            attach::decide(&attach::facts(setup)).map_err(|refusal| {
+                self.report.instance_refused(setup.volume, refusal);
+                Status::FLT_DO_NOT_ATTACH
+            })?;
+            Files::attach(setup.instance)
+        }
+
+        /// As for unloading, for one volume.
+        fn may_detach(&self, instance: Instance<'_>) -> Result<()> {
+            if Files::is_idle(instance) { Ok(()) } else { Err(Status::FLT_DO_NOT_DETACH) }
+        }
+
+        /// The volume goes with handles open: their saves are rolled back.
+        fn teardown(&self, instance: Instance<'_>, _reason: u32) {
+            Files::break_off(self, instance);
+        }
+    }
+
+    impl Intact {
+        /// The loaded driver. It is there in every callback.
+        pub fn get() -> Option<&'static Intact> {
+            INTACT.get()
+        }
+
+        /// The filter object. It is there in every callback.
+        pub fn filter() -> Option<kernel::filter::Handle> {
+            INTACT.handle()
+        }
+    }
+
+    impl Drop for Intact {
+        fn drop(&mut self) {
+            report::counters::reset();
+        }
+    }
+}
+
+#[cfg(windows)]
+pub(crate) use driver::Intact;

@@ -1,5 +1,14 @@
 //! A save: one transaction and the files modified in it, ended by exactly one outcome.
+//!
+//! What it knows and how it decides is pure: [`state`], [`wounds`], [`failure`], [`outcome`]. What it holds and how the
+//! outcome is carried out is in `live`; which saves live on a volume, and who may join them, in `files`.
 
 pub mod failure;
 pub mod outcome;
+pub mod state;
 pub mod wounds;
+
+#[cfg(windows)]
+pub mod files;
+#[cfg(windows)]
+pub mod live;

@@ -18,4 +18,8 @@ fltkernel::for_each_function!(filter_manager);
 unsafe extern "system" {
     /// The kernel's export behind the header's inline `PsGetCurrentThread`.
     pub(crate) fn PsGetCurrentThread() -> PETHREAD;
+
+    /// The kernel's variable that holds the type of transactions. Declared here, because data needs `dllimport`, which
+    /// only an import of this kind gives.
+    pub(crate) static TmTransactionObjectType: *mut wdk_sys::POBJECT_TYPE;
 }

@@ -3,11 +3,11 @@
 use core::mem::size_of;
 use core::ptr::{NonNull, null_mut};
 
+use wdk_sys::OBJECT_ATTRIBUTES;
 use wdk_sys::ntddk::{
     ObDereferenceObjectDeferDelete, ObReferenceObjectByHandle, ObfReferenceObject, ZwClose,
     ZwCommitTransaction, ZwCreateTransaction, ZwQueryInformationTransaction, ZwRollbackTransaction,
 };
-use wdk_sys::{OBJECT_ATTRIBUTES, TmTransactionObjectType};
 
 use crate::{Result, Status};
 
@@ -114,7 +114,7 @@ impl Transaction {
             ObReferenceObjectByHandle(
                 handle,
                 TRANSACTION_QUERY_INFORMATION,
-                *TmTransactionObjectType,
+                *crate::ffi::TmTransactionObjectType,
                 wdk_sys::_MODE::KernelMode as _,
                 &mut object,
                 null_mut(),

@@ -32,6 +32,11 @@ impl Range {
         Self { start: start.min(u64::MAX.saturating_sub(1)), end: u64::MAX }
     }
 
+    /// Its bytes.
+    pub fn length(self) -> u64 {
+        self.end.saturating_sub(self.start)
+    }
+
     fn touches(self, other: Self) -> bool {
         self.start <= other.end && other.start <= self.end
     }

@@ -1,0 +1,115 @@
+//! `IRP_MJ_CLEANUP`: the last handle of a file object is closed. Here a save ends.
+//!
+//! It runs in the closer's process, and never fails: nobody could be told.
+
+use kernel::callback::{Before, Callback, Operation};
+use kernel::context::ContextRef;
+use kernel::file::FileObject;
+use kernel::fltkernel::IRP_MJ_CLEANUP;
+use kernel::instance::{Instance, InstanceRef};
+use kernel::pool::Tag;
+use kernel::work::{self, Work};
+
+use crate::Intact;
+use crate::save::files::Files;
+use crate::save::live::{Redirect, Role, ending_of};
+use crate::save::outcome::Ending;
+
+const TAG: Tag = Tag::new(b"InCl");
+
+/// How long a closing handle waits for its operations in flight. They are reads and writes of a local disk; whoever
+/// takes longer is waited for by a worker.
+const PATIENCE_MS: u32 = 30_000;
+
+/// The operation.
+pub struct Cleanup;
+
+impl Operation for Cleanup {
+    const MAJOR: u8 = IRP_MJ_CLEANUP;
+    const WATCHES: bool = false;
+    type Carry = ();
+
+    fn before(data: &mut Callback<'_>) -> Before<()> {
+        if let Some(redirect) = Redirect::of(data)
+            && let Some(intact) = Intact::get()
+            && let Some(file) = data.file()
+        {
+            let instance = data.instance();
+            match redirect.role {
+                Role::Reader => stop_reading(&redirect),
+                Role::Writer => stop_writing(intact, instance, file, redirect, ending_of(data.process())),
+            }
+        }
+        Before::Pass
+    }
+}
+
+fn stop_reading(redirect: &ContextRef<Redirect>) {
+    redirect.gate.close_and_wait(None);
+    redirect.twin.close();
+    if let Some(save) = &redirect.save {
+        save.delist(redirect);
+    }
+}
+
+fn stop_writing(
+    intact: &Intact,
+    instance: Instance<'_>,
+    file: FileObject<'_>,
+    redirect: ContextRef<Redirect>,
+    ending: Ending,
+) {
+    if redirect.gate.close_and_wait(Some(PATIENCE_MS)) {
+        close(intact, instance, &redirect, ending, Some((instance, file)));
+        return;
+    }
+    let late = instance.reference().map(|instance| Late { instance, redirect: redirect.clone(), ending });
+    let queued = match (Intact::filter(), late) {
+        (Some(filter), Ok(late)) => work::queue(filter, TAG, late).is_ok(),
+        _ => false,
+    };
+    if !queued {
+        redirect.gate.close_and_wait(None);
+        close(intact, instance, &redirect, ending, Some((instance, file)));
+    }
+}
+
+/// Its operations are out: the twin is flushed and closed, and the handle leaves its save.
+fn close(
+    intact: &Intact,
+    instance: Instance<'_>,
+    redirect: &ContextRef<Redirect>,
+    ending: Ending,
+    own: Option<(Instance<'_>, FileObject<'_>)>,
+) {
+    let Some(save) = &redirect.save else {
+        redirect.twin.close();
+        return;
+    };
+    if redirect.twin.is_open() && save.needs_flush() {
+        let flushed = redirect.twin.object().flush(instance);
+        save.flushed(flushed.err());
+    }
+    redirect.twin.close();
+    save.delist(redirect);
+    if let Some(files) = ContextRef::<Files>::of_instance(instance) {
+        save.leave(intact, &files, ending, own);
+    }
+}
+
+/// A handle that closed while operations were still on their way.
+struct Late {
+    instance: InstanceRef,
+    redirect: ContextRef<Redirect>,
+    ending: Ending,
+}
+
+impl Work for Late {
+    fn run(self) {
+        self.redirect.gate.close_and_wait(None);
+        if let Some(intact) = Intact::get() {
+            // The application's file object has had its cleanup: a placeholder that is to go stays, empty.
+            close(intact, self.instance.get(), &self.redirect, self.ending, None);
+        }
+    }
+}

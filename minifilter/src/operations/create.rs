@@ -1,0 +1,210 @@
+//! `IRP_MJ_CREATE`: who gets a twin.
+//!
+//! Before: the cheap questions first (what the create wants, who asks), then the name and the rule. A modification of
+//! an existing file opens the twin right here, with the application's own rights, sharing and disposition, checked as
+//! the application would be; the application's create then goes down for attributes only. A new file is made by the
+//! application's own create, and its twin opened after it. After: both must be the same file; the handle gets the
+//! rights that the twin was granted.
+//!
+//! Whatever fails on the way to the twin lets the application's create go down untouched, so that its answer is the
+//! file system's.
+
+use intact_policy::Rule;
+use kernel::callback::{Before, Callback, Create as Parameters, Operation, Parcel};
+use kernel::context::ContextRef;
+use kernel::fltkernel::IRP_MJ_CREATE;
+use kernel::name::{FileName, NameForm};
+use kernel::pool::{Shared, Tag};
+use kernel::process::{self, Process};
+use kernel::{Result, Status};
+use widestring::U16Str;
+
+use super::decision::{self, Intent, Request};
+use super::opening::{self, Existing, New, Verdict};
+use crate::Intact;
+use crate::report::Why;
+use crate::save::files::{Files, Pass};
+use crate::save::live::{Label, Save};
+
+/// Stack that opening a twin may take: another trip through all filters below us and the file system.
+const STACK_NEEDED: usize = 10 * 1024;
+
+const TAG: Tag = Tag::new(b"InCr");
+
+/// How often a save that is ending is waited for, or a rival create joined, before the open passes through.
+const ATTEMPTS: usize = 4;
+
+/// The operation.
+pub struct Create;
+
+/// What is carried from before a create to after it.
+pub enum Carried {
+    /// The twin of an existing file is open.
+    Existing(Existing),
+    /// The create makes the file; its twin comes after.
+    New(New),
+    /// It reads, in a process that has a save on the volume.
+    Reader,
+}
+
+impl Operation for Create {
+    const MAJOR: u8 = IRP_MJ_CREATE;
+    type Carry = Parcel<Option<Carried>>;
+
+    fn before(data: &mut Callback<'_>) -> Before<Self::Carry> {
+        match prepare(data) {
+            Some(carried) => Before::Watch(carried),
+            None => Before::Pass,
+        }
+    }
+
+    fn after(data: &mut Callback<'_>, carried: Self::Carry) {
+        let Some(intact) = Intact::get() else { return };
+        match carried.unpack() {
+            Some(Carried::Existing(existing)) => existing.complete(intact, data),
+            Some(Carried::New(new)) => new.complete(intact, data),
+            Some(Carried::Reader) => opening::read_in_save(intact, data),
+            None => {}
+        }
+    }
+}
+
+/// What is known about a create that may get a twin.
+pub struct Candidate<'a> {
+    /// The loaded driver.
+    pub intact: &'a Intact,
+    /// The volume's saves.
+    pub files: &'a ContextRef<Files>,
+    /// Its parameters.
+    pub parameters: Parameters,
+    /// Whose it is.
+    pub process: Process<'a>,
+    /// The file's normalized name.
+    pub name: &'a FileName,
+    /// The rule that matched; none: it may only join.
+    pub rule: Option<Rule<'a>>,
+}
+
+impl Candidate<'_> {
+    /// Tells that it passes through although the policy matched.
+    pub fn passes(&self, why: Why, status: Status) {
+        if let Some(rule) = self.rule {
+            self.intact.report.passed_through(self.name.full(), self.process.id(), rule.name, why, status);
+        }
+    }
+
+    /// A transaction for it. `None`, with an event, if there is none to be had.
+    pub fn begin(&self) -> Option<Shared<Save>> {
+        let rule = self.rule?;
+        let begun =
+            self.label(rule.name).and_then(|label| Save::begin(self.process, rule.settings.on_exit, label));
+        match begun {
+            Ok(save) => Some(save),
+            Err(Status::INSUFFICIENT_RESOURCES) => {
+                self.passes(Why::Resources, Status::INSUFFICIENT_RESOURCES);
+                None
+            }
+            Err(status) => {
+                self.passes(Why::NoTransaction, status);
+                None
+            }
+        }
+    }
+
+    fn label(&self, rule: &[u16]) -> Result<Label> {
+        match self.process.image_name() {
+            Ok(image) => Label::new(self.name.full(), &image, rule),
+            Err(_) => Label::new(self.name.full(), U16Str::from_slice(&[]), rule),
+        }
+    }
+}
+
+fn prepare(data: &mut Callback<'_>) -> Option<Parcel<Option<Carried>>> {
+    let parameters = data.create()?;
+    let file = data.file()?;
+    let intent = decision::intent(&Request {
+        from_kernel: data.is_from_kernel(),
+        operation_flags: data.operation_flags(),
+        file_flags: file.flags(),
+        access: parameters.access,
+        disposition: parameters.disposition,
+        options: parameters.options,
+    });
+    if intent == Intent::Ignored {
+        return None;
+    }
+    let intact = Intact::get()?;
+    if intent != Intent::ModifiesData && !crate::report::counters::any_redirected() {
+        return None;
+    }
+    let files = ContextRef::<Files>::of_instance(data.instance())?;
+    let process = data.process();
+    let may_join = files.has(process.key());
+    if intent == Intent::Reads {
+        return if may_join { Parcel::new(TAG, Some(Carried::Reader)).ok() } else { None };
+    }
+    let begins = intent == Intent::ModifiesData && !intact.settings.is_off();
+    if !may_join && !begins {
+        return None;
+    }
+    // Its transaction is its own business, and inside a file system nothing can be opened.
+    if data.has_transaction() || file.is_transacted() || process::is_inside_file_system() {
+        return None;
+    }
+    let rules = if begins { intact.processes.rules(&intact.settings, process) } else { Default::default() };
+    if !may_join && rules.is_empty() {
+        return None;
+    }
+    let name = FileName::of(data, NameForm::Normalized).ok()?;
+    let rule = if begins { intact.settings.match_path(name.full(), &rules) } else { None };
+    if !may_join && rule.is_none() {
+        return None;
+    }
+    let candidate = Candidate { intact, files: &files, parameters, process, name: &name, rule };
+    // The access check must be about who asked.
+    if data.thread() != process::current_thread() {
+        candidate.passes(Why::ForeignThread, Status::SUCCESS);
+        return None;
+    }
+    if process::remaining_stack() < STACK_NEEDED {
+        candidate.passes(Why::Stack, Status::SUCCESS);
+        return None;
+    }
+    open(data, &candidate)
+}
+
+fn open(data: &mut Callback<'_>, candidate: &Candidate<'_>) -> Option<Parcel<Option<Carried>>> {
+    let pass = Pass::enter(candidate.files)?;
+    // Before anything is changed, so that nothing can fail after it.
+    let mut parcel = match Parcel::new(TAG, None) {
+        Ok(parcel) => parcel,
+        Err(status) => {
+            candidate.passes(Why::Resources, status);
+            return None;
+        }
+    };
+    for _ in 0..ATTEMPTS {
+        let joined = opening::join(data, candidate);
+        if joined.is_none() && candidate.rule.is_none() {
+            return None;
+        }
+        let verdict = match decision::of_existing(candidate.parameters.disposition) {
+            Some(disposition) => opening::existing(data, candidate, joined, disposition),
+            None => Verdict::NoFile(joined),
+        };
+        match verdict {
+            Verdict::Twin(twin) => {
+                *parcel = Some(Carried::Existing(twin.reduce(candidate, data, pass)?));
+                return Some(parcel);
+            }
+            Verdict::NoFile(part) if decision::creates(candidate.parameters.disposition) => {
+                *parcel = Some(Carried::New(opening::new(data, candidate, part, pass)?));
+                return Some(parcel);
+            }
+            // Somebody else opened it meanwhile: if it was a thread of the same process, there is a save to join.
+            Verdict::Rival => {}
+            Verdict::NoFile(_) | Verdict::Pass => return None,
+        }
+    }
+    None
+}

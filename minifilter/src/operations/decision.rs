@@ -1,0 +1,266 @@
+//! What a create is, before anybody asks for a name: does it modify, and may we touch it at all?
+
+/// What decides, all of it at hand without a call.
+#[derive(Clone, Copy, Debug)]
+pub struct Request {
+    /// Kernel code asks.
+    pub from_kernel: bool,
+    /// `SL_*`.
+    pub operation_flags: u8,
+    /// `FO_*` of the file object.
+    pub file_flags: u32,
+    /// Desired access, generic rights mapped or not.
+    pub access: u32,
+    /// `FILE_OPEN`, …
+    pub disposition: u32,
+    /// `FILE_DIRECTORY_FILE`, …
+    pub options: u32,
+}
+
+/// What a create wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Intent {
+    /// Never ours.
+    Ignored,
+    /// It modifies nothing: it may have to see what its process has written.
+    Reads,
+    /// It modifies, but not data: it joins a save of its process and begins none.
+    ModifiesOther,
+    /// It modifies data: it joins or begins a save.
+    ModifiesData,
+}
+
+const SL_OPEN_PAGING_FILE: u8 = 0x02;
+const SL_OPEN_TARGET_DIRECTORY: u8 = 0x04;
+
+const FO_VOLUME_OPEN: u32 = 0x0040_0000;
+
+const FILE_DIRECTORY_FILE: u32 = 0x0000_0001;
+const FILE_NON_DIRECTORY_FILE: u32 = 0x0000_0040;
+const FILE_COMPLETE_IF_OPLOCKED: u32 = 0x0000_0100;
+const FILE_DELETE_ON_CLOSE: u32 = 0x0000_1000;
+const FILE_OPEN_BY_FILE_ID: u32 = 0x0000_2000;
+const FILE_OPEN_REQUIRING_OPLOCK: u32 = 0x0001_0000;
+const FILE_RESERVE_OPFILTER: u32 = 0x0010_0000;
+const FILE_OPEN_REPARSE_POINT: u32 = 0x0020_0000;
+
+const FILE_SUPERSEDE: u32 = 0;
+/// Open an existing file.
+pub const FILE_OPEN: u32 = 1;
+const FILE_CREATE: u32 = 2;
+const FILE_OPEN_IF: u32 = 3;
+const FILE_OVERWRITE: u32 = 4;
+const FILE_OVERWRITE_IF: u32 = 5;
+
+/// The open made the file.
+pub const FILE_CREATED: usize = 2;
+/// The open found the file.
+pub const FILE_OPENED: usize = 1;
+
+const FILE_WRITE_DATA: u32 = 0x0002;
+const FILE_APPEND_DATA: u32 = 0x0004;
+const FILE_WRITE_EA: u32 = 0x0010;
+const FILE_READ_ATTRIBUTES: u32 = 0x0080;
+const FILE_WRITE_ATTRIBUTES: u32 = 0x0100;
+const DELETE: u32 = 0x0001_0000;
+const WRITE_DAC: u32 = 0x0004_0000;
+const WRITE_OWNER: u32 = 0x0008_0000;
+const SYNCHRONIZE: u32 = 0x0010_0000;
+const ACCESS_SYSTEM_SECURITY: u32 = 0x0100_0000;
+const MAXIMUM_ALLOWED: u32 = 0x0200_0000;
+const GENERIC_ALL: u32 = 0x1000_0000;
+const GENERIC_WRITE: u32 = 0x4000_0000;
+
+/// Rights to modify data, and those that may turn out to include them.
+const DATA: u32 = FILE_WRITE_DATA | FILE_APPEND_DATA | GENERIC_WRITE | GENERIC_ALL | MAXIMUM_ALLOWED;
+/// What else makes an open a writer for TxF (txf-ktm §3).
+const OTHER: u32 =
+    DELETE | FILE_WRITE_ATTRIBUTES | FILE_WRITE_EA | WRITE_DAC | WRITE_OWNER | ACCESS_SYSTEM_SECURITY;
+
+/// What a create wants, by what is at hand. Directories, volumes, paging files, the parent folder of a rename's
+/// target, opens that demand an oplock, reserve an oplock filter or delete on close, and the kernel's own opens (TxF's
+/// log files are among them) are never ours.
+pub fn intent(request: &Request) -> Intent {
+    const NEVER: u32 =
+        FILE_DIRECTORY_FILE | FILE_DELETE_ON_CLOSE | FILE_OPEN_REQUIRING_OPLOCK | FILE_RESERVE_OPFILTER;
+    if request.from_kernel
+        || request.operation_flags & (SL_OPEN_TARGET_DIRECTORY | SL_OPEN_PAGING_FILE) != 0
+        || request.file_flags & FO_VOLUME_OPEN != 0
+        || request.options & NEVER != 0
+    {
+        return Intent::Ignored;
+    }
+    let replaces =
+        matches!(request.disposition, FILE_SUPERSEDE | FILE_CREATE | FILE_OVERWRITE | FILE_OVERWRITE_IF);
+    if replaces || request.access & DATA != 0 {
+        Intent::ModifiesData
+    } else if request.access & OTHER != 0 {
+        Intent::ModifiesOther
+    } else {
+        Intent::Reads
+    }
+}
+
+/// Whether granted rights let their holder modify data.
+pub fn can_modify_data(granted: u32) -> bool {
+    granted & (FILE_WRITE_DATA | FILE_APPEND_DATA) != 0
+}
+
+/// Whether a disposition may make a file.
+pub fn creates(disposition: u32) -> bool {
+    matches!(disposition, FILE_SUPERSEDE | FILE_CREATE | FILE_OPEN_IF | FILE_OVERWRITE_IF)
+}
+
+/// The disposition of an existing file's twin: the create's, but without making a file. A create that only makes files
+/// has none. Superseding has no such form: a twin that made a file is rolled back.
+pub fn of_existing(disposition: u32) -> Option<u32> {
+    match disposition {
+        FILE_SUPERSEDE => Some(FILE_SUPERSEDE),
+        FILE_OPEN | FILE_OPEN_IF => Some(FILE_OPEN),
+        FILE_OVERWRITE | FILE_OVERWRITE_IF => Some(FILE_OVERWRITE),
+        _ => None,
+    }
+}
+
+/// The options of a twin: the create's; a file and no directory; a reparse point itself, so that it can be told and
+/// left alone; never waiting for an oplock. It is opened by name, whatever the create is opened by.
+pub fn twin_options(options: u32) -> u32 {
+    (options & !FILE_OPEN_BY_FILE_ID)
+        | FILE_NON_DIRECTORY_FILE
+        | FILE_COMPLETE_IF_OPLOCKED
+        | FILE_OPEN_REPARSE_POINT
+}
+
+/// The rights that the application's create goes down with, and those that the twin asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rights {
+    /// Shown to the file system.
+    pub shown: u32,
+    /// Asked for the twin.
+    pub twin: u32,
+    /// Not asked for by the application, so not given to its handle.
+    pub surplus: u32,
+}
+
+/// Divides the rights of a create. What is shown was asked for, so that it is granted to whom the twin is granted; if
+/// neither of the two harmless rights was asked for, the twin asks for one of them first.
+pub fn rights(access: u32) -> Rights {
+    let harmless = access & (FILE_READ_ATTRIBUTES | SYNCHRONIZE);
+    if harmless != 0 {
+        Rights { shown: harmless, twin: access, surplus: 0 }
+    } else {
+        Rights {
+            shown: FILE_READ_ATTRIBUTES,
+            twin: access | FILE_READ_ATTRIBUTES,
+            surplus: if access & (MAXIMUM_ALLOWED | GENERIC_ALL | GENERIC_WRITE) == 0 {
+                FILE_READ_ATTRIBUTES
+            } else {
+                0
+            },
+        }
+    }
+}
+
+/// The rights of a reader's twin: what can be read of what was asked for.
+pub fn reader_rights(access: u32) -> u32 {
+    const GENERIC_READ: u32 = 0x8000_0000;
+    /// `FILE_GENERIC_READ`.
+    const READ_ALL: u32 = 0x0012_0089;
+    let asked = if access & (GENERIC_READ | MAXIMUM_ALLOWED) != 0 { READ_ALL } else { access & READ_ALL };
+    asked | FILE_READ_ATTRIBUTES
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILE_READ_DATA: u32 = 0x0001;
+
+    const READ: Request = Request {
+        from_kernel: false,
+        operation_flags: 0,
+        file_flags: 0,
+        access: FILE_READ_DATA | FILE_READ_ATTRIBUTES | SYNCHRONIZE,
+        disposition: FILE_OPEN,
+        options: 0x20,
+    };
+    const WRITE: Request = Request { access: READ.access | FILE_WRITE_DATA, ..READ };
+
+    #[test]
+    fn the_right_to_write_makes_a_save_in_all_its_spellings() {
+        for access in [FILE_WRITE_DATA, FILE_APPEND_DATA, GENERIC_WRITE, GENERIC_ALL, MAXIMUM_ALLOWED] {
+            assert_eq!(intent(&Request { access, ..READ }), Intent::ModifiesData, "{access:#x}");
+        }
+    }
+
+    #[test]
+    fn a_disposition_that_replaces_makes_a_save_whatever_the_rights() {
+        for disposition in [FILE_SUPERSEDE, FILE_CREATE, FILE_OVERWRITE, FILE_OVERWRITE_IF] {
+            assert_eq!(intent(&Request { disposition, ..READ }), Intent::ModifiesData, "{disposition}");
+        }
+        assert_eq!(intent(&Request { disposition: FILE_OPEN_IF, ..READ }), Intent::Reads);
+    }
+
+    #[test]
+    fn other_rights_of_a_writer_join_and_begin_nothing() {
+        for access in [DELETE, FILE_WRITE_ATTRIBUTES, WRITE_DAC] {
+            assert_eq!(intent(&Request { access, ..READ }), Intent::ModifiesOther, "{access:#x}");
+        }
+    }
+
+    #[test]
+    fn what_is_never_ours_is_ignored_even_if_it_writes() {
+        let never = [
+            Request { from_kernel: true, ..WRITE },
+            Request { operation_flags: SL_OPEN_TARGET_DIRECTORY, ..WRITE },
+            Request { operation_flags: SL_OPEN_PAGING_FILE, ..WRITE },
+            Request { file_flags: FO_VOLUME_OPEN, ..WRITE },
+            Request { options: FILE_DIRECTORY_FILE, ..WRITE },
+            Request { options: FILE_DELETE_ON_CLOSE, ..WRITE },
+            Request { options: FILE_OPEN_REQUIRING_OPLOCK, ..WRITE },
+            Request { options: FILE_RESERVE_OPFILTER, ..WRITE },
+        ];
+        for request in never {
+            assert_eq!(intent(&request), Intent::Ignored, "{request:?}");
+        }
+    }
+
+    #[test]
+    fn the_twin_of_an_existing_file_makes_no_file() {
+        assert_eq!(of_existing(FILE_OPEN_IF), Some(FILE_OPEN));
+        assert_eq!(of_existing(FILE_OVERWRITE_IF), Some(FILE_OVERWRITE));
+        assert_eq!(of_existing(FILE_CREATE), None);
+        assert_eq!(of_existing(FILE_SUPERSEDE), Some(FILE_SUPERSEDE));
+    }
+
+    #[test]
+    fn the_create_shows_only_harmless_rights_that_were_asked_for() {
+        let rights = rights(FILE_WRITE_DATA | FILE_READ_ATTRIBUTES | SYNCHRONIZE | DELETE);
+        assert_eq!(rights.shown, FILE_READ_ATTRIBUTES | SYNCHRONIZE);
+        assert_eq!(rights.twin, FILE_WRITE_DATA | FILE_READ_ATTRIBUTES | SYNCHRONIZE | DELETE);
+        assert_eq!(rights.surplus, 0);
+    }
+
+    #[test]
+    fn a_right_that_had_to_be_added_does_not_reach_the_handle() {
+        let rights = rights(FILE_WRITE_DATA);
+        assert_eq!(rights.shown, FILE_READ_ATTRIBUTES);
+        assert_eq!(rights.surplus, FILE_READ_ATTRIBUTES);
+    }
+
+    #[test]
+    fn a_twin_is_opened_by_name_and_waits_for_no_oplock() {
+        let options = twin_options(FILE_OPEN_BY_FILE_ID | 0x20);
+        assert_eq!(options & FILE_OPEN_BY_FILE_ID, 0);
+        assert_eq!(options & 0x20, 0x20);
+        assert_ne!(options & FILE_COMPLETE_IF_OPLOCKED, 0);
+        assert_ne!(options & FILE_NON_DIRECTORY_FILE, 0);
+    }
+
+    #[test]
+    fn a_readers_twin_never_asks_to_write() {
+        for access in [READ.access, WRITE.access, MAXIMUM_ALLOWED, 0x8000_0000] {
+            assert_eq!(reader_rights(access) & (DATA | OTHER), 0, "{access:#x}");
+        }
+    }
+}

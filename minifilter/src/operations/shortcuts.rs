@@ -1,0 +1,80 @@
+//! Ways around the ordinary requests: fast I/O, memory descriptor lists, sections, and opens that only look.
+
+use kernel::callback::{Before, Callback, Operation};
+use kernel::context::ContextRef;
+use kernel::fltkernel::{
+    IRP_MJ_ACQUIRE_FOR_SECTION_SYNCHRONIZATION, IRP_MJ_NETWORK_QUERY_OPEN, IRP_MJ_QUERY_OPEN,
+};
+
+use super::NO_SECTION;
+use crate::report::counters;
+use crate::save::files::Files;
+use crate::save::live::{Redirect, Role};
+
+/// A shortcut that is not for redirected handles: it comes again as a request.
+pub struct NoShortcut<const MAJOR: u8>;
+
+impl<const MAJOR: u8> Operation for NoShortcut<MAJOR> {
+    const MAJOR: u8 = MAJOR;
+    const WATCHES: bool = false;
+    type Carry = ();
+
+    #[inline]
+    fn before(data: &mut Callback<'_>) -> Before<()> {
+        if Redirect::of(data).is_some() { Before::DisallowFastIo } else { Before::Pass }
+    }
+}
+
+/// A section of a writing handle would map the file outside the transaction, where writes could not be taken back. Until
+/// the twin's section takes its place, it is refused. A reader's section maps the last committed version.
+pub struct Section;
+
+impl Operation for Section {
+    const MAJOR: u8 = IRP_MJ_ACQUIRE_FOR_SECTION_SYNCHRONIZATION;
+    const WATCHES: bool = false;
+    type Carry = ();
+
+    fn before(data: &mut Callback<'_>) -> Before<()> {
+        match Redirect::of(data) {
+            // Only the creation of a section may be failed (minifilter-rules §2.2).
+            Some(redirect) if redirect.role == Role::Writer && data.creates_section() => {
+                Before::Complete(NO_SECTION, 0)
+            }
+            _ => Before::Pass,
+        }
+    }
+}
+
+/// Whether the process has a live save on the volume, so that what it asks about a file may have to come from there.
+/// These opens have no handle and no context; their file object must not be touched (minifilter-rules §2.2).
+fn process_saves(data: &Callback<'_>) -> bool {
+    counters::any_redirected()
+        && ContextRef::<Files>::of_instance(data.instance())
+            .is_some_and(|files| files.has(data.process().key()))
+}
+
+/// The fast I/O form.
+pub struct NetworkQueryOpen;
+
+impl Operation for NetworkQueryOpen {
+    const MAJOR: u8 = IRP_MJ_NETWORK_QUERY_OPEN;
+    const WATCHES: bool = false;
+    type Carry = ();
+
+    fn before(data: &mut Callback<'_>) -> Before<()> {
+        if process_saves(data) { Before::DisallowFastIo } else { Before::Pass }
+    }
+}
+
+/// The file system filter form.
+pub struct QueryOpen;
+
+impl Operation for QueryOpen {
+    const MAJOR: u8 = IRP_MJ_QUERY_OPEN;
+    const WATCHES: bool = false;
+    type Carry = ();
+
+    fn before(data: &mut Callback<'_>) -> Before<()> {
+        if process_saves(data) { Before::DisallowShortcut } else { Before::Pass }
+    }
+}

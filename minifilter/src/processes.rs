@@ -1,0 +1,51 @@
+//! Which rules are about which process, remembered, so that a process's image is looked at once.
+
+use intact_policy::RuleSet;
+use kernel::Result;
+use kernel::pool::{PoolVec, Tag};
+use kernel::process::{Process, ProcessKey};
+use kernel::sync::PushLock;
+
+use crate::settings::Settings;
+
+/// Processes remembered. A newer one takes the place of an older one with the same place.
+const PLACES: usize = 64;
+
+struct Known {
+    process: ProcessKey,
+    rules: RuleSet,
+}
+
+/// What is remembered. A process is recognised by its object and its birth, so nothing has to be told about its end.
+pub struct Processes(PushLock<PoolVec<Known>>);
+
+impl Processes {
+    /// Nothing remembered. Fails with `INSUFFICIENT_RESOURCES`.
+    pub fn new() -> Result<Self> {
+        let mut places = PoolVec::new(Tag::new(b"InPr"));
+        for _ in 0..PLACES {
+            places.push(Known { process: ProcessKey::default(), rules: RuleSet::EMPTY })?;
+        }
+        Ok(Processes(PushLock::new(places)))
+    }
+
+    /// The rules that are about a process. PASSIVE_LEVEL.
+    pub fn rules(&self, settings: &Settings, process: Process<'_>) -> RuleSet {
+        let key = process.key();
+        let place = key.hash() & (PLACES - 1);
+        if let Some(known) = self.0.read().get(place)
+            && known.process == key
+        {
+            return known.rules;
+        }
+        let rules = match process.image_name() {
+            Ok(image) => settings.match_process(image.as_slice()),
+            // A process without an image is none that saves.
+            Err(_) => RuleSet::EMPTY,
+        };
+        if let Some(known) = self.0.write().get_mut(place) {
+            *known = Known { process: key, rules };
+        }
+        rules
+    }
+}

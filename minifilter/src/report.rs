@@ -1,0 +1,473 @@
+//! What the driver tells: events for tracing, and counters that add up.
+//!
+//! Provider `Intact` (TraceLogging: events describe themselves). Every save that begins is followed by exactly one of
+//! `SaveCommitted`, `SaveRolledBack` and `CommitFailed`.
+
+use core::sync::atomic::Ordering;
+
+use intact_policy::Problem;
+use kernel::Status;
+use kernel::etw::{Datum, Level, Provider};
+use kernel::instance::Volume;
+use kernel::pool::{PoolSlice, Tag};
+use kernel::{event, provider};
+use widestring::U16Str;
+
+use crate::attach::Refusal;
+use crate::save::live::Save;
+use crate::save::outcome::Reason;
+
+/// The identity that the name `Intact` has by the TraceLogging convention, so that tools take `*Intact`.
+const PROVIDER_ID: (u32, u16, u16, [u8; 8]) =
+    (0xAC78_217E, 0xFA09, 0x53AE, [0x6E, 0x95, 0x26, 0xA4, 0x96, 0x18, 0x9E, 0x12]);
+
+/// Why an open passed through although the policy matched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// A transaction could not be had: the status says why.
+    Transaction,
+    /// The transaction could not be begun.
+    NoTransaction,
+    /// An oplock would have to be broken first.
+    Oplock,
+    /// The create runs in another thread than it was asked for in.
+    ForeignThread,
+    /// Too little kernel stack.
+    Stack,
+    /// Out of memory.
+    Resources,
+    /// A new file got its twin outside a transaction.
+    Plain,
+}
+
+impl Why {
+    /// For events and people.
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::Transaction => "the file cannot be opened in a transaction",
+            Self::NoTransaction => "no transaction could be begun",
+            Self::Oplock => "an oplock is being broken",
+            Self::ForeignThread => "the create runs in a foreign thread",
+            Self::Stack => "too little kernel stack",
+            Self::Resources => "out of resources",
+            Self::Plain => "a new file could not be opened in a transaction",
+        }
+    }
+}
+
+/// The provider, if it could be registered. Events that cannot be written are lost; nothing depends on them.
+pub struct Report(Option<Provider>);
+
+/// A counted text in an event: its length in bytes, then itself.
+struct Counted<'a> {
+    bytes: u16,
+    text: Datum<'a>,
+}
+
+impl<'a> Counted<'a> {
+    fn units(text: &'a U16Str) -> Self {
+        let length = text.len().min(usize::from(u16::MAX >> 1));
+        let text = U16Str::from_slice(text.as_slice().get(..length).unwrap_or(&[]));
+        Counted { bytes: (length as u16) << 1, text: Datum::text(text) }
+    }
+
+    fn ascii(text: &'static str) -> Self {
+        Counted { bytes: text.len() as u16, text: Datum::bytes(text.as_bytes()) }
+    }
+}
+
+impl Report {
+    /// Registers the provider. PASSIVE_LEVEL.
+    pub fn new() -> Self {
+        Report(Provider::register(PROVIDER_ID, provider!("Intact")).ok())
+    }
+
+    fn write(&self, level: Level, event: &'static [u8], data: &mut [Datum<'_>]) {
+        if let Some(provider) = &self.0 {
+            provider.write(level, event, data);
+        }
+    }
+
+    /// A save has begun.
+    pub fn begun(&self, save: &Save) {
+        let (file, image, rule) = names(save);
+        self.write(
+            Level::Information,
+            event!("SaveBegun", "Save": U64, "File": Text, "ProcessId": ProcessId, "Image": Text, "Rule": Text),
+            &mut [
+                Datum::default(),
+                Datum::default(),
+                Datum::u64(&save.number),
+                Datum::u16(&file.bytes),
+                file.text,
+                Datum::u32(&save.process_id),
+                Datum::u16(&image.bytes),
+                image.text,
+                Datum::u16(&rule.bytes),
+                rule.text,
+            ],
+        );
+    }
+
+    /// Another handle takes part in a save, or reads in it.
+    pub fn joined(&self, save: &Save, writes: bool) {
+        let file = Counted::units(save.label.file());
+        let role = Counted::ascii(if writes { "writer" } else { "reader" });
+        self.write(
+            Level::Information,
+            event!("SaveJoined", "Save": U64, "File": Text, "ProcessId": ProcessId, "Role": Utf8),
+            &mut [
+                Datum::default(),
+                Datum::default(),
+                Datum::u64(&save.number),
+                Datum::u16(&file.bytes),
+                file.text,
+                Datum::u32(&save.process_id),
+                Datum::u16(&role.bytes),
+                role.text,
+            ],
+        );
+    }
+
+    /// A save was committed.
+    pub fn committed(&self, save: &Save) {
+        let (file, image, rule) = names(save);
+        let bytes = save.bytes();
+        self.write(
+            Level::Information,
+            event!(
+                "SaveCommitted",
+                "Save": U64, "File": Text, "ProcessId": ProcessId, "Image": Text, "Rule": Text, "Bytes": U64,
+            ),
+            &mut [
+                Datum::default(),
+                Datum::default(),
+                Datum::u64(&save.number),
+                Datum::u16(&file.bytes),
+                file.text,
+                Datum::u32(&save.process_id),
+                Datum::u16(&image.bytes),
+                image.text,
+                Datum::u16(&rule.bytes),
+                rule.text,
+                Datum::u64(&bytes),
+            ],
+        );
+    }
+
+    /// A save was rolled back. `status` is its first failure.
+    pub fn rolled_back(&self, save: &Save, reason: Reason, status: Status) {
+        // That a handle was opened to write and did not is nothing to worry about.
+        let level = if reason == Reason::Unmodified { Level::Information } else { Level::Warning };
+        self.not_committed(
+            level,
+            event!(
+                "SaveRolledBack",
+                "Save": U64, "File": Text, "ProcessId": ProcessId, "Image": Text, "Rule": Text, "Bytes": U64,
+                "Reason": Utf8, "Status": Status,
+            ),
+            save,
+            reason.text(),
+            status,
+        );
+    }
+
+    /// A save that was to be committed could not, and was rolled back.
+    pub fn commit_failed(&self, save: &Save, status: Status) {
+        self.not_committed(
+            Level::Error,
+            event!(
+                "CommitFailed",
+                "Save": U64, "File": Text, "ProcessId": ProcessId, "Image": Text, "Rule": Text, "Bytes": U64,
+                "Reason": Utf8, "Status": Status,
+            ),
+            save,
+            "the commit failed; the previous version stays",
+            status,
+        );
+    }
+
+    fn not_committed(
+        &self,
+        level: Level,
+        event: &'static [u8],
+        save: &Save,
+        reason: &'static str,
+        status: Status,
+    ) {
+        let (file, image, rule) = names(save);
+        let reason = Counted::ascii(reason);
+        let bytes = save.bytes();
+        self.write(
+            level,
+            event,
+            &mut [
+                Datum::default(),
+                Datum::default(),
+                Datum::u64(&save.number),
+                Datum::u16(&file.bytes),
+                file.text,
+                Datum::u32(&save.process_id),
+                Datum::u16(&image.bytes),
+                image.text,
+                Datum::u16(&rule.bytes),
+                rule.text,
+                Datum::u64(&bytes),
+                Datum::u16(&reason.bytes),
+                reason.text,
+                Datum::status(&status),
+            ],
+        );
+    }
+
+    /// An open that the policy matched goes on without a transaction.
+    pub fn passed_through(&self, file: &U16Str, process_id: u32, rule: &[u16], why: Why, status: Status) {
+        counters::passed_through();
+        let file = Counted::units(file);
+        let rule = Counted::units(U16Str::from_slice(rule));
+        let why = Counted::ascii(why.text());
+        self.write(
+            Level::Warning,
+            event!(
+                "PassedThrough",
+                "File": Text, "ProcessId": ProcessId, "Rule": Text, "Reason": Utf8, "Status": Status,
+            ),
+            &mut [
+                Datum::default(),
+                Datum::default(),
+                Datum::u16(&file.bytes),
+                file.text,
+                Datum::u32(&process_id),
+                Datum::u16(&rule.bytes),
+                rule.text,
+                Datum::u16(&why.bytes),
+                why.text,
+                Datum::status(&status),
+            ],
+        );
+    }
+
+    /// A volume is not attached to.
+    pub fn instance_refused(&self, volume: Volume<'_>, refusal: Refusal) {
+        let mut name = [0; 128];
+        let length = volume.name(&mut name).unwrap_or(0);
+        let name = Counted::units(U16Str::from_slice(name.get(..length).unwrap_or(&[])));
+        let reason = Counted::ascii(refusal.text());
+        self.write(
+            Level::Information,
+            event!("InstanceRefused", "Volume": Text, "Reason": Utf8),
+            &mut [
+                Datum::default(),
+                Datum::default(),
+                Datum::u16(&name.bytes),
+                name.text,
+                Datum::u16(&reason.bytes),
+                reason.text,
+            ],
+        );
+    }
+
+    /// Something is wrong with the policy.
+    pub fn policy_problem(&self, problem: &Problem<'_>) {
+        let Ok(mut text) = PoolSlice::<u16>::zeroed(Tag::new(b"InPo"), 1024) else { return };
+        let mut length = 0_usize;
+        problem.message(&mut |unit| {
+            if let Some(place) = text.get_mut(length) {
+                *place = unit;
+                length = length.saturating_add(1);
+            }
+        });
+        let message = Counted::units(U16Str::from_slice(text.get(..length).unwrap_or(&[])));
+        let key = Counted::ascii(problem.key.path());
+        let value = Counted::units(U16Str::from_slice(problem.value));
+        let level = if problem.is_error() { Level::Error } else { Level::Warning };
+        self.write(
+            level,
+            event!("PolicyProblem", "Key": Utf8, "Value": Text, "Message": Text),
+            &mut [
+                Datum::default(),
+                Datum::default(),
+                Datum::u16(&key.bytes),
+                key.text,
+                Datum::u16(&value.bytes),
+                value.text,
+                Datum::u16(&message.bytes),
+                message.text,
+            ],
+        );
+    }
+
+    /// No policy is in force.
+    pub fn policy_not_loaded(&self, status: Status) {
+        self.write(
+            Level::Error,
+            event!("PolicyNotLoaded", "Status": Status),
+            &mut [Datum::default(), Datum::default(), Datum::status(&status)],
+        );
+    }
+
+    /// A policy is in force.
+    pub fn policy_loaded(&self, rules: u32, enabled: bool) {
+        self.write(
+            Level::Information,
+            event!("PolicyLoaded", "Rules": U32, "Enabled": U32),
+            &mut [Datum::default(), Datum::default(), Datum::u32(&rules), Datum::u32(&u32::from(enabled))],
+        );
+    }
+
+    /// The sums, at unload.
+    pub fn totals(&self) {
+        let totals = counters::totals();
+        self.write(
+            Level::Information,
+            event!(
+                "Totals",
+                "Begun": U64, "Committed": U64, "RolledBack": U64, "CommitFailed": U64, "Live": U64,
+                "PassedThrough": U64,
+            ),
+            &mut [
+                Datum::default(),
+                Datum::default(),
+                Datum::u64(&totals.begun),
+                Datum::u64(&totals.committed),
+                Datum::u64(&totals.rolled_back),
+                Datum::u64(&totals.commit_failed),
+                Datum::u64(&totals.live()),
+                Datum::u64(&totals.passed_through),
+            ],
+        );
+    }
+}
+
+fn names(save: &Save) -> (Counted<'_>, Counted<'_>, Counted<'_>) {
+    (Counted::units(save.label.file()), Counted::units(save.label.image()), Counted::units(save.label.rule()))
+}
+
+pub mod counters {
+    //! Counters. They are statics, so that the first question of every operation costs one load.
+
+    use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
+
+    use super::Ordering;
+
+    static NUMBERS: AtomicU64 = AtomicU64::new(0);
+    static BEGUN: AtomicU64 = AtomicU64::new(0);
+    static COMMITTED: AtomicU64 = AtomicU64::new(0);
+    static ROLLED_BACK: AtomicU64 = AtomicU64::new(0);
+    static COMMIT_FAILED: AtomicU64 = AtomicU64::new(0);
+    static PASSED_THROUGH: AtomicU64 = AtomicU64::new(0);
+    /// Handles with a redirect, readers too.
+    static REDIRECTED: AtomicU32 = AtomicU32::new(0);
+    /// Writing handles with a redirect, and creates on the way to become one.
+    static WRITERS: AtomicU32 = AtomicU32::new(0);
+    static CLOSED: AtomicBool = AtomicBool::new(false);
+
+    /// The sums.
+    #[derive(Clone, Copy)]
+    pub struct Totals {
+        /// Saves that began.
+        pub begun: u64,
+        /// Of these, committed.
+        pub committed: u64,
+        /// Of these, rolled back as decided.
+        pub rolled_back: u64,
+        /// Of these, rolled back because the commit failed.
+        pub commit_failed: u64,
+        /// Opens that the policy matched and that went on without a transaction.
+        pub passed_through: u64,
+    }
+
+    impl Totals {
+        /// Saves that live.
+        pub fn live(&self) -> u64 {
+            let ended = self.committed.saturating_add(self.rolled_back).saturating_add(self.commit_failed);
+            self.begun.saturating_sub(ended)
+        }
+    }
+
+    /// The sums.
+    pub fn totals() -> Totals {
+        // What ended is read first: more may begin and end meanwhile, but no save ends that did not begin.
+        let committed = COMMITTED.load(Ordering::Acquire);
+        let rolled_back = ROLLED_BACK.load(Ordering::Acquire);
+        let commit_failed = COMMIT_FAILED.load(Ordering::Acquire);
+        let passed_through = PASSED_THROUGH.load(Ordering::Acquire);
+        Totals { begun: BEGUN.load(Ordering::Acquire), committed, rolled_back, commit_failed, passed_through }
+    }
+
+    /// A number for a save.
+    pub fn next_number() -> u64 {
+        NUMBERS.fetch_add(1, Ordering::Relaxed).wrapping_add(1)
+    }
+
+    /// A save began.
+    pub fn begun() {
+        BEGUN.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// A save was committed.
+    pub fn committed() {
+        COMMITTED.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// A save was rolled back.
+    pub fn rolled_back() {
+        ROLLED_BACK.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// A commit failed.
+    pub fn commit_failed() {
+        COMMIT_FAILED.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// An open passed through.
+    pub fn passed_through() {
+        PASSED_THROUGH.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Whether any handle is redirected.
+    #[inline]
+    pub fn any_redirected() -> bool {
+        REDIRECTED.load(Ordering::Relaxed) != 0
+    }
+
+    /// A handle is redirected. Before its context is set, so that no operation on it misses it.
+    pub fn redirected() {
+        REDIRECTED.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// A handle is redirected no more.
+    pub fn not_redirected() {
+        REDIRECTED.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// A create may become a writing redirect, unless the driver is being unloaded.
+    pub fn enter() -> bool {
+        WRITERS.fetch_add(1, Ordering::SeqCst);
+        if CLOSED.load(Ordering::SeqCst) {
+            WRITERS.fetch_sub(1, Ordering::SeqCst);
+            return false;
+        }
+        true
+    }
+
+    /// What [`enter`] let in is over.
+    pub fn leave() {
+        WRITERS.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// Lets nobody in any more, if nobody is inside.
+    pub fn close_door() -> bool {
+        CLOSED.store(true, Ordering::SeqCst);
+        if WRITERS.load(Ordering::SeqCst) == 0 {
+            return true;
+        }
+        CLOSED.store(false, Ordering::SeqCst);
+        false
+    }
+
+    /// The driver goes; its statics may be used again by another load.
+    pub fn reset() {
+        CLOSED.store(false, Ordering::SeqCst);
+    }
+}

@@ -1,0 +1,115 @@
+//! The saves that live on a volume, and who may join them: the context of an instance.
+
+use core::sync::atomic::{AtomicU32, Ordering};
+
+use kernel::Result;
+use kernel::context::{Context, ContextKind, ContextRef};
+use kernel::instance::Instance;
+use kernel::pool::{PoolVec, Shared, Tag};
+use kernel::process::ProcessKey;
+use kernel::sync::PushLock;
+
+use super::live::Save;
+use crate::Intact;
+use crate::report::counters;
+
+/// The saves of one volume.
+pub struct Files {
+    saves: PushLock<PoolVec<Shared<Save>>>,
+    /// How many, so that nobody takes the lock for nothing.
+    count: AtomicU32,
+    /// Redirected writing handles, and creates on the way to become one.
+    handles: AtomicU32,
+}
+
+impl Context for Files {
+    const KIND: ContextKind = ContextKind::Instance;
+    const TAG: Tag = Tag::new(b"InFi");
+}
+
+impl Files {
+    /// Gives a new instance its context. PASSIVE_LEVEL.
+    pub fn attach(instance: Instance<'_>) -> Result<()> {
+        let filter = Intact::filter().ok_or(kernel::Status::UNSUCCESSFUL)?;
+        let files = Files {
+            saves: PushLock::new(PoolVec::new(Self::TAG)),
+            count: AtomicU32::new(0),
+            handles: AtomicU32::new(0),
+        };
+        ContextRef::new(filter, files)?.set_on_instance(instance)
+    }
+
+    /// Whether no handle is redirected on this volume.
+    pub fn is_idle(instance: Instance<'_>) -> bool {
+        ContextRef::<Files>::of_instance(instance).is_none_or(|files| {
+            files.handles.load(Ordering::Acquire) == 0 && files.count.load(Ordering::Acquire) == 0
+        })
+    }
+
+    /// Ends every save, because the volume goes. PASSIVE_LEVEL.
+    pub fn break_off(intact: &Intact, instance: Instance<'_>) {
+        let Some(files) = ContextRef::<Files>::of_instance(instance) else { return };
+        loop {
+            let next = files.saves.write().pop();
+            let Some(save) = next else { return };
+            files.count.fetch_sub(1, Ordering::AcqRel);
+            save.break_off(intact, &files);
+            save.wait_if_ending();
+        }
+    }
+
+    /// Whether any save lives here.
+    #[inline]
+    pub fn any(&self) -> bool {
+        self.count.load(Ordering::Acquire) != 0
+    }
+
+    /// Whether the process has a live save here. IRQL up to APC_LEVEL.
+    pub fn has(&self, process: ProcessKey) -> bool {
+        self.any() && self.saves.read().iter().any(|save| save.process == process)
+    }
+
+    /// The process's save of this file, live or ending. IRQL up to APC_LEVEL.
+    pub fn find(&self, process: ProcessKey, file: u64) -> Option<Shared<Save>> {
+        self.saves.read().iter().find(|save| save.process == process && save.file() == file).cloned()
+    }
+
+    /// Makes a save known. Fails with `INSUFFICIENT_RESOURCES`.
+    pub fn insert(&self, save: &Shared<Save>) -> Result<()> {
+        self.saves.write().push(save.clone())?;
+        self.count.fetch_add(1, Ordering::AcqRel);
+        Ok(())
+    }
+
+    /// Forgets a save.
+    pub fn remove(&self, save: &Save) {
+        let taken = self.saves.write().take(|other| other.number == save.number);
+        if taken.is_some() {
+            self.count.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+}
+
+/// The right to redirect a writing handle of a volume. While one exists the volume cannot be detached from, nor the
+/// driver unloaded.
+pub struct Pass {
+    files: ContextRef<Files>,
+}
+
+impl Pass {
+    /// Asks for it; `None` if the driver is being unloaded.
+    pub fn enter(files: &ContextRef<Files>) -> Option<Self> {
+        if !counters::enter() {
+            return None;
+        }
+        files.handles.fetch_add(1, Ordering::AcqRel);
+        Some(Pass { files: files.clone() })
+    }
+}
+
+impl Drop for Pass {
+    fn drop(&mut self) {
+        self.files.handles.fetch_sub(1, Ordering::AcqRel);
+        counters::leave();
+    }
+}

@@ -1,0 +1,392 @@
+//! A live save, the redirect of a handle, and how a save ends.
+
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use intact_policy::OnExit;
+use kernel::context::{Context, ContextKind, ContextRef, Gated};
+use kernel::file::{FileObject, LowerFile};
+use kernel::instance::Instance;
+use kernel::pool::{PoolSlice, PoolVec, Shared, Tag};
+use kernel::process::{Process, ProcessKey, current_thread_is_terminating};
+use kernel::sync::{Event, Gate, PushLock, SpinLock};
+use kernel::transaction::{Transaction, TransactionRef};
+use kernel::{Result, Status};
+use widestring::U16Str;
+
+use super::files::{Files, Pass};
+use super::outcome::{Ending, Facts, Outcome, Reason, outcome};
+use super::state::{Effect, Left, Phase, State, Stream};
+use crate::Intact;
+use crate::report::counters;
+
+const TAG: Tag = Tag::new(b"InSv");
+const REDIRECT_TAG: Tag = Tag::new(b"InRd");
+
+/// Who saves what under which rule: for events.
+pub struct Label {
+    text: PoolSlice<u16>,
+    file: usize,
+    image: usize,
+}
+
+impl Label {
+    /// Copies the three names. Fails with `INSUFFICIENT_RESOURCES`.
+    pub fn new(file: &U16Str, image: &U16Str, rule: &[u16]) -> Result<Self> {
+        let length = file.len().saturating_add(image.len()).saturating_add(rule.len());
+        let mut text = PoolSlice::zeroed(TAG, length)?;
+        let parts = file.as_slice().iter().chain(image.as_slice()).chain(rule);
+        for (to, from) in text.iter_mut().zip(parts) {
+            *to = *from;
+        }
+        Ok(Label { text, file: file.len(), image: image.len() })
+    }
+
+    fn part(&self, from: usize, to: usize) -> &U16Str {
+        U16Str::from_slice(self.text.get(from..to).unwrap_or(&[]))
+    }
+
+    /// The file's full name.
+    pub fn file(&self) -> &U16Str {
+        self.part(0, self.file)
+    }
+
+    /// The image of the process.
+    pub fn image(&self) -> &U16Str {
+        self.part(self.file, self.file.saturating_add(self.image))
+    }
+
+    /// The rule.
+    pub fn rule(&self) -> &U16Str {
+        self.part(self.file.saturating_add(self.image), self.text.len())
+    }
+}
+
+/// A save.
+pub struct Save {
+    /// Its number, for events.
+    pub number: u64,
+    /// Whose it is.
+    pub process: ProcessKey,
+    /// Its process id.
+    pub process_id: u32,
+    /// What the rule says about process exits.
+    pub on_exit: OnExit,
+    /// Names, for events.
+    pub label: Label,
+    /// The number of its file on the volume; zero until the first twin is open.
+    file: AtomicU64,
+    /// Whether it made the file, so that rolling back has to remove the placeholder.
+    made_file: AtomicBool,
+    /// Whether it was counted as begun.
+    counted: AtomicBool,
+    state: SpinLock<State>,
+    transaction: PushLock<Option<Transaction>>,
+    /// For opens inside it.
+    pub inside: TransactionRef,
+    /// Handles that only read: their twins are closed before the transaction ends.
+    readers: PushLock<PoolVec<ContextRef<Redirect>>>,
+    /// Writing twins: closed by their cleanup, or here if the volume goes first.
+    writers: PushLock<PoolVec<ContextRef<Redirect>>>,
+    ended: Event,
+}
+
+impl Save {
+    /// Begins a transaction for one handle. PASSIVE_LEVEL. Fails as KTM fails.
+    pub fn begin(process: Process<'_>, on_exit: OnExit, label: Label) -> Result<Shared<Save>> {
+        let transaction = Transaction::begin()?;
+        let inside = transaction.object();
+        Shared::new(
+            TAG,
+            Save {
+                number: counters::next_number(),
+                process: process.key(),
+                process_id: process.id(),
+                on_exit,
+                label,
+                file: AtomicU64::new(0),
+                made_file: AtomicBool::new(false),
+                counted: AtomicBool::new(false),
+                state: SpinLock::new(State::new()),
+                transaction: PushLock::new(Some(transaction)),
+                inside,
+                readers: PushLock::new(PoolVec::new(TAG)),
+                writers: PushLock::new(PoolVec::new(TAG)),
+                ended: Event::new(TAG)?,
+            },
+        )
+    }
+
+    /// Its file.
+    pub fn file(&self) -> u64 {
+        self.file.load(Ordering::Acquire)
+    }
+
+    /// It has a twin and may be joined: it counts now.
+    pub fn establish(&self, intact: &Intact, file: u64) {
+        self.file.store(file, Ordering::Release);
+        if !self.counted.swap(true, Ordering::AcqRel) {
+            counters::begun();
+            intact.report.begun(self);
+        }
+    }
+
+    /// The placeholder of its file is its own.
+    pub fn made_its_file(&self) {
+        self.made_file.store(true, Ordering::Release);
+        self.modified_by_open();
+    }
+
+    /// Another handle of its process takes part, if it is not too late. Up to DISPATCH_LEVEL.
+    pub fn join(&self) -> bool {
+        self.state.lock().join()
+    }
+
+    /// Something was modified by opening it.
+    pub fn modified_by_open(&self) {
+        self.state.lock().modified_by_open();
+    }
+
+    /// It must not commit.
+    pub fn force(&self) {
+        self.state.lock().force();
+    }
+
+    /// Whether its transaction is known to be gone. Up to DISPATCH_LEVEL.
+    pub fn is_gone(&self) -> bool {
+        self.state.lock().is_gone()
+    }
+
+    /// An operation on a twin came back. Up to DISPATCH_LEVEL.
+    pub fn came_back(&self, stream: Stream, effect: Effect, status: Status) {
+        self.state.lock().came_back(stream, effect, status.0 as u32);
+    }
+
+    /// Whether a flush could still find out that something failed.
+    pub fn needs_flush(&self) -> bool {
+        let state = self.state.lock();
+        state.is_modified() && !state.is_gone()
+    }
+
+    /// The last flush of a handle's twin came back: with this failure, or well.
+    pub fn flushed(&self, failure: Option<Status>) {
+        if let Some(status) = failure {
+            self.state.lock().flushed(status.0 as u32);
+        }
+    }
+
+    /// Bytes written so far.
+    pub fn bytes(&self) -> u64 {
+        self.state.lock().bytes()
+    }
+
+    /// Waits until it is over, if it is ending. PASSIVE_LEVEL, without locks.
+    pub fn wait_if_ending(&self) {
+        let phase = self.state.lock().phase();
+        if phase == Phase::Ending {
+            self.ended.wait(None);
+        }
+    }
+
+    /// Remembers a handle's twin. False if the save is not live any more, or without memory.
+    pub fn enlist(&self, redirect: &ContextRef<Redirect>) -> bool {
+        let list = match redirect.role {
+            Role::Reader => &self.readers,
+            Role::Writer => &self.writers,
+        };
+        let mut list = list.write();
+        let phase = self.state.lock().phase();
+        phase == Phase::Live && list.push(redirect.clone()).is_ok()
+    }
+
+    /// Forgets a handle's twin.
+    pub fn delist(&self, redirect: &ContextRef<Redirect>) {
+        let list = match redirect.role {
+            Role::Reader => &self.readers,
+            Role::Writer => &self.writers,
+        };
+        let taken = list.write().take(|other| other.is(redirect));
+        drop(taken);
+    }
+
+    /// A handle that takes part is done; if it was the last, the outcome is decided and carried out. `own` is the
+    /// application's file object, by which a placeholder is removed. PASSIVE_LEVEL, without locks.
+    pub fn leave(
+        &self,
+        intact: &Intact,
+        files: &Files,
+        ending: Ending,
+        own: Option<(Instance<'_>, FileObject<'_>)>,
+    ) {
+        let left = self.state.lock().leave(ending, self.on_exit);
+        if let Left::Last(facts) = left {
+            self.finish(intact, files, facts, own);
+        }
+    }
+
+    /// The volume goes: ends it now, whoever writes. PASSIVE_LEVEL, without locks.
+    pub fn break_off(&self, intact: &Intact, files: &Files) {
+        let facts = self.state.lock().break_off(self.on_exit);
+        if let Some(facts) = facts {
+            self.close_twins(&self.writers);
+            self.finish(intact, files, facts, None);
+        }
+    }
+
+    fn finish(
+        &self,
+        intact: &Intact,
+        files: &Files,
+        facts: Facts,
+        own: Option<(Instance<'_>, FileObject<'_>)>,
+    ) {
+        // Handles of a transaction die with it (txf-ktm §4.4): those that read go back to their own files first.
+        self.close_twins(&self.readers);
+        let transaction = self.transaction.write().take();
+        let (decided, result) = match transaction {
+            Some(transaction) => {
+                let active = facts.active && transaction.is_undecided().unwrap_or(false);
+                let decided = outcome(&Facts { active, ..facts });
+                let result = match decided {
+                    Outcome::Commit => transaction.commit(),
+                    Outcome::RollBack(_) => transaction.rollback(),
+                };
+                (decided, result)
+            }
+            None => (Outcome::RollBack(Reason::TransactionGone), Ok(())),
+        };
+        let committed = decided == Outcome::Commit && result.is_ok();
+        if !committed
+            && self.made_file.load(Ordering::Acquire)
+            && let Some((instance, file)) = own
+        {
+            // The placeholder goes with the application's own handle: no second open, no race for the name.
+            let _ = file.delete(instance);
+        }
+        let first_failure = {
+            let mut state = self.state.lock();
+            state.end();
+            Status(state.first_failure() as i32)
+        };
+        files.remove(self);
+        if self.counted.load(Ordering::Acquire) {
+            match (decided, result) {
+                (Outcome::Commit, Ok(())) => {
+                    counters::committed();
+                    intact.report.committed(self);
+                }
+                (Outcome::Commit, Err(status)) => {
+                    counters::commit_failed();
+                    intact.report.commit_failed(self, status);
+                }
+                (Outcome::RollBack(reason), _) => {
+                    counters::rolled_back();
+                    intact.report.rolled_back(self, reason, first_failure);
+                }
+            }
+        }
+        self.ended.set();
+    }
+
+    /// Takes twins out of use: no operation enters any more, those inside come out, the handles close.
+    fn close_twins(&self, list: &PushLock<PoolVec<ContextRef<Redirect>>>) {
+        loop {
+            let next = list.write().pop();
+            let Some(redirect) = next else { return };
+            redirect.gate.close_and_wait(None);
+            redirect.twin.close();
+        }
+    }
+}
+
+/// What a redirected handle may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// It takes part in the save.
+    Writer,
+    /// It sees the save's view while the save lives.
+    Reader,
+}
+
+/// The redirect of a handle: the context of the application's file object.
+pub struct Redirect {
+    /// The file below.
+    pub twin: LowerFile,
+    /// The save that it is part of; `None`: a plain twin, outside any transaction.
+    pub save: Option<Shared<Save>>,
+    /// What it may do.
+    pub role: Role,
+    /// Which stream of the file.
+    pub stream: Stream,
+    /// Those of its operations that have to be out before the twin is closed.
+    pub gate: Gate,
+    /// What keeps the driver here as long as a redirected handle writes; readers have none.
+    _pass: Option<Pass>,
+}
+
+impl Drop for Redirect {
+    fn drop(&mut self) {
+        counters::not_redirected();
+    }
+}
+
+impl Redirect {
+    /// Binds a twin to what it is for. IRQL up to APC_LEVEL. Fails with `INSUFFICIENT_RESOURCES`; the twin is closed
+    /// then.
+    pub fn new(
+        twin: LowerFile,
+        save: Option<Shared<Save>>,
+        pass: Option<Pass>,
+        stream: Stream,
+    ) -> Result<ContextRef<Redirect>> {
+        let filter = Intact::filter().ok_or(Status::UNSUCCESSFUL)?;
+        let gate = Gate::new(REDIRECT_TAG)?;
+        let role = if pass.is_some() { Role::Writer } else { Role::Reader };
+        // Before the context is set, so that no operation on the handle misses it; taken back by `Drop`.
+        counters::redirected();
+        ContextRef::new(filter, Redirect { twin, save, role, stream, gate, _pass: pass })
+    }
+
+    /// The redirect of the handle that an operation is about. Nearly every operation of a system is about a handle that
+    /// is not redirected, so the first question costs one load. IRQL up to APC_LEVEL.
+    #[inline]
+    pub fn of(data: &kernel::callback::Callback<'_>) -> Option<ContextRef<Redirect>> {
+        if !counters::any_redirected() {
+            return None;
+        }
+        ContextRef::of_handle(data.instance(), data.file()?)
+    }
+}
+
+impl Context for Redirect {
+    const KIND: ContextKind = ContextKind::StreamHandle;
+    const TAG: Tag = REDIRECT_TAG;
+}
+
+impl Gated for Redirect {
+    fn gate(&self) -> &Gate {
+        &self.gate
+    }
+}
+
+/// How a handle of this process comes to be closed. The exit status is set before handles are swept (txf-ktm §8.2). A
+/// process that exits with 259, the value that means "alive", is told by its thread.
+pub fn ending_of(process: Process<'_>) -> Ending {
+    let status = process.exit_status();
+    if status != Status::PENDING || current_thread_is_terminating() {
+        Ending::ProcessEnded(status.0 as u32)
+    } else {
+        Ending::Closed
+    }
+}
+
+/// Tells the streams of a file apart: zero for the unnamed one, otherwise a hash of its name.
+pub fn stream_of(name: &U16Str) -> Stream {
+    let name = name.as_slice();
+    let named = name.iter().skip_while(|&&unit| unit == u16::from(b':'));
+    let mut hash: u32 = 0;
+    for &unit in named.take_while(|&&unit| unit != u16::from(b':')) {
+        hash = hash.rotate_left(5) ^ u32::from(kernel::string::upcase(unit));
+        hash = hash.wrapping_mul(0x9E37_79B1);
+    }
+    hash
+}

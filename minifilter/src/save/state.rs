@@ -1,0 +1,415 @@
+//! What a save knows about itself while it lives: who takes part, what was modified, what went wrong.
+//!
+//! Pure: the kernel-facing [`Save`](super::live) keeps one behind a spin lock and carries out what it says.
+
+use arrayvec::ArrayVec;
+use intact_policy::OnExit;
+
+use super::failure::{Failure, classify};
+use super::outcome::{Ending, Facts};
+use super::wounds::{Change, Range, Wounds};
+
+/// How many streams of a file have wounds of their own.
+const STREAMS: usize = 4;
+
+/// Which stream of the file: zero is the unnamed one, others are told apart by a hash of their names.
+pub type Stream = u32;
+
+/// Where a save is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Handles write into it.
+    Live,
+    /// Its last writing handle was closed; the outcome is being carried out. Who wants to join waits.
+    Ending,
+    /// It is over.
+    Ended,
+}
+
+/// What an operation on a twin was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// It modifies nothing.
+    None,
+    /// It writes these bytes; `None`: none at all.
+    Bytes(Option<Range>),
+    /// It sets the end of the file.
+    Size(u64),
+    /// It changes something else.
+    Change(Change),
+}
+
+/// A save's state.
+#[derive(Debug)]
+pub struct State {
+    phase: Phase,
+    writers: u32,
+    modified: bool,
+    forced: bool,
+    flush_failed: bool,
+    gone: bool,
+    first_failure: u32,
+    ending: Ending,
+    bytes: u64,
+    wounds: ArrayVec<(Stream, Wounds), STREAMS>,
+    /// A wound that could not be kept apart from those of other streams, and so cannot heal.
+    lasting: bool,
+}
+
+/// What is left to do when a handle has left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Left {
+    /// Others still write.
+    Others,
+    /// It was the last: decide by these facts, carry out, then [`State::end`].
+    Last(Facts),
+}
+
+impl State {
+    /// A save that one handle takes part in.
+    pub const fn new() -> Self {
+        State {
+            phase: Phase::Live,
+            writers: 1,
+            modified: false,
+            forced: false,
+            flush_failed: false,
+            gone: false,
+            first_failure: 0,
+            ending: Ending::Closed,
+            bytes: 0,
+            wounds: ArrayVec::new_const(),
+            lasting: false,
+        }
+    }
+
+    /// Where it is.
+    pub fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// Another handle takes part, if it is not too late.
+    pub fn join(&mut self) -> bool {
+        let joined = self.phase == Phase::Live;
+        if joined {
+            self.writers = self.writers.saturating_add(1);
+        }
+        joined
+    }
+
+    /// Something was modified by opening: created, overwritten, superseded.
+    pub fn modified_by_open(&mut self) {
+        self.modified = true;
+    }
+
+    /// An operation on a twin came back.
+    pub fn came_back(&mut self, stream: Stream, effect: Effect, status: u32) {
+        if is_success(status) {
+            self.succeeded(stream, effect);
+            return;
+        }
+        match classify(status) {
+            Failure::Caller => {}
+            Failure::TransactionGone => {
+                self.gone = true;
+                self.note(status);
+            }
+            Failure::Wound if effect == Effect::None => {}
+            Failure::Wound => {
+                self.note(status);
+                self.wound(stream, effect);
+            }
+        }
+    }
+
+    /// The last flush of a handle's twin came back.
+    pub fn flushed(&mut self, status: u32) {
+        if is_success(status) {
+            return;
+        }
+        self.note(status);
+        if classify(status) == Failure::TransactionGone {
+            self.gone = true;
+        } else {
+            self.flush_failed = true;
+        }
+    }
+
+    /// It must not commit: part of what a handle did cannot be taken back alone, or the volume goes.
+    pub fn force(&mut self) {
+        self.forced = true;
+    }
+
+    /// Whether the transaction is known to be gone.
+    pub fn is_gone(&self) -> bool {
+        self.gone
+    }
+
+    /// Whether anything was modified.
+    pub fn is_modified(&self) -> bool {
+        self.modified
+    }
+
+    /// Bytes written.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// The status of the first failure; zero if there was none.
+    pub fn first_failure(&self) -> u32 {
+        self.first_failure
+    }
+
+    /// A handle that took part was closed. An abnormal end of any of them counts for all.
+    pub fn leave(&mut self, ending: Ending, on_exit: OnExit) -> Left {
+        self.ending = worse(self.ending, ending, on_exit);
+        self.writers = self.writers.saturating_sub(1);
+        if self.writers != 0 || self.phase != Phase::Live {
+            return Left::Others;
+        }
+        self.phase = Phase::Ending;
+        Left::Last(self.facts(on_exit))
+    }
+
+    /// The volume goes: whoever writes, the save ends now. `None` if it is ending already.
+    pub fn break_off(&mut self, on_exit: OnExit) -> Option<Facts> {
+        if self.phase != Phase::Live {
+            return None;
+        }
+        self.forced = true;
+        self.phase = Phase::Ending;
+        Some(self.facts(on_exit))
+    }
+
+    /// The outcome was carried out.
+    pub fn end(&mut self) {
+        self.phase = Phase::Ended;
+    }
+
+    fn facts(&self, on_exit: OnExit) -> Facts {
+        Facts {
+            modified: self.modified,
+            wounded: self.lasting || self.wounds.iter().any(|(_, wounds)| !wounds.is_empty()),
+            flush_failed: self.flush_failed,
+            ending: self.ending,
+            on_exit,
+            active: !self.gone,
+            forced: self.forced,
+        }
+    }
+
+    fn succeeded(&mut self, stream: Stream, effect: Effect) {
+        let wounds = self.wounds.iter_mut().find(|(of, _)| *of == stream).map(|(_, wounds)| wounds);
+        match effect {
+            Effect::None => return,
+            Effect::Bytes(range) => {
+                let Some(range) = range else { return };
+                self.bytes = self.bytes.saturating_add(range.length());
+                if let Some(wounds) = wounds {
+                    wounds.heal(range);
+                }
+            }
+            Effect::Size(size) => {
+                if let Some(wounds) = wounds {
+                    wounds.resize(size);
+                }
+            }
+            Effect::Change(change) => {
+                if let Some(wounds) = wounds {
+                    wounds.heal_change(change);
+                }
+            }
+        }
+        self.modified = true;
+    }
+
+    fn wound(&mut self, stream: Stream, effect: Effect) {
+        if !self.wounds.iter().any(|(of, _)| *of == stream)
+            && self.wounds.try_push((stream, Wounds::new())).is_err()
+        {
+            self.lasting = true;
+            return;
+        }
+        let Some((_, wounds)) = self.wounds.iter_mut().find(|(of, _)| *of == stream) else { return };
+        match effect {
+            Effect::None | Effect::Bytes(None) => {}
+            Effect::Bytes(Some(range)) => wounds.wound(range),
+            Effect::Size(_) => wounds.wound_change(Change::Size),
+            Effect::Change(change) => wounds.wound_change(change),
+        }
+    }
+
+    fn note(&mut self, status: u32) {
+        if self.first_failure == 0 {
+            self.first_failure = status;
+        }
+    }
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn is_success(status: u32) -> bool {
+    status < 0x8000_0000
+}
+
+/// Of two endings the one that is less clean under the rule.
+fn worse(known: Ending, new: Ending, on_exit: OnExit) -> Ending {
+    let clean = |ending| match ending {
+        Ending::Closed => true,
+        Ending::ProcessEnded(status) => match on_exit {
+            OnExit::ByStatus => status == 0,
+            OnExit::Commit => true,
+            OnExit::Rollback => false,
+        },
+    };
+    if clean(known) { new } else { known }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::outcome::{Outcome, Reason, outcome};
+    use super::*;
+
+    const DISK_FULL: u32 = 0xC000_007F;
+    const ACCESS_DENIED: u32 = 0xC000_0022;
+    const HANDLE_NO_LONGER_VALID: u32 = 0xC019_0028;
+
+    fn bytes(start: u64, length: u64) -> Effect {
+        Effect::Bytes(Range::new(start, length))
+    }
+
+    fn last(state: &mut State, ending: Ending) -> Outcome {
+        match state.leave(ending, OnExit::ByStatus) {
+            Left::Last(facts) => outcome(&facts),
+            Left::Others => panic!("others still take part"),
+        }
+    }
+
+    #[test]
+    fn a_save_in_which_nothing_was_modified_rolls_back() {
+        let mut state = State::new();
+        state.came_back(0, Effect::None, 0);
+        state.came_back(0, Effect::Bytes(None), 0);
+        assert_eq!(last(&mut state, Ending::Closed), Outcome::RollBack(Reason::Unmodified));
+    }
+
+    #[test]
+    fn a_write_and_a_clean_close_commit() {
+        let mut state = State::new();
+        state.came_back(0, bytes(0, 10), 0);
+        assert_eq!(last(&mut state, Ending::Closed), Outcome::Commit);
+        assert_eq!(state.bytes(), 10);
+    }
+
+    #[test]
+    fn a_failed_write_that_was_repeated_successfully_commits() {
+        let mut state = State::new();
+        state.came_back(0, bytes(0, 10), DISK_FULL);
+        state.came_back(0, bytes(0, 10), 0);
+        assert_eq!(last(&mut state, Ending::Closed), Outcome::Commit);
+    }
+
+    #[test]
+    fn a_failed_write_that_was_not_repeated_rolls_back() {
+        let mut state = State::new();
+        state.came_back(0, bytes(0, 10), 0);
+        state.came_back(0, bytes(10, 10), DISK_FULL);
+        assert_eq!(last(&mut state, Ending::Closed), Outcome::RollBack(Reason::Wounded));
+        assert_eq!(state.first_failure(), DISK_FULL);
+    }
+
+    #[test]
+    fn a_write_to_another_stream_heals_nothing() {
+        let mut state = State::new();
+        state.came_back(1, bytes(0, 10), DISK_FULL);
+        state.came_back(2, bytes(0, 10), 0);
+        assert_eq!(last(&mut state, Ending::Closed), Outcome::RollBack(Reason::Wounded));
+    }
+
+    #[test]
+    fn a_wound_in_one_stream_too_many_lasts() {
+        let mut state = State::new();
+        for stream in 0..=STREAMS as u32 {
+            state.came_back(stream, bytes(0, 10), DISK_FULL);
+            state.came_back(stream, bytes(0, 10), 0);
+        }
+        assert_eq!(last(&mut state, Ending::Closed), Outcome::RollBack(Reason::Wounded));
+    }
+
+    #[test]
+    fn a_refused_request_and_a_failed_read_wound_nothing() {
+        let mut state = State::new();
+        state.came_back(0, bytes(0, 10), 0);
+        state.came_back(0, bytes(10, 10), ACCESS_DENIED);
+        state.came_back(0, Effect::None, DISK_FULL);
+        assert_eq!(last(&mut state, Ending::Closed), Outcome::Commit);
+    }
+
+    #[test]
+    fn a_read_that_finds_the_transaction_gone_rolls_back() {
+        let mut state = State::new();
+        state.came_back(0, bytes(0, 10), 0);
+        state.came_back(0, Effect::None, HANDLE_NO_LONGER_VALID);
+        assert!(state.is_gone());
+        assert_eq!(last(&mut state, Ending::Closed), Outcome::RollBack(Reason::TransactionGone));
+    }
+
+    #[test]
+    fn the_last_of_several_handles_decides() {
+        let mut state = State::new();
+        assert!(state.join());
+        state.came_back(0, bytes(0, 10), 0);
+        assert_eq!(state.leave(Ending::Closed, OnExit::ByStatus), Left::Others);
+        assert_eq!(last(&mut state, Ending::Closed), Outcome::Commit);
+    }
+
+    #[test]
+    fn a_holder_that_died_counts_even_if_it_was_not_the_last() {
+        let mut state = State::new();
+        assert!(state.join());
+        state.came_back(0, bytes(0, 10), 0);
+        assert_eq!(state.leave(Ending::ProcessEnded(1), OnExit::ByStatus), Left::Others);
+        assert_eq!(last(&mut state, Ending::Closed), Outcome::RollBack(Reason::ProcessDied));
+    }
+
+    #[test]
+    fn a_failed_last_flush_rolls_back() {
+        let mut state = State::new();
+        state.came_back(0, bytes(0, 10), 0);
+        state.flushed(DISK_FULL);
+        assert_eq!(last(&mut state, Ending::Closed), Outcome::RollBack(Reason::FlushFailed));
+    }
+
+    #[test]
+    fn nobody_joins_a_save_that_is_ending() {
+        let mut state = State::new();
+        let _ = state.leave(Ending::Closed, OnExit::ByStatus);
+        assert_eq!(state.phase(), Phase::Ending);
+        assert!(!state.join());
+        state.end();
+        assert_eq!(state.phase(), Phase::Ended);
+        assert!(!state.join());
+    }
+
+    #[test]
+    fn a_save_that_is_broken_off_rolls_back_and_its_handles_decide_nothing_more() {
+        let mut state = State::new();
+        state.came_back(0, bytes(0, 10), 0);
+        let facts = state.break_off(OnExit::ByStatus).unwrap();
+        assert_eq!(outcome(&facts), Outcome::RollBack(Reason::Forced));
+        assert_eq!(state.break_off(OnExit::ByStatus), None);
+        assert_eq!(state.leave(Ending::Closed, OnExit::ByStatus), Left::Others);
+    }
+
+    #[test]
+    fn cutting_the_file_takes_back_a_failed_append() {
+        let mut state = State::new();
+        state.came_back(0, bytes(100, 10), DISK_FULL);
+        state.came_back(0, Effect::Size(100), 0);
+        assert_eq!(last(&mut state, Ending::Closed), Outcome::Commit);
+    }
+}
