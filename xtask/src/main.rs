@@ -148,3 +148,26 @@ fn build(packages: &[String]) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_after_the_first_dashes_is_the_labs() {
+        let line = "xtask lab -- run --seed 3 -- sort -o a a";
+        let Task::Lab { arguments } = Arguments::try_parse_from(line.split(' ')).unwrap().command else {
+            panic!("another command")
+        };
+        assert_eq!(arguments.join(" "), "run --seed 3 -- sort -o a a");
+    }
+
+    #[test]
+    fn the_demo_takes_its_options_without_dashes_too() {
+        let line = "xtask demo --points 3";
+        let Task::Demo { arguments } = Arguments::try_parse_from(line.split(' ')).unwrap().command else {
+            panic!("another command")
+        };
+        assert_eq!(arguments, ["--points", "3"]);
+    }
+}
