@@ -1,0 +1,294 @@
+//! Putting a lab together, and taking it apart.
+
+use std::fmt;
+use std::rc::Rc;
+
+use lab_executive::import::PlannedFault;
+use lab_executive::{Config, Violation};
+use lab_volume::{Base, Disk, Faults, KtmSwitches, MountError, Switches, Volume};
+
+use crate::process::Process;
+use crate::report::Report;
+use crate::rooms::Rooms;
+use crate::{Executive, ktm};
+
+/// Clusters of a volume that a builder formats: 256 MiB.
+const CLUSTERS: u64 = 65_536;
+/// A user's SID: S-1-5-21-1-2-3-1001.
+const USER: &[u8] = &[1, 5, 0, 0, 0, 0, 0, 5, 21, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0, 0xE9, 3, 0, 0];
+
+/// What a lab is made from. Two labs with equal settings and equal inputs run alike.
+#[derive(Clone)]
+pub struct Builder {
+    config: Config,
+    base: Option<Base>,
+    faults: Faults,
+    free_space: Option<u64>,
+    planned: Vec<PlannedFault>,
+    switches: Switches,
+    ktm_switches: KtmSwitches,
+    settings: crate::flt::Settings,
+    access_from_security_context: bool,
+}
+
+/// Why a lab could not be made.
+#[derive(Debug)]
+pub enum BuildError {
+    /// The volume does not mount.
+    Mount(MountError),
+}
+
+impl fmt::Display for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Mount(error) => write!(f, "the volume does not mount: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for BuildError {}
+
+/// What the disk holds after the power is cut or the system is shut down.
+pub enum PowerState {
+    /// Everything that was written reached the disk, in order.
+    Orderly,
+    /// The power was cut; the seed picks one of the states that the crash model allows.
+    Cut {
+        /// Which state.
+        seed: u64,
+    },
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self {
+            config: Config::default(),
+            base: None,
+            faults: Faults::default(),
+            free_space: None,
+            planned: Vec::new(),
+            switches: Switches::default(),
+            ktm_switches: KtmSwitches::default(),
+            settings: crate::flt::Settings::default(),
+            access_from_security_context: false,
+        }
+    }
+}
+
+impl Builder {
+    /// The seed that decides every choice.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.config.seed = seed;
+        self
+    }
+
+    /// Changes the executive's settings.
+    pub fn config(mut self, change: impl FnOnce(&mut Config)) -> Self {
+        change(&mut self.config);
+        self
+    }
+
+    /// Mounts what is on this disk instead of a fresh volume.
+    pub fn base(mut self, base: Base) -> Self {
+        self.base = Some(base);
+        self
+    }
+
+    /// A fresh volume of this many 4 KiB clusters.
+    pub fn clusters(mut self, clusters: u64) -> Self {
+        self.base = Some(Base::formatted(clusters, "Lab"));
+        self
+    }
+
+    /// Makes one call of one import site fail.
+    pub fn fault(mut self, fault: PlannedFault) -> Self {
+        self.planned.push(fault);
+        self
+    }
+
+    /// Cuts the power after this many disk effects.
+    pub fn power_cut_after(mut self, effects: u64) -> Self {
+        self.faults.power_cut_after = Some(effects);
+        self
+    }
+
+    /// Plans disk faults.
+    pub fn disk_faults(mut self, change: impl FnOnce(&mut Faults)) -> Self {
+        change(&mut self.faults);
+        self
+    }
+
+    /// Leaves this much free space on the volume.
+    pub fn disk_full_after(mut self, bytes: u64) -> Self {
+        self.free_space = Some(bytes);
+        self
+    }
+
+    /// Undocumented behaviour of NTFS and TxF.
+    pub fn switches(mut self, change: impl FnOnce(&mut Switches)) -> Self {
+        change(&mut self.switches);
+        self
+    }
+
+    /// Undocumented behaviour of KTM.
+    pub fn ktm_switches(mut self, change: impl FnOnce(&mut KtmSwitches)) -> Self {
+        change(&mut self.ktm_switches);
+        self
+    }
+
+    /// Whether reads and writes may complete in other threads and at DISPATCH_LEVEL, by the seed's choice. On by
+    /// default.
+    pub fn completions_elsewhere(mut self, elsewhere: bool) -> Self {
+        self.settings.completions_elsewhere = elsewhere;
+        self
+    }
+
+    /// Whether a parameter change without FltSetCallbackDataDirty stops the run (the default) or only has no effect.
+    pub fn undirtied_changes_stop(mut self, stop: bool) -> Self {
+        self.settings.undirtied_changes_stop = stop;
+        self
+    }
+
+    /// Whether instances below a swap see the new file object's transaction (minifilter-rules §1.1: unknown).
+    pub fn transaction_after_swap(mut self, shown: bool) -> Self {
+        self.settings.transaction_after_swap = shown;
+        self
+    }
+
+    /// Whether NTFS takes the desired access from the IO_SECURITY_CONTEXT rather than from the ACCESS_STATE
+    /// (minifilter-rules §1.8: unknown).
+    pub fn access_from_security_context(mut self, from_context: bool) -> Self {
+        self.access_from_security_context = from_context;
+        self
+    }
+
+    /// Starts the lab: system process, mounted volume, KTM; no driver yet.
+    ///
+    /// # Errors
+    /// [`BuildError`].
+    pub fn build(self) -> Result<Rc<Lab>, BuildError> {
+        let executive = Executive::new(self.config);
+        let base = self.base.unwrap_or_else(|| Base::formatted(CLUSTERS, "Lab"));
+        let mut disk = Disk::new(base);
+        disk.faults = self.faults;
+        let mut volume = Volume::mount_disk(disk).map_err(BuildError::Mount)?;
+        volume.switches = self.switches;
+        volume.set_free_space(self.free_space);
+        for fault in self.planned {
+            executive.calls.plan(fault);
+        }
+        let seed = executive.config.seed;
+        executive.io().mount(&executive, volume);
+        executive.io().access_from_security_context.set(self.access_from_security_context);
+        executive.ktm().start(&executive, seed);
+        ktm::with_ktm(&executive, |ktm| ktm.switches = self.ktm_switches);
+        *executive.flt().settings.borrow_mut() = self.settings;
+        Ok(Rc::new(Lab { executive }))
+    }
+}
+
+/// A machine: one volume, any number of programs and drivers.
+pub struct Lab {
+    executive: Box<Executive>,
+}
+
+impl Lab {
+    /// Settings for a new lab.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// The executive.
+    pub fn executive(&self) -> &Executive {
+        &self.executive
+    }
+
+    /// Starts a process of an ordinary user, with this image name in `C:\Programs`.
+    ///
+    /// # Panics
+    /// If a broken rule has stopped the lab.
+    pub fn process(self: &Rc<Self>, image: &str) -> Process {
+        self.process_of(image, USER.to_vec())
+    }
+
+    /// Starts a process of the user with this SID. `image` is a name, or a whole NT path.
+    ///
+    /// # Panics
+    /// If a broken rule has stopped the lab.
+    pub fn process_of(self: &Rc<Self>, image: &str, user: Vec<u8>) -> Process {
+        let path = if image.contains('\\') {
+            image.to_owned()
+        } else {
+            format!(r"{}\Programs\{image}", crate::io::VOLUME_DEVICE)
+        };
+        let made = self.executive.run(move |lab| lab.create_process(&path, user, None));
+        match made {
+            Ok(inner) => Process { lab: self.clone(), inner },
+            Err(violation) => panic!("{violation}"),
+        }
+    }
+
+    /// Works on the volume model directly, below everything: for setting scenes and looking at results.
+    ///
+    /// # Panics
+    /// After [`power_off`](Self::power_off).
+    pub fn with_volume<R>(&self, f: impl FnOnce(&mut Volume) -> R) -> R {
+        self.executive.io().with_volume(&self.executive, f)
+    }
+
+    /// Disk effects so far.
+    pub fn effects(&self) -> u64 {
+        self.with_volume(|volume| volume.disk.effect_count())
+    }
+
+    /// The hash of everything that happened: same seed and inputs, same hash.
+    pub fn trace_hash(&self) -> u64 {
+        self.executive.trace.hash()
+    }
+
+    /// The violation that stopped the lab, if one did.
+    pub fn violation(&self) -> Option<Rc<Violation>> {
+        self.executive.violation()
+    }
+
+    /// Takes the disk out, as it is after an orderly dismount or a power cut at this moment. The lab cannot go on.
+    ///
+    /// # Panics
+    /// If it was taken out before.
+    pub fn power_off(&self, state: PowerState) -> Base {
+        let Some(volume) = self.executive.io().take_volume() else { panic!("the disk was taken out before") };
+        match state {
+            PowerState::Orderly => volume.dismount(),
+            PowerState::Cut { seed } => volume.disk.crash_after(volume.disk.effect_count(), seed),
+        }
+    }
+
+    /// Unloads every driver, highest altitude first, and lists what is left: of drivers, and of the file objects and
+    /// transactions of the whole machine. Processes that still run keep their handles out of the list.
+    pub fn unload(&self) -> Report {
+        let mut report = Report { violation: self.violation(), left: Vec::new() };
+        if report.violation.is_some() {
+            return report;
+        }
+        crate::loading::unload_all(&self.executive, &mut report);
+        if report.violation.is_none() {
+            report.left.extend(self.left_over());
+        }
+        report
+    }
+
+    fn left_over(&self) -> Vec<String> {
+        let lab = &self.executive;
+        let running: Vec<_> =
+            lab.processes.all().iter().flat_map(|process| process.handles.entries()).collect();
+        let held = |body: *const u8| running.iter().any(|(_, entry)| entry.body.cast_const() == body);
+        let files = lab.io().files();
+        let mut left: Vec<_> =
+            files.iter().filter(|file| !held(file.body.cast())).map(|file| file.label()).collect();
+        let transactions = lab.ktm().unfinished();
+        left.extend(
+            transactions.iter().map(|id| format!("transaction {}, neither committed nor rolled back", id.0)),
+        );
+        left
+    }
+}

@@ -1,0 +1,78 @@
+//! `IRP_MJ_FILE_SYSTEM_CONTROL`: the controls that the model knows; others are refused as NTFS refuses unknown ones.
+
+use lab_executive::status;
+use lab_volume::Reparse;
+
+use super::bytes::{Bytes, Fields, give};
+use super::{Answer, Call, fail, status_of};
+use crate::memory;
+
+const USER_REQUEST: u8 = 0;
+const SET_COMPRESSION: u32 = 0x9_C040;
+const SET_SPARSE: u32 = 0x9_00C4;
+const SET_ZERO_DATA: u32 = 0x9_80C8;
+const QUERY_ALLOCATED_RANGES: u32 = 0x9_40CF;
+const SET_REPARSE_POINT: u32 = 0x9_00A4;
+const GET_REPARSE_POINT: u32 = 0x9_00A8;
+const DELETE_REPARSE_POINT: u32 = 0x9_00AC;
+const REQUEST_OPLOCKS: [u32; 5] = [0x9_0000, 0x9_0004, 0x9_0008, 0x9_005C, 0x9_0240];
+const IS_VOLUME_MOUNTED: u32 = 0x9_0028;
+
+pub(super) fn control(call: &Call<'_>) -> Answer {
+    let open = call.open();
+    if call.iopb.MinorFunction != USER_REQUEST {
+        return fail(status_of::INVALID_DEVICE_REQUEST);
+    }
+    // SAFETY: the union member of this control; integers and pointers, valid for any bits.
+    let parameters = unsafe { call.iopb.Parameters.FileSystemControl };
+    let code = parameters.ControlCode;
+    let (in_len, out_len) = (parameters.InputBufferLength as usize, parameters.OutputBufferLength as usize);
+    let input = memory::bytes(call.buffer(parameters.InputBuffer, in_len), in_len);
+    let output = if code & 3 == 3 { parameters.OutputBuffer } else { parameters.InputBuffer };
+    let fields = Fields(&input);
+    match code {
+        IS_VOLUME_MOUNTED => Ok(0),
+        SET_COMPRESSION => call.with_volume(|volume| volume.set_compression(open)).map(|()| 0),
+        SET_SPARSE => {
+            let sparse = input.first().is_none_or(|flag| *flag != 0);
+            call.with_volume(|volume| volume.set_sparse(open, sparse)).map(|()| 0)
+        }
+        SET_ZERO_DATA => {
+            let (from, to) = (fields.i64(0)?, fields.i64(8)?);
+            if from < 0 || to < from {
+                return fail(status::INVALID_PARAMETER);
+            }
+            call.with_volume(|volume| volume.zero_data(open, from.cast_unsigned(), to.cast_unsigned()))
+                .map(|()| 0)
+        }
+        QUERY_ALLOCATED_RANGES => {
+            let (from, length) = (fields.i64(0)?.cast_unsigned(), fields.i64(8)?.cast_unsigned());
+            let ranges = call.with_volume(|volume| volume.allocated_ranges(open, from, length))?;
+            let answer =
+                ranges.iter().fold(Bytes::default(), |bytes, (at, length)| bytes.u64(*at).u64(*length));
+            give(call, output, out_len, 0, &answer)
+        }
+        SET_REPARSE_POINT => {
+            let (tag, length) = (fields.u32(0)?, usize::from(fields.u16(4)?));
+            let Some(data) = input.get(8..8 + length) else { return fail(status::INVALID_PARAMETER) };
+            call.with_volume(|volume| volume.set_reparse(open, Reparse { tag, data: data.into() }))
+                .map(|()| 0)
+        }
+        GET_REPARSE_POINT => {
+            let reparse = call.with_volume(|volume| volume.reparse(open))?;
+            let answer =
+                Bytes::default().u32(reparse.tag).u16(reparse.data.len() as u16).u16(0).bytes(&reparse.data);
+            give(call, output, out_len, 8, &answer)
+        }
+        DELETE_REPARSE_POINT => {
+            let tag = fields.u32(0)?;
+            call.with_volume(|volume| volume.delete_reparse(open, tag)).map(|()| 0)
+        }
+        code if REQUEST_OPLOCKS.contains(&code) => {
+            call.with_volume(|volume| volume.may_grant_oplock(open))?;
+            // Oplocks are not modelled: nobody gets one (txf-ktm §4.8 for the refusal's status).
+            fail(0xC000_00E2_u32.cast_signed())
+        }
+        _ => fail(status_of::INVALID_DEVICE_REQUEST),
+    }
+}

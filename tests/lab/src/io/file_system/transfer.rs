@@ -1,0 +1,161 @@
+//! Reads, writes, flushes and byte-range locks.
+
+use fltkernel::*;
+use lab_executive::status;
+use lab_nt::{
+    FO_CLEANUP_COMPLETE, FO_FILE_MODIFIED, FO_FILE_SIZE_CHANGED, FO_NO_INTERMEDIATE_BUFFERING,
+    FO_SYNCHRONOUS_IO, FO_WRITE_THROUGH,
+};
+use lab_volume::{Io, LockOwner, Status, WriteAt};
+
+use super::{Answer, Call, Failure, fail, status_of};
+use crate::flt::request::Form;
+use crate::memory;
+use crate::rooms::Rooms;
+
+const IRP_NOCACHE: u32 = 0x1;
+const IRP_PAGING: u32 = 0x2 | 0x40;
+const SL_WRITE_THROUGH: u8 = 0x4;
+const WRITE_TO_END: i64 = -1;
+const CURRENT_POSITION: i64 = -2;
+
+fn is_paging(call: &Call<'_>) -> bool {
+    call.iopb.IrpFlags & IRP_PAGING != 0
+}
+
+/// Checks that hold for reads and writes; starts caching on the first cached IRP.
+fn begin(call: &Call<'_>) -> Result<(), Failure> {
+    let object = call.file.object();
+    if object.Flags & FO_CLEANUP_COMPLETE != 0 && !is_paging(call) {
+        return fail(status_of::FILE_CLOSED);
+    }
+    if call.file.directory.get() {
+        return fail(status_of::INVALID_DEVICE_REQUEST);
+    }
+    if call.request.form == Form::FastIo {
+        return if object.PrivateCacheMap.is_null() { fail(STATUS_FLT_DISALLOW_FAST_IO) } else { Ok(()) };
+    }
+    let cached = call.iopb.IrpFlags & (IRP_NOCACHE | IRP_PAGING) == 0
+        && object.Flags & FO_NO_INTERMEDIATE_BUFFERING == 0;
+    if cached && object.PrivateCacheMap.is_null() {
+        let map = call.lab.allocate_own(16, b"CcPc");
+        call.file.update(|object| object.PrivateCacheMap = map.cast());
+    }
+    Ok(())
+}
+
+/// The file's cached data can be had by MDL or by buffer; the model knows buffers.
+fn data_at(call: &Call<'_>, parameters: &READ_WRITE) -> Result<*mut u8, Failure> {
+    if !parameters.MdlAddress.is_null() {
+        call.lab.violate(
+            "not-modelled",
+            "lab: reads and writes carry buffers, not MDLs",
+            format!("{} came to NTFS with an MDL", call.request.label()),
+        );
+    }
+    if parameters.Length > 0 && parameters.Buffer.is_null() {
+        return fail(0xC000_00E8_u32.cast_signed());
+    }
+    Ok(call.buffer(parameters.Buffer, parameters.Length as usize))
+}
+
+pub(super) fn read(call: &Call<'_>) -> Answer {
+    let open = call.open();
+    begin(call)?;
+    // SAFETY: the union member of IRP_MJ_READ; integers and pointers, valid for any bits.
+    let parameters = unsafe { call.iopb.Parameters.Read };
+    let at = data_at(call, &parameters)?;
+    let offset = match parameters.ByteOffset {
+        CURRENT_POSITION => call.file.position(),
+        offset => offset,
+    };
+    let offset = u64::try_from(offset).or_else(|_| fail(status::INVALID_PARAMETER))?;
+    let io =
+        Io { process: call.process(), key: parameters.Key, paging: is_paging(call), write_through: false };
+    let data = call.with_volume(|volume| volume.read(open, offset, parameters.Length as usize, io))?;
+    memory::fill(at, &data);
+    advance(call, offset + data.len() as u64);
+    Ok(data.len())
+}
+
+pub(super) fn write(call: &Call<'_>) -> Answer {
+    let open = call.open();
+    begin(call)?;
+    // SAFETY: the union member of IRP_MJ_WRITE; integers and pointers, valid for any bits.
+    let parameters = unsafe { call.iopb.Parameters.Write };
+    let at = data_at(call, &parameters)?;
+    let to = match parameters.ByteOffset {
+        WRITE_TO_END => WriteAt::End,
+        CURRENT_POSITION => WriteAt::Offset(call.file.position().cast_unsigned()),
+        offset => WriteAt::Offset(u64::try_from(offset).or_else(|_| fail(status::INVALID_PARAMETER))?),
+    };
+    let through = call.file.has_flags(FO_WRITE_THROUGH) || call.iopb.OperationFlags & SL_WRITE_THROUGH != 0;
+    let io =
+        Io { process: call.process(), key: parameters.Key, paging: is_paging(call), write_through: through };
+    let data = memory::bytes(at, parameters.Length as usize);
+    let before = call.with_volume(|volume| volume.standard(open)).map_or(0, |standard| standard.size);
+    let end = call.with_volume(|volume| volume.write(open, to, &data, io))?;
+    call.file.set_flags(FO_FILE_MODIFIED | if end > before { FO_FILE_SIZE_CHANGED } else { 0 });
+    advance(call, end);
+    Ok(data.len())
+}
+
+/// NTFS moves the position of the file object that it was given (minifilter-rules §1.8).
+fn advance(call: &Call<'_>, position: u64) {
+    if call.file.has_flags(FO_SYNCHRONOUS_IO) && !is_paging(call) {
+        call.file.set_position(position.cast_signed());
+    }
+}
+
+pub(super) fn flush(call: &Call<'_>) -> Answer {
+    let open = call.open();
+    call.with_volume(|volume| volume.flush(open))?;
+    Ok(0)
+}
+
+const LOCK: u8 = 1;
+const UNLOCK_SINGLE: u8 = 2;
+const UNLOCK_ALL: u8 = 3;
+const UNLOCK_ALL_BY_KEY: u8 = 4;
+
+pub(super) fn lock_control(call: &Call<'_>) -> Answer {
+    let open = call.open();
+    // SAFETY: the union member of IRP_MJ_LOCK_CONTROL; integers and pointers, valid for any bits.
+    let parameters = unsafe { call.iopb.Parameters.LockControl };
+    let owner = LockOwner { process: call.process(), key: parameters.Key };
+    let start = parameters.ByteOffset.cast_unsigned();
+    let length =
+        if parameters.Length.is_null() { 0 } else { memory::read(parameters.Length).cast_unsigned() };
+    match call.iopb.MinorFunction {
+        LOCK => {
+            let exclusive = parameters.ExclusiveLock != 0;
+            let try_lock = || {
+                call.lab
+                    .io()
+                    .with_volume(call.lab, |volume| volume.lock(open, owner, start, length, exclusive))
+            };
+            match try_lock() {
+                Err(Status::LOCK_NOT_GRANTED) if parameters.FailImmediately == 0 => {}
+                other => return other.map(|()| 0).map_err(Failure::from),
+            }
+            if call.request.form == Form::FastIo {
+                return fail(STATUS_FLT_DISALLOW_FAST_IO);
+            }
+            let granted = std::cell::Cell::new(None);
+            call.lab.block_until("a byte-range lock", None, || match try_lock() {
+                Err(Status::LOCK_NOT_GRANTED) => false,
+                other => {
+                    granted.set(Some(other));
+                    true
+                }
+            });
+            granted.take().unwrap_or(Ok(())).map(|()| 0).map_err(Failure::from)
+        }
+        UNLOCK_SINGLE => call.with_volume(|volume| volume.unlock(open, owner, start, length)).map(|()| 0),
+        UNLOCK_ALL => call.with_volume(|volume| volume.unlock_all(open, owner.process, None)).map(|()| 0),
+        UNLOCK_ALL_BY_KEY => {
+            call.with_volume(|volume| volume.unlock_all(open, owner.process, Some(owner.key))).map(|()| 0)
+        }
+        _ => fail(status::INVALID_PARAMETER),
+    }
+}

@@ -1,0 +1,155 @@
+//! The Linux side of a process: who issued a request, and how a process that is going away ended.
+//!
+//! Everything is read from `/proc` while the kernel waits for our answer to that process' request, so the
+//! process cannot vanish meanwhile.
+
+use std::fs;
+use std::path::PathBuf;
+
+/// A Linux process: the thread group, told apart from a later one with the same number by its start time,
+/// and from what it was before `execve` by its executable.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct LinuxProcess {
+    /// Thread group id.
+    pub group: u32,
+    /// Clock ticks between boot and the start of the thread group.
+    pub started: u64,
+    /// The executable, as the kernel names it; empty if it cannot be read.
+    pub executable: String,
+}
+
+/// What can be said about a process at the moment of one of its requests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// Who.
+    pub process: LinuxProcess,
+    /// The wait status that its parent will see, if the thread that issued the request is on its way out.
+    pub exiting: Option<i32>,
+}
+
+/// `PF_EXITING` in the flags of `/proc/PID/stat`: set before a dying process closes its files.
+const EXITING: u64 = 0x4;
+
+impl Caller {
+    /// The issuer of a request. `thread` is the request's pid, which is a thread id; 0 (the kernel itself:
+    /// RELEASE, write-back) has none.
+    pub fn of(thread: u32) -> Option<Caller> {
+        if thread == 0 {
+            return None;
+        }
+        let folder = PathBuf::from(format!("/proc/{thread}"));
+        let stat = Stat::parse(&fs::read_to_string(folder.join("stat")).ok()?)?;
+        let status = fs::read_to_string(folder.join("status")).ok()?;
+        let group = status.lines().find_map(|line| line.strip_prefix("Tgid:"))?.trim().parse().ok()?;
+        let started = if group == thread {
+            stat.started
+        } else {
+            Stat::parse(&fs::read_to_string(format!("/proc/{group}/stat")).ok()?)?.started
+        };
+        // A dying process has given back its memory, and with it the link to its executable, before it
+        // closes its files: whoever keeps processes knows it from before.
+        let executable = fs::read_link(folder.join("exe")).map(|path| path.to_string_lossy().into_owned());
+        let process = LinuxProcess { group, started, executable: executable.unwrap_or_default() };
+        Some(Caller { process, exiting: (stat.flags & EXITING != 0).then_some(stat.exit) })
+    }
+}
+
+/// The process of the calling thread group, as requests of it would show.
+pub fn myself() -> Option<LinuxProcess> {
+    Caller::of(std::process::id()).map(|caller| caller.process)
+}
+
+/// The fields of `/proc/PID/stat` that matter here.
+#[derive(Debug, PartialEq, Eq)]
+struct Stat {
+    flags: u64,
+    started: u64,
+    exit: i32,
+}
+
+impl Stat {
+    /// Fields are counted after the last `)`: a command name may hold spaces and parentheses.
+    fn parse(text: &str) -> Option<Stat> {
+        let rest = &text[text.rfind(')')? + 1..];
+        let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
+        let field = |number: usize| fields.get(number - 3).copied();
+        Some(Stat {
+            flags: field(9)?.parse().ok()?,
+            started: field(22)?.parse().ok()?,
+            exit: field(52)?.parse().ok()?,
+        })
+    }
+}
+
+/// The exit status of the lab process that mirrors a process with this Linux wait status.
+///
+/// An exit code stays itself. A signal becomes what the same cause gives on Windows; one that another
+/// process sends to end it becomes `TerminateProcess` with 1, which cannot be told from `exit(1)` there
+/// either.
+pub fn exit_status(wait_status: i32) -> i32 {
+    if libc::WIFEXITED(wait_status) {
+        return libc::WEXITSTATUS(wait_status);
+    }
+    let status: u32 = match libc::WTERMSIG(wait_status) {
+        libc::SIGSEGV => 0xC000_0005,                 // STATUS_ACCESS_VIOLATION
+        libc::SIGBUS => 0xC000_0006,                  // STATUS_IN_PAGE_ERROR
+        libc::SIGILL => 0xC000_001D,                  // STATUS_ILLEGAL_INSTRUCTION
+        libc::SIGFPE => 0xC000_0094,                  // STATUS_INTEGER_DIVIDE_BY_ZERO
+        libc::SIGTRAP => 0x8000_0003,                 // STATUS_BREAKPOINT
+        libc::SIGSYS => 0xC000_001C,                  // STATUS_INVALID_SYSTEM_SERVICE
+        libc::SIGABRT => 0xC000_0409,                 // what abort() of the C runtime reports
+        libc::SIGINT | libc::SIGHUP => 0xC000_013A,   // STATUS_CONTROL_C_EXIT: key, or console closed
+        libc::SIGXCPU | libc::SIGXFSZ => 0xC000_0044, // STATUS_QUOTA_EXCEEDED
+        _ => 1,
+    };
+    status as i32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_name_with_parentheses_does_not_shift_the_fields() {
+        let mut text = String::from("42 (a) (b c)) S");
+        for number in 4..=52 {
+            text.push_str(&format!(" {number}"));
+        }
+        assert_eq!(Stat::parse(&text), Some(Stat { flags: 9, started: 22, exit: 52 }));
+    }
+
+    #[test]
+    fn a_short_or_foreign_line_is_no_process() {
+        assert_eq!(Stat::parse("42 (a) S 1 2 3"), None);
+        assert_eq!(Stat::parse(""), None);
+    }
+
+    #[test]
+    fn this_process_is_alive_and_itself() {
+        let caller = Caller::of(std::process::id()).unwrap();
+        assert_eq!(caller.process.group, std::process::id());
+        assert_eq!(caller.exiting, None);
+        assert!(!caller.process.executable.is_empty());
+    }
+
+    #[test]
+    fn a_thread_belongs_to_its_process() {
+        let thread = std::thread::spawn(|| {
+            // SAFETY: takes and touches nothing.
+            let id = unsafe { libc::gettid() } as u32;
+            (id, Caller::of(id).unwrap())
+        });
+        let (id, caller) = thread.join().unwrap();
+        assert_ne!(id, std::process::id());
+        assert_eq!(Some(caller.process), myself());
+    }
+
+    #[test]
+    fn ends_are_told_as_windows_tells_them() {
+        assert_eq!(exit_status(0), 0);
+        assert_eq!(exit_status(3 << 8), 3);
+        assert_eq!(exit_status(libc::SIGKILL), 1);
+        assert_eq!(exit_status(libc::SIGSEGV | 0x80), 0xC000_0005u32 as i32);
+        assert_eq!(exit_status(libc::SIGINT), 0xC000_013Au32 as i32);
+    }
+}

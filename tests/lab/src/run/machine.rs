@@ -1,0 +1,121 @@
+//! Labs for a run: the pristine volume, a machine with its drivers, what is left at its end.
+
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use anyhow::{Context, Result};
+use lab_volume::{Base, Disk, Volume};
+
+use super::Tree;
+use super::host::HostFiles;
+use super::report::Event;
+use crate::mount::{WriteHook, names, windows_time};
+use crate::{Executive, Lab};
+
+/// What a machine is made of besides its disk.
+#[derive(Clone, Debug)]
+pub(crate) struct Setup {
+    /// Drivers, the highest first.
+    pub(crate) drivers: Vec<PathBuf>,
+    /// Registry values.
+    pub(crate) policy: Option<Vec<u8>>,
+    pub(crate) seed: u64,
+}
+
+/// The volume that every run starts from.
+pub(crate) struct Pristine(Base);
+
+/// 4 KiB clusters: 256 MiB, and as much again as the files take.
+const CLUSTERS: u64 = 65_536;
+
+impl Pristine {
+    /// Puts the host's files on a fresh volume, with their times.
+    pub(crate) fn new(files: &HostFiles) -> Result<Pristine> {
+        let bytes: u64 = files.values().map(|file| file.contents.len() as u64).sum();
+        let base = Base::formatted(CLUSTERS + 2 * bytes.div_ceil(4096), "Lab");
+        let mut volume = Volume::mount(base).context("the fresh volume does not mount")?;
+        for (name, file) in files {
+            volume.set_time(windows_time(file.modified));
+            let put = volume.put_file(&volume_path(name)?, &file.contents);
+            put.map_err(|status| anyhow::anyhow!("{name} cannot be put on the volume: {status}"))?;
+        }
+        Ok(Pristine(volume.dismount()))
+    }
+
+    pub(crate) fn base(&self) -> Base {
+        self.0.clone()
+    }
+}
+
+/// `a/b` as the volume's own functions want it.
+fn volume_path(name: &str) -> Result<String> {
+    let component = |component: &str| {
+        names::to_volume(component.as_bytes()).map_err(|_| anyhow::anyhow!("{name}: no name for this volume"))
+    };
+    Ok(name.split('/').map(component).collect::<Result<Vec<_>>>()?.join("\\"))
+}
+
+/// A running machine.
+pub(crate) struct Machine(Rc<Lab>);
+
+/// What a machine leaves.
+pub(crate) struct End {
+    pub(crate) disk: Disk,
+    pub(crate) base: Base,
+    pub(crate) tree: Tree,
+    pub(crate) events: Vec<Event>,
+    pub(crate) trouble: Vec<String>,
+}
+
+impl Machine {
+    pub(crate) fn start(base: Base, setup: &Setup) -> Result<Machine> {
+        let lab = Lab::builder().seed(setup.seed).base(base).build()?;
+        Ok(Machine(lab))
+    }
+
+    pub(crate) fn executive(&self) -> &Executive {
+        self.0.executive()
+    }
+
+    /// Before each write request, leaves as much free space as remains of `limit` bytes.
+    pub(crate) fn free_space_before_write(&self, limit: u64) -> WriteHook {
+        let lab = self.0.clone();
+        Box::new(move |_, account| {
+            let rest = limit.saturating_sub(account.bytes);
+            lab.with_volume(|volume| volume.set_free_space(Some(rest)));
+        })
+    }
+
+    /// Unloads the drivers and takes the volume out.
+    pub(crate) fn end(self, mut trouble: Vec<String>) -> End {
+        let lab = self.0;
+        let events = Vec::new();
+        if trouble.is_empty() {
+            let report = lab.unload();
+            if !report.is_clean() {
+                trouble.push(format!("unload: {report}"));
+            }
+        }
+        let volume = lab.with_volume(|volume| volume.clone());
+        let disk = volume.disk.clone();
+        let tree = tree(&volume);
+        End { disk, base: volume.dismount(), tree, events, trouble }
+    }
+}
+
+fn tree(volume: &Volume) -> Tree {
+    let files = volume.tree().into_iter().filter(|(_, node)| !node.directory);
+    files.map(|(path, node)| (names::to_linux(&path.replace('\\', "/")), node.data)).collect()
+}
+
+/// Starts a machine from what a power cut left, with the drivers, and takes it down again: recovery.
+///
+/// # Errors
+/// The drivers do not load. A volume that does not mount any more is trouble, not an error.
+pub(crate) fn recover(base: &Base, setup: &Setup) -> Result<(Tree, Vec<String>)> {
+    if let Err(error) = Volume::mount(base.clone()) {
+        return Ok((Tree::new(), vec![format!("after the power cut the volume does not mount: {error}")]));
+    }
+    let end = Machine::start(base.clone(), setup)?.end(Vec::new());
+    Ok((end.tree, end.trouble))
+}
