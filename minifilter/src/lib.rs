@@ -108,7 +108,7 @@ pub mod driver {
         /// Reads the policy. A policy that cannot be read or has errors never fails the load: nothing is matched then,
         /// and events say why.
         fn load(load: &Load<'_>) -> Result<Self> {
-            let report = Report::new();
+            let report = Report::register();
             let settings = settings::read(load.registry_path, &report);
             Ok(Intact { settings, processes: Processes::new()?, report })
         }

@@ -78,7 +78,7 @@ impl<'a> Counted<'a> {
 
 impl Report {
     /// Registers the provider. PASSIVE_LEVEL.
-    pub fn new() -> Self {
+    pub fn register() -> Self {
         Report(Provider::register(PROVIDER_ID, provider!("Intact")).ok())
     }
 

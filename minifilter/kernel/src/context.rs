@@ -206,7 +206,7 @@ impl<T: Context> ContextRef<T> {
         let mut context = null_mut();
         // SAFETY: live instance and file object, an out pointer.
         let status = unsafe { ffi::FltGetStreamHandleContext(instance.raw(), file.raw(), &mut context) };
-        if status < 0 {
+        if !wdk::nt_success(status) {
             return None;
         }
         // SAFETY: success returns a referenced context.
@@ -218,7 +218,7 @@ impl<T: Context> ContextRef<T> {
         let mut context = null_mut();
         // SAFETY: live instance, an out pointer.
         let status = unsafe { ffi::FltGetInstanceContext(instance.raw(), &mut context) };
-        if status < 0 {
+        if !wdk::nt_success(status) {
             return None;
         }
         // SAFETY: success returns a referenced context.

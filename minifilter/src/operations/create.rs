@@ -183,10 +183,11 @@ fn open(data: &mut Callback<'_>, candidate: &Candidate<'_>) -> Option<Parcel<Opt
             return None;
         }
     };
+    let mut rival = None;
     for _ in 0..ATTEMPTS {
         let joined = opening::join(data, candidate);
-        if joined.is_none() && candidate.rule.is_none() {
-            return None;
+        if joined.is_none() && (candidate.rule.is_none() || rival.is_some()) {
+            break;
         }
         let verdict = match decision::of_existing(candidate.parameters.disposition) {
             Some(disposition) => opening::existing(data, candidate, joined, disposition),
@@ -202,9 +203,12 @@ fn open(data: &mut Callback<'_>, candidate: &Candidate<'_>) -> Option<Parcel<Opt
                 return Some(parcel);
             }
             // Somebody else opened it meanwhile: if it was a thread of the same process, there is a save to join.
-            Verdict::Rival => {}
+            Verdict::Rival(status) => rival = Some(status),
             Verdict::NoFile(_) | Verdict::Pass => return None,
         }
+    }
+    if let Some(status) = rival.filter(|&status| status == Status::TRANSACTIONAL_CONFLICT) {
+        candidate.passes(Why::Transaction, status);
     }
     None
 }

@@ -8,6 +8,10 @@ use kernel::instance::Instance;
 use kernel::name::{FileName, NameForm};
 use kernel::pool::{PoolSlice, Shared, Tag};
 use kernel::{Result, Status};
+use wdk_sys::{
+    FILE_ATTRIBUTE_DIRECTORY, FILE_ATTRIBUTE_READONLY, FILE_ATTRIBUTE_REPARSE_POINT, FILE_SHARE_DELETE,
+    FILE_SHARE_READ, FILE_SHARE_WRITE, SL_CASE_SENSITIVE,
+};
 use widestring::U16Str;
 
 use super::create::Candidate;
@@ -22,12 +26,7 @@ use crate::save::state::Stream;
 
 const TAG: Tag = Tag::new(b"InOp");
 
-const SL_CASE_SENSITIVE: u8 = 0x80;
-const SHARE_ALL: u32 = 7;
-
-const FILE_ATTRIBUTE_READONLY: u32 = 0x0001;
-const FILE_ATTRIBUTE_DIRECTORY: u32 = 0x0010;
-const FILE_ATTRIBUTE_REPARSE_POINT: u32 = 0x0400;
+const SHARE_ALL: u32 = FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE;
 
 /// A create's part in a save, until its handle has one. Dropped before, the create leaves the save, and a save that it
 /// began is rolled back.
@@ -88,7 +87,7 @@ pub enum Verdict {
     /// There is no such file. The save that would have been, if it can still be used.
     NoFile(Option<Part>),
     /// Somebody is in the way who may be a thread of the same process.
-    Rival,
+    Rival(Status),
     /// The create goes down untouched.
     Pass,
 }
@@ -122,7 +121,7 @@ pub fn join(data: &Callback<'_>, candidate: &Candidate<'_>) -> Option<Part> {
 }
 
 fn is_case_sensitive(data: &Callback<'_>) -> bool {
-    data.operation_flags() & SL_CASE_SENSITIVE != 0
+    u32::from(data.operation_flags()) & SL_CASE_SENSITIVE != 0
 }
 
 /// Opens the twin of an existing file with the application's own rights, sharing and disposition. PASSIVE_LEVEL.
@@ -172,8 +171,7 @@ fn decline(candidate: &Candidate<'_>, part: Part, status: Status) -> Verdict {
         Status::SHARING_VIOLATION | Status::TRANSACTIONAL_CONFLICT
             if !part.joined && candidate.files.has(candidate.process.key()) =>
         {
-            // Reported by the last attempt only, when nobody of this process turned out to be the rival.
-            return Verdict::Rival;
+            return Verdict::Rival(status);
         }
         Status::INSUFFICIENT_RESOURCES => candidate.passes(Why::Resources, status),
         _ if is_transaction_problem(status.0 as u32) => candidate.passes(Why::Transaction, status),
@@ -309,8 +307,9 @@ fn is_same(
     id: u64,
     stream: Stream,
 ) -> bool {
-    file.id(instance) == Ok(id)
-        && FileName::of(data, NameForm::Opened).is_ok_and(|name| stream_of(name.stream()) == stream)
+    // A name that cannot be had says nothing against it.
+    let same_stream = |name: FileName| stream_of(name.stream()) == stream;
+    file.id(instance) == Ok(id) && FileName::of(data, NameForm::Opened).map_or(true, same_stream)
 }
 
 /// Takes a successful create back.

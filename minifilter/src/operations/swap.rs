@@ -7,6 +7,8 @@ use kernel::fltkernel::{IRP_MJ_LOCK_CONTROL, IRP_MJ_READ, IRP_MJ_WRITE};
 use kernel::pool::Tag;
 
 use super::{Modifies, Treatment, treatment};
+use wdk_sys::{IRP_PAGING_IO, IRP_SYNCHRONOUS_PAGING_IO};
+
 use crate::save::failure::{Failure, classify};
 use crate::save::live::{Redirect, Role};
 use crate::save::state::Effect;
@@ -46,6 +48,10 @@ impl<const MAJOR: u8> Operation for Swapped<MAJOR> {
 
 /// A redirected operation.
 fn redirected(data: &mut Callback<'_>, redirect: ContextRef<Redirect>) -> Before<Entered<Redirect>> {
+    if redirect.role == Role::Reader && is_paging(data) {
+        // Pages of a section on its own file object: they belong to the last committed version, and to everybody.
+        return Before::Pass;
+    }
     match treatment(data.major(), detail(data)) {
         Treatment::Pass => Before::Pass,
         // A reader's own file object is whole; what it may do there is the file system's business.
@@ -53,7 +59,7 @@ fn redirected(data: &mut Callback<'_>, redirect: ContextRef<Redirect>) -> Before
         Treatment::Refuse(status) => Before::Complete(status, 0),
         Treatment::NoShortcut => Before::DisallowFastIo,
         Treatment::Swap(_) if data.is_fast_io() => Before::DisallowFastIo,
-        Treatment::Swap(_) => match enter(data, redirect) {
+        Treatment::Swap(_) => match enter(redirect) {
             Ok(entered) => {
                 send(data, &entered);
                 Before::Watch(entered)
@@ -61,6 +67,10 @@ fn redirected(data: &mut Callback<'_>, redirect: ContextRef<Redirect>) -> Before
             Err(answer) => answer.into(),
         },
     }
+}
+
+fn is_paging(data: &Callback<'_>) -> bool {
+    data.irp_flags() & (IRP_PAGING_IO | IRP_SYNCHRONOUS_PAGING_IO) != 0
 }
 
 /// Why an operation does not go to the twin.
@@ -80,8 +90,7 @@ impl<C> From<Answer> for Before<C> {
     }
 }
 
-fn enter(data: &Callback<'_>, redirect: ContextRef<Redirect>) -> Result<Entered<Redirect>, Answer> {
-    let _ = data;
+fn enter(redirect: ContextRef<Redirect>) -> Result<Entered<Redirect>, Answer> {
     // After the transaction is gone nothing on this handle can be true any more; a status of TxF would be one that
     // programs do not know.
     if redirect.save.as_ref().is_some_and(|save| save.is_gone()) {
@@ -178,7 +187,7 @@ fn write(data: &mut Callback<'_>, redirect: ContextRef<Redirect>) -> Before<Parc
     if data.is_fast_io() {
         return Before::DisallowFastIo;
     }
-    let entered = match enter(data, redirect) {
+    let entered = match enter(redirect) {
         Ok(entered) => entered,
         Err(answer) => return answer.into(),
     };
@@ -208,7 +217,6 @@ fn start(data: &Callback<'_>, redirect: &Redirect) -> Option<u64> {
     /// `FILE_USE_FILE_POINTER_POSITION`.
     const AT_POSITION: i64 = -2;
     let offset = match data.range()?.offset {
-        // The high half decides; some callers leave the low half at its own sentinel.
         TO_END => redirect.twin.object().size().ok()?,
         AT_POSITION => data.file()?.position(),
         offset => offset,
@@ -225,7 +233,7 @@ impl Operation for SwappedLock {
         if data.is_fast_io() {
             return Before::DisallowFastIo;
         }
-        match enter(data, redirect) {
+        match enter(redirect) {
             Ok(entered) => {
                 data.send_to(entered.twin.object());
                 let redirect = ContextRef::clone(&entered);

@@ -379,12 +379,14 @@ pub fn ending_of(process: Process<'_>) -> Ending {
     }
 }
 
-/// Tells the streams of a file apart: zero for the unnamed one, otherwise a hash of its name.
-pub fn stream_of(name: &U16Str) -> Stream {
-    let name = name.as_slice();
-    let named = name.iter().skip_while(|&&unit| unit == u16::from(b':'));
+/// Tells the streams of a file apart by the stream's part of its name (`:name`, `:name:$DATA`, `::$DATA`): zero for
+/// the unnamed one, otherwise a hash of its name.
+pub fn stream_of(part: &U16Str) -> Stream {
+    const COLON: u16 = b':' as u16;
+    let part = part.as_slice();
+    let name = part.strip_prefix(&[COLON]).unwrap_or(part);
     let mut hash: u32 = 0;
-    for &unit in named.take_while(|&&unit| unit != u16::from(b':')) {
+    for &unit in name.iter().take_while(|&&unit| unit != COLON) {
         hash = hash.rotate_left(5) ^ u32::from(kernel::string::upcase(unit));
         hash = hash.wrapping_mul(0x9E37_79B1);
     }
