@@ -32,6 +32,7 @@ pub(crate) struct Log {
     path: PathBuf,
     bar: ProgressBar,
     name: &'static str,
+    notes: Vec<String>,
 }
 
 impl Log {
@@ -46,7 +47,7 @@ impl Log {
         }
         bar.set_prefix(name);
         bar.enable_steady_tick(Duration::from_millis(120));
-        Ok(Self { file, path, bar, name })
+        Ok(Self { file, path, bar, name, notes: Vec::new() })
     }
 
     /// Adds a line.
@@ -54,6 +55,12 @@ impl Log {
         // A log that cannot be written must not hide how the test went.
         let _ = writeln!(self.file, "{line}");
         self.bar.set_message(line.trim().to_owned());
+    }
+
+    /// Adds a line that the user should see also if all is well.
+    pub(crate) fn note(&mut self, line: &str) {
+        self.say(line);
+        self.notes.push(line.to_owned());
     }
 
     /// Runs a command to its end and returns its output.
@@ -155,6 +162,9 @@ pub(crate) fn run(slices: &[&Slice], as_json: bool) -> Result<bool> {
             }
         };
         eprintln!("{:<8} {verdict} in {seconds:.1} s", slice.name);
+        for note in &log.notes {
+            eprintln!("         {note}");
+        }
         lines.push(Line { name: slice.name, verdict, seconds, detail });
     }
     let ok = lines.iter().all(|line| line.verdict != "FAILED");

@@ -40,8 +40,8 @@ pub(crate) fn run(log: &mut Log) -> Result<Outcome> {
         "Wine has all its imports".to_owned()
     } else {
         let names: Vec<&str> = loaded.missing.iter().map(String::as_str).collect();
-        log.say(&format!("Wine itself lacks: {}", names.join(" ")));
-        format!("Wine itself lacks {} of its imports (see the log)", names.len())
+        log.note(&format!("Wine itself lacks: {}", names.join(" ")));
+        format!("Wine itself lacks {} of its imports", names.len())
     };
     let returned = loaded
         .returned
