@@ -113,8 +113,9 @@ fn recovery_may_crash_too() {
         let effects = recovering.disk.effect_count();
         recoveries += u64::from(effects > 0);
         for again in 0..=effects {
-            let base = recovering.disk.crash_after(again, 7);
-            assert_eq!(verdict(base), 1, "crash after {number}, again after {again}");
+            for base in recovering.disk.crash_states(again).enumerate(3, 2) {
+                assert_eq!(verdict(base), 1, "crash after {number}, again after {again}");
+            }
         }
     }
     assert!(recoveries > 3);

@@ -1,1 +1,597 @@
+//! Ordinary NTFS: opens, names, data, locks, deletion.
 
+use crate::support::*;
+use lab_volume::*;
+
+#[test]
+fn dispositions_do_what_they_say() {
+    use Disposition::*;
+    for (disposition, path, expected, left) in [
+        (Open, "f", Ok(Action::Opened), Some("old")),
+        (Open, "n", Err(Status::OBJECT_NAME_NOT_FOUND), None),
+        (Create, "f", Err(Status::OBJECT_NAME_COLLISION), Some("old")),
+        (Create, "n", Ok(Action::Created), Some("")),
+        (OpenIf, "f", Ok(Action::Opened), Some("old")),
+        (OpenIf, "n", Ok(Action::Created), Some("")),
+        (Overwrite, "f", Ok(Action::Overwritten), Some("")),
+        (Overwrite, "n", Err(Status::OBJECT_NAME_NOT_FOUND), None),
+        (OverwriteIf, "f", Ok(Action::Overwritten), Some("")),
+        (OverwriteIf, "n", Ok(Action::Created), Some("")),
+        (Supersede, "f", Ok(Action::Superseded), Some("")),
+        (Supersede, "n", Ok(Action::Created), Some("")),
+        (Create, r"no\n", Err(Status::OBJECT_PATH_NOT_FOUND), None),
+        (Create, r"f\n", Err(Status::OBJECT_PATH_NOT_FOUND), None),
+        (Create, "a*b", Err(Status::OBJECT_NAME_INVALID), None),
+        (OverwriteIf, "d", Err(Status::OBJECT_NAME_COLLISION), None),
+    ] {
+        let mut lab = lab();
+        let request = CreateRequest::path(path).access(WRITE).disposition(disposition);
+        let result = lab.create(request).map(|created| created.action);
+        assert_eq!(result, expected, "{disposition:?} {path}");
+        assert_eq!(lab.contents(path).as_deref(), left, "{disposition:?} {path}");
+        lab.volume.check().unwrap();
+    }
+}
+
+#[test]
+fn directory_and_file_options_are_checked() {
+    let mut lab = lab();
+    let mut open = |path: &str, options| {
+        lab.create(CreateRequest::path(path).access(READ).options(options)).map(|created| created.directory)
+    };
+    assert_eq!(open("d", Options::DIRECTORY_FILE), Ok(true));
+    assert_eq!(open("d", Options::empty()), Ok(true));
+    assert_eq!(open("d", Options::NON_DIRECTORY_FILE), Err(Status::FILE_IS_A_DIRECTORY));
+    assert_eq!(open("d::$DATA", Options::empty()), Err(Status::FILE_IS_A_DIRECTORY));
+    assert_eq!(open("f", Options::DIRECTORY_FILE), Err(Status::NOT_A_DIRECTORY));
+    assert_eq!(open(r"f\", Options::empty()), Err(Status::NOT_A_DIRECTORY));
+    let both = Options::DIRECTORY_FILE | Options::NON_DIRECTORY_FILE;
+    assert_eq!(open("f", both), Err(Status::INVALID_PARAMETER));
+}
+
+#[test]
+fn names_keep_their_case_and_compare_without_it() {
+    let mut lab = lab();
+    let open = lab.make("MiXed").unwrap();
+    assert_eq!(lab.make("mIXED"), Err(Status::OBJECT_NAME_COLLISION));
+    let again = lab.open(r"\mixed", READ).unwrap();
+    assert_eq!(lab.volume.name(again).unwrap().to_text(), r"\MiXed");
+    lab.volume.rename(open, &NameTarget::named("mixed"), NameFlags::empty()).unwrap();
+    assert_eq!(lab.names(None), ["d", "f", "mixed"]);
+}
+
+#[test]
+fn files_open_by_id_and_relative_to_opens() {
+    let mut lab = lab();
+    lab.volume.put_file(r"d\g:s", b"stream").unwrap();
+    let directory = lab.open("d", READ).unwrap();
+    let relative = |base, path: &str| CreateRequest::new(Target::Relative(base, path.into())).access(READ);
+    let file = lab.create(relative(directory, "g")).unwrap();
+    assert_eq!(lab.read(file.open).unwrap(), b"inner");
+    assert_eq!(lab.volume.name(file.open).unwrap().to_text(), r"\d\g");
+    let stream = lab.create(relative(file.open, ":s")).unwrap();
+    assert_eq!(lab.read(stream.open).unwrap(), b"stream");
+    assert_eq!(lab.volume.name(stream.open).unwrap().to_text(), r"\d\g:s");
+    let again = lab.create(relative(file.open, "")).unwrap();
+    assert_eq!(again.id, file.id);
+    let by_id = lab.create(CreateRequest::new(Target::Id(file.id)).access(READ)).unwrap();
+    assert_eq!(lab.read(by_id.open).unwrap(), b"inner");
+    let wrong = CreateRequest::new(Target::Id(FileId(file.id.0 + (1 << 48)))).access(READ);
+    assert_eq!(lab.create(wrong).unwrap_err(), Status::INVALID_PARAMETER);
+    assert_eq!(lab.create(relative(directory, r"\g")).unwrap_err(), Status::OBJECT_NAME_INVALID);
+}
+
+#[test]
+fn a_target_directory_open_says_whether_the_name_exists() {
+    let mut lab = lab();
+    for (path, action, last) in
+        [(r"d\g", Action::Exists, "g"), (r"d\NEW", Action::DoesNotExist, "NEW"), ("f", Action::Exists, "f")]
+    {
+        let request = CreateRequest { open_target_directory: true, ..CreateRequest::path(path).access(READ) };
+        let created = lab.create(request).unwrap();
+        assert!(created.directory);
+        assert_eq!((created.action, created.last_component.unwrap().to_text().as_str()), (action, last));
+    }
+    let missing = CreateRequest { open_target_directory: true, ..CreateRequest::path(r"no\x") };
+    assert_eq!(lab.create(missing).unwrap_err(), Status::OBJECT_PATH_NOT_FOUND);
+}
+
+#[test]
+fn a_reparse_point_stops_the_walk_and_says_where() {
+    let mut lab = lab();
+    lab.volume.put_directory("junction").unwrap();
+    let request = CreateRequest::path("junction").access(WRITE).options(Options::OPEN_REPARSE_POINT);
+    let open = lab.create(request).unwrap().open;
+    let reparse = Reparse { tag: 0xA000_0003, data: vec![7].into() };
+    lab.volume.set_reparse(open, reparse.clone()).unwrap();
+    let mut stop = |path: &str| match lab.volume.create(&mut lab.ktm, CreateRequest::path(path)).unwrap() {
+        Create::Reparse(stop) => stop,
+        Create::Opened(created) => panic!("opened {created:?}"),
+    };
+    assert_eq!(stop(r"\junction"), ReparseStop { reparse: reparse.clone(), unparsed: 0 });
+    assert_eq!(stop(r"\junction\a\bc").unparsed, r"\a\bc".len() as u16);
+    assert_eq!(stop(r"junction\a").unparsed, r"\a".len() as u16);
+    lab.volume.delete_reparse(open, 0xA000_0003).unwrap();
+    lab.open("junction", READ).unwrap();
+}
+
+#[test]
+fn a_read_only_file_refuses_writers_and_deleters() {
+    let mut lab = lab();
+    let open = lab.open("f", WRITE).unwrap();
+    let readonly = BasicUpdate { attributes: Some(attributes::READONLY), ..BasicUpdate::default() };
+    lab.volume.set_basic(open, readonly).unwrap();
+    lab.write(open, 0, b"who has it open may write").unwrap();
+    lab.close(open);
+    assert_eq!(lab.open("f", access::WRITE_DATA), Err(Status::ACCESS_DENIED));
+    assert_eq!(lab.open("f", access::APPEND_DATA), Err(Status::ACCESS_DENIED));
+    let overwrite = CreateRequest::path("f").access(READ).disposition(Disposition::Overwrite);
+    assert_eq!(lab.create(overwrite).unwrap_err(), Status::ACCESS_DENIED);
+    let on_close = CreateRequest::path("f").access(DELETE).options(Options::DELETE_ON_CLOSE);
+    assert_eq!(lab.create(on_close).unwrap_err(), Status::CANNOT_DELETE);
+    let maximum = CreateRequest::path("f").access(access::MAXIMUM_ALLOWED);
+    let granted = lab.create(maximum).unwrap().granted;
+    assert_eq!(granted, access::ALL & !(access::WRITE_DATA | access::APPEND_DATA));
+    let open = lab.open("f", DELETE).unwrap();
+    assert_eq!(lab.delete(open), Err(Status::CANNOT_DELETE));
+    let ignoring = DispositionFlags::DELETE | DispositionFlags::IGNORE_READONLY;
+    lab.volume.set_disposition(open, ignoring).unwrap();
+}
+
+#[test]
+fn a_new_read_only_file_can_be_written_by_its_creator() {
+    let mut lab = lab();
+    let request = CreateRequest {
+        attributes: attributes::READONLY,
+        ..CreateRequest::path("n").access(WRITE).disposition(Disposition::Create)
+    };
+    let open = lab.create(request).unwrap().open;
+    lab.write(open, 0, b"x").unwrap();
+    assert_eq!(lab.open("n", WRITE), Err(Status::ACCESS_DENIED));
+}
+
+#[test]
+fn overwriting_takes_named_streams_eas_and_asks_for_hidden_and_system() {
+    let mut lab = lab();
+    lab.volume.put_file("f:s", b"stream").unwrap();
+    let open = lab.open("f", WRITE).unwrap();
+    lab.volume.set_ea(open, &[Ea { flags: 0, name: b"k".to_vec(), value: b"v".to_vec() }]).unwrap();
+    let hidden = BasicUpdate { attributes: Some(attributes::HIDDEN), ..BasicUpdate::default() };
+    lab.volume.set_basic(open, hidden).unwrap();
+    lab.close(open);
+    let overwrite = CreateRequest::path("f").access(WRITE).disposition(Disposition::OverwriteIf);
+    assert_eq!(lab.create(overwrite.clone()).unwrap_err(), Status::ACCESS_DENIED);
+    let asking = CreateRequest { attributes: attributes::HIDDEN, ..overwrite };
+    let open = lab.create(asking).unwrap().open;
+    assert_eq!(lab.volume.streams(open).unwrap().len(), 1);
+    assert_eq!(lab.volume.query(open).unwrap().ea_size, 0);
+    lab.volume.check().unwrap();
+}
+
+#[test]
+fn the_descriptor_decides_for_a_subject_and_the_caller_may_be_the_kernel() {
+    let user = vec![1, 1, 0, 0, 0, 0, 0, 5, 77, 0, 0, 0];
+    let mut lab = lab();
+    let open = lab.open("f", access::WRITE_DAC).unwrap();
+    let read_only = descriptor(LOCAL_SYSTEM, &[Ace { allow: true, sid: &user, mask: access::FILE_READ }]);
+    lab.volume.set_security(open, &read_only).unwrap();
+    assert_eq!(lab.volume.set_security(open, &[1, 2, 3]), Err(Status::INVALID_SECURITY_DESCR));
+    lab.close(open);
+    let subject = Some(Subject { sids: vec![user], privileged: false });
+    let request =
+        |access| CreateRequest { subject: subject.clone(), ..CreateRequest::path("f").access(access) };
+    lab.create(request(READ)).unwrap();
+    assert_eq!(lab.create(request(WRITE)).unwrap_err(), Status::ACCESS_DENIED);
+    assert_eq!(lab.create(request(access::ACCESS_SYSTEM_SECURITY)).unwrap_err(), Status::PRIVILEGE_NOT_HELD);
+    let maximum = lab.create(request(access::MAXIMUM_ALLOWED)).unwrap().granted;
+    assert_eq!(maximum, access::FILE_READ | access::DELETE, "DELETE from the directory's DELETE_CHILD");
+    lab.open("f", WRITE).unwrap();
+}
+
+#[test]
+fn reads_end_at_the_end_and_writes_beyond_it_leave_zeros() {
+    let mut lab = lab();
+    let open = lab.make("n").unwrap();
+    lab.write(open, 5_000, b"far").unwrap();
+    let mut expected = vec![0; 5_000];
+    expected.extend(b"far");
+    assert_eq!(lab.read(open).unwrap(), expected);
+    assert_eq!(lab.volume.read(open, 5_003, 1, Io::default()), Err(Status::END_OF_FILE));
+    assert_eq!(lab.volume.read(open, 9_000, 0, Io::default()), Ok(Vec::new()));
+    assert_eq!(lab.volume.read(open, 5_001, 100, Io::default()).unwrap(), b"ar");
+    let end = lab.volume.write(open, WriteAt::End, b"!", Io::default()).unwrap();
+    assert_eq!(end, 5_004);
+    let all = lab.volume.query(open).unwrap();
+    assert_eq!((all.standard.size, all.standard.allocation, all.valid_data_length), (5_004, 8_192, 5_004));
+}
+
+#[test]
+fn what_was_cut_off_does_not_come_back() {
+    let mut lab = lab();
+    let open = lab.make("n").unwrap();
+    lab.write(open, 0, &[0xAA; 9_000]).unwrap();
+    lab.volume.set_end_of_file(open, 100).unwrap();
+    lab.volume.set_end_of_file(open, 9_000).unwrap();
+    let found = lab.read(open).unwrap();
+    assert!(found[..100].iter().all(|&byte| byte == 0xAA) && found[100..].iter().all(|&byte| byte == 0));
+    lab.volume.set_allocation(open, 4_096).unwrap();
+    assert_eq!(lab.volume.standard(open).unwrap().size, 4_096);
+    lab.volume.set_allocation(open, 40_960).unwrap();
+    let standard = lab.volume.standard(open).unwrap();
+    assert_eq!((standard.size, standard.allocation), (4_096, 40_960));
+}
+
+/// The same where the transaction cuts and the outside had written without a flush.
+#[test]
+fn what_a_transaction_cut_off_does_not_come_back_outside() {
+    let mut lab = lab();
+    let open = lab.make("n").unwrap();
+    lab.write(open, 0, &[0xAA; 9_000]).unwrap();
+    lab.close(open);
+    let tx = lab.begin();
+    let twin = lab.open_in(tx, "n", WRITE).unwrap();
+    assert_eq!(lab.read(twin).unwrap(), [0xAA; 9_000], "unflushed data is part of what it sees");
+    lab.volume.set_end_of_file(twin, 100).unwrap();
+    lab.close(twin);
+    lab.commit(tx).unwrap();
+    let open = lab.open("n", WRITE).unwrap();
+    lab.volume.set_end_of_file(open, 9_000).unwrap();
+    let found = lab.read(open).unwrap();
+    assert!(found[..100].iter().all(|&byte| byte == 0xAA) && found[100..].iter().all(|&byte| byte == 0));
+}
+
+/// A cluster that a transaction gave back belongs to whoever gets it next.
+#[test]
+fn a_transaction_writes_nothing_into_clusters_that_it_gave_back() {
+    let mut lab = lab();
+    let tx = lab.begin();
+    let made = lab.make_in(tx, "made").unwrap();
+    lab.write(made, 0, &[0xAA; 4_096]).unwrap();
+    lab.volume.set_end_of_file(made, 0).unwrap();
+    let other = lab.make("other").unwrap();
+    lab.write(other, 0, &[0xBB; 4_096]).unwrap();
+    lab.close(made);
+    lab.commit(tx).unwrap();
+    assert_eq!(lab.read(other).unwrap(), [0xBB; 4_096]);
+}
+
+#[test]
+fn paging_writes_end_at_the_end_of_the_file_and_work_after_cleanup() {
+    let mut lab = lab();
+    let open = lab.open("f", WRITE).unwrap();
+    lab.volume.cleanup(open, 0).unwrap();
+    let paging = Io { paging: true, ..Io::default() };
+    lab.volume.write(open, WriteAt::Offset(0), &[b'x'; 4_096], paging).unwrap();
+    assert_eq!(lab.contents("f").unwrap(), "xxx");
+}
+
+#[test]
+fn a_sparse_file_has_holes_and_an_ordinary_one_only_zeros() {
+    let mut lab = lab();
+    let stale = lab.make("stale").unwrap();
+    lab.write(stale, 0, &[0xAA; 40_960]).unwrap();
+    lab.volume.flush(stale).unwrap();
+    lab.delete(stale).unwrap();
+    lab.close(stale);
+    let open = lab.make("s").unwrap();
+    lab.volume.flush(open).unwrap();
+    lab.volume.set_sparse(open, true).unwrap();
+    lab.write(open, 40_000, b"end").unwrap();
+    lab.write(open, 8_200, b"mid").unwrap();
+    assert_eq!(lab.volume.allocated_ranges(open, 0, 1 << 20).unwrap(), [(8_192, 4_096), (36_864, 3_139)]);
+    let mut expected = vec![0; 40_003];
+    expected[8_200..8_203].copy_from_slice(b"mid");
+    expected[40_000..].copy_from_slice(b"end");
+    assert_eq!(lab.read(open).unwrap(), expected, "a filled hole shows no stale data");
+    lab.volume.zero_data(open, 8_000, 12_300).unwrap();
+    expected[8_200..8_203].fill(0);
+    assert_eq!(lab.read(open).unwrap(), expected);
+    assert_eq!(lab.volume.allocated_ranges(open, 0, 1 << 20).unwrap(), [(36_864, 3_139)]);
+    let plain = lab.open("f", WRITE).unwrap();
+    lab.volume.zero_data(plain, 1, 9).unwrap();
+    assert_eq!(lab.read(plain).unwrap(), b"o\0\0");
+    lab.volume.check().unwrap();
+}
+
+#[test]
+fn a_full_disk_fails_what_needs_room_and_nothing_else() {
+    let mut lab = lab();
+    lab.volume.set_free_space(Some(8_192));
+    let open = lab.open("f", WRITE).unwrap();
+    assert_eq!(lab.write(open, 0, &[1; 20_000]), Err(Status::DISK_FULL));
+    assert_eq!(lab.read(open).unwrap(), b"old", "nothing of it was written");
+    lab.write(open, 0, b"NEW").unwrap();
+    lab.write(open, 3, &[2; 10_000]).unwrap();
+    assert_eq!(lab.volume.information().free_clusters, 0);
+    assert_eq!(lab.volume.set_end_of_file(open, 100_000), Err(Status::DISK_FULL));
+    lab.volume.set_end_of_file(open, 1).unwrap();
+    assert_eq!(lab.volume.information().free_clusters, 2);
+    let tx = lab.begin();
+    lab.close(open);
+    let twin = lab.open_in(tx, "f", WRITE).unwrap();
+    assert_eq!(lab.write(twin, 0, &[1; 20_000]), Err(Status::DISK_FULL));
+    lab.volume.check().unwrap();
+}
+
+#[test]
+fn freed_clusters_of_a_full_disk_are_given_out_after_a_flush() {
+    let mut volume = Volume::mount(Base::formatted(4, "C")).unwrap();
+    volume.put_file("f", &version(1, 4 * CLUSTER)).unwrap();
+    let mut lab = Lab::of(volume);
+    let open = lab.open("f", DELETE).unwrap();
+    lab.delete(open).unwrap();
+    lab.close(open);
+    let new = lab.make("new").unwrap();
+    let before = lab.volume.disk.effect_count();
+    lab.write(new, 0, &version(2, 4 * CLUSTER)).unwrap();
+    for number in before..=lab.volume.disk.effect_count() {
+        for base in lab.volume.disk.crash_states(number).enumerate(4, 4) {
+            let volume = Volume::mount(base).unwrap();
+            let old = volume.contents("f");
+            assert!(old.is_none_or(|old| old == version(1, 4 * CLUSTER)), "after effect {number}");
+        }
+    }
+}
+
+#[test]
+fn byte_range_locks_keep_others_out() {
+    let mut lab = lab();
+    let (one, two) = (lab.open("f", WRITE).unwrap(), lab.open("f", WRITE).unwrap());
+    let owner = LockOwner { process: 1, key: 0 };
+    let io = Io { process: 1, ..Io::default() };
+    let v = &mut lab.volume;
+    v.lock(one, owner, 0, 2, true).unwrap();
+    assert_eq!(v.lock(two, owner, 1, 1, false), Err(Status::LOCK_NOT_GRANTED));
+    assert_eq!(v.read(two, 0, 1, io), Err(Status::FILE_LOCK_CONFLICT));
+    assert_eq!(v.write(two, WriteAt::Offset(1), b"x", io), Err(Status::FILE_LOCK_CONFLICT));
+    v.write(two, WriteAt::Offset(2), b"x", io).unwrap();
+    v.write(one, WriteAt::Offset(0), b"x", io).unwrap();
+    v.read(two, 0, 1, Io { paging: true, ..io }).unwrap();
+    assert_eq!(v.locks_of(one), [(owner, 0, 2, true)]);
+    assert_eq!(v.unlock(one, owner, 0, 1), Err(Status::RANGE_NOT_LOCKED));
+    v.unlock(one, owner, 0, 2).unwrap();
+    v.lock(one, owner, 0, 2, false).unwrap();
+    v.lock(two, owner, 0, 2, false).unwrap();
+    assert_eq!(v.write(one, WriteAt::Offset(0), b"x", io), Err(Status::FILE_LOCK_CONFLICT), "shared");
+    v.cleanup(two, 1).unwrap();
+    v.unlock_all(one, 1, None).unwrap();
+    v.write(one, WriteAt::Offset(0), b"x", io).unwrap();
+    assert_eq!(v.lock(one, owner, u64::MAX, 2, true), Err(Status::INVALID_LOCK_RANGE));
+}
+
+#[test]
+fn cleanup_releases_only_the_locks_of_the_closing_process() {
+    let mut lab = lab();
+    let (one, two) = (lab.open("f", WRITE).unwrap(), lab.open("f", WRITE).unwrap());
+    lab.volume.lock(one, LockOwner { process: 1, key: 0 }, 0, 1, true).unwrap();
+    lab.volume.cleanup(one, 2).unwrap();
+    let other = LockOwner { process: 3, key: 0 };
+    assert_eq!(lab.volume.lock(two, other, 0, 1, true), Err(Status::LOCK_NOT_GRANTED));
+    lab.volume.cleanup(one, 1).unwrap();
+    lab.volume.lock(two, other, 0, 1, true).unwrap();
+}
+
+#[test]
+fn a_deleted_file_goes_with_its_last_handle() {
+    let mut lab = lab();
+    let (one, two) = (lab.open("f", DELETE).unwrap(), lab.open("f", READ).unwrap());
+    lab.delete(one).unwrap();
+    assert!(lab.volume.standard(one).unwrap().delete_pending);
+    lab.close(one);
+    assert_eq!(lab.open("f", READ), Err(Status::DELETE_PENDING));
+    assert_eq!(lab.read(two).unwrap(), b"old");
+    lab.close(two);
+    assert_eq!(lab.open("f", READ), Err(Status::OBJECT_NAME_NOT_FOUND));
+    lab.volume.check().unwrap();
+}
+
+#[test]
+fn a_pending_deletion_can_be_taken_back() {
+    let mut lab = lab();
+    let open = lab.open("f", DELETE).unwrap();
+    lab.delete(open).unwrap();
+    lab.volume.set_disposition(open, DispositionFlags::empty()).unwrap();
+    lab.close(open);
+    assert_eq!(lab.contents("f").unwrap(), "old");
+}
+
+#[test]
+fn a_posix_deletion_takes_the_name_at_once_and_the_file_with_its_last_handle() {
+    let mut lab = lab();
+    let (one, two) = (lab.open("f", DELETE).unwrap(), lab.open("f", READ).unwrap());
+    lab.volume.set_disposition(one, DispositionFlags::DELETE | DispositionFlags::POSIX).unwrap();
+    lab.close(one);
+    assert_eq!(lab.open("f", READ), Err(Status::OBJECT_NAME_NOT_FOUND));
+    let new = lab.make("f").unwrap();
+    assert_eq!(lab.read(two).unwrap(), b"old");
+    lab.close(new);
+    lab.close(two);
+    lab.volume.check().unwrap();
+    assert_eq!(lab.contents("f").unwrap(), "");
+}
+
+#[test]
+fn a_directory_is_deleted_only_when_empty() {
+    let mut lab = lab();
+    let directory = lab.open("d", DELETE).unwrap();
+    assert_eq!(lab.delete(directory), Err(Status::DIRECTORY_NOT_EMPTY));
+    let inner = lab.open(r"d\g", DELETE).unwrap();
+    lab.delete(inner).unwrap();
+    lab.close(inner);
+    lab.delete(directory).unwrap();
+    assert_eq!(lab.make(r"d\late"), Err(Status::DELETE_PENDING));
+    lab.close(directory);
+    assert_eq!(lab.names(None), ["f"]);
+}
+
+#[test]
+fn a_deleted_stream_leaves_the_file() {
+    let mut lab = lab();
+    lab.volume.put_file("f:s", b"stream").unwrap();
+    let open = lab.open("f:s", DELETE).unwrap();
+    lab.delete(open).unwrap();
+    lab.close(open);
+    assert_eq!(lab.contents("f").unwrap(), "old");
+    assert_eq!(lab.open("f:s", READ), Err(Status::OBJECT_NAME_NOT_FOUND));
+    lab.volume.check().unwrap();
+}
+
+#[test]
+fn a_rename_replaces_only_what_it_may() {
+    let mut lab = lab();
+    lab.volume.put_file("t", b"target").unwrap();
+    let open = lab.open("f", DELETE).unwrap();
+    let to = NameTarget::named("T");
+    let v = &mut lab.volume;
+    assert_eq!(v.rename(open, &to, NameFlags::empty()), Err(Status::OBJECT_NAME_COLLISION));
+    assert_eq!(v.rename(open, &NameTarget::named("d"), NameFlags::REPLACE), Err(Status::ACCESS_DENIED));
+    assert_eq!(
+        v.rename(open, &NameTarget::named(r"\no\x"), NameFlags::empty()),
+        Err(Status::OBJECT_PATH_NOT_FOUND)
+    );
+    let held = lab.open("t", READ).unwrap();
+    assert_eq!(lab.volume.rename(open, &to, NameFlags::REPLACE), Err(Status::ACCESS_DENIED));
+    lab.volume.rename(open, &to, NameFlags::REPLACE | NameFlags::POSIX).unwrap();
+    assert_eq!(lab.read(held).unwrap(), b"target");
+    assert_eq!(lab.names(None), ["d", "T"]);
+    assert_eq!(lab.volume.name(open).unwrap().to_text(), r"\T");
+    lab.close(held);
+    lab.volume.check().unwrap();
+}
+
+#[test]
+fn a_directory_moves_with_what_is_in_it_unless_that_is_open() {
+    let mut lab = lab();
+    lab.volume.put_directory("into").unwrap();
+    let directory = lab.open("d", DELETE).unwrap();
+    let inner = lab.open(r"d\g", READ).unwrap();
+    let to = NameTarget::named(r"\into\moved");
+    assert_eq!(lab.volume.rename(directory, &to, NameFlags::empty()), Err(Status::ACCESS_DENIED));
+    lab.close(inner);
+    let below = NameTarget::named(r"\d\self");
+    assert_eq!(lab.volume.rename(directory, &below, NameFlags::empty()), Err(Status::INVALID_PARAMETER));
+    lab.volume.rename(directory, &to, NameFlags::empty()).unwrap();
+    assert_eq!(lab.contents(r"into\moved\g").unwrap(), "inner");
+    lab.volume.check().unwrap();
+}
+
+#[test]
+fn a_rename_through_a_target_directory_handle_moves_the_file() {
+    let mut lab = lab();
+    let request = CreateRequest {
+        open_target_directory: true,
+        ..CreateRequest::path(r"d\moved").access(access::WRITE_DATA)
+    };
+    let directory = lab.create(request).unwrap();
+    let open = lab.open("f", DELETE).unwrap();
+    let target = NameTarget { directory: Some(directory.open), name: directory.last_component.unwrap() };
+    lab.volume.rename(open, &target, NameFlags::empty()).unwrap();
+    assert_eq!(lab.contents(r"d\moved").unwrap(), "old");
+}
+
+#[test]
+fn hard_links_share_everything_and_the_last_one_takes_the_file() {
+    let mut lab = lab();
+    let open = lab.open("f", WRITE).unwrap();
+    lab.volume.link(open, &NameTarget::named(r"\d\l"), NameFlags::empty()).unwrap();
+    lab.close(open);
+    let by_link = lab.open(r"d\l", WRITE | DELETE).unwrap();
+    assert_eq!(lab.volume.standard(by_link).unwrap().links, 2);
+    assert_eq!(lab.volume.links(by_link).unwrap().len(), 2);
+    lab.write(by_link, 0, b"OLD").unwrap();
+    lab.delete(by_link).unwrap();
+    lab.close(by_link);
+    assert_eq!(lab.contents("f").unwrap(), "OLD");
+    assert_eq!(lab.contents(r"d\l"), None);
+    lab.volume.check().unwrap();
+}
+
+#[test]
+fn eas_merge_and_an_empty_value_deletes() {
+    let mut lab = lab();
+    let open = lab.open("f", WRITE).unwrap();
+    let ea = |name: &[u8], value: &[u8]| Ea { flags: 0, name: name.to_vec(), value: value.to_vec() };
+    lab.volume.set_ea(open, &[ea(b"one", b"1"), ea(b"two", b"2")]).unwrap();
+    lab.volume.set_ea(open, &[ea(b"ONE", b""), ea(b"three", b"3")]).unwrap();
+    let names: Vec<Vec<u8>> = lab.volume.eas(open).unwrap().into_iter().map(|ea| ea.name).collect();
+    assert_eq!(names, [b"TWO".to_vec(), b"THREE".to_vec()]);
+    assert_eq!(lab.volume.set_ea(open, &[ea(b"", b"x")]), Err(Status::INVALID_EA_NAME));
+}
+
+#[test]
+fn a_write_moves_the_times_and_sets_archive() {
+    let mut lab = lab();
+    let open = lab.open("f", WRITE).unwrap();
+    let none = BasicUpdate { attributes: Some(0), ..BasicUpdate::default() };
+    lab.volume.set_basic(open, none).unwrap();
+    assert_eq!(lab.volume.basic(open).unwrap().attributes, attributes::NORMAL);
+    let later = lab.volume.time() + 10;
+    lab.volume.set_time(later);
+    lab.write(open, 0, b"x").unwrap();
+    let basic = lab.volume.basic(open).unwrap();
+    assert_eq!((basic.times.write, basic.times.change), (later, later));
+    assert_eq!(basic.attributes, attributes::ARCHIVE);
+    lab.close(open);
+    let again = lab.open("f", READ).unwrap();
+    assert_eq!(lab.volume.basic(again).unwrap(), basic);
+}
+
+#[test]
+fn a_directory_lists_by_pattern_with_dots_first() {
+    let mut lab = lab();
+    for name in ["b.txt", "a.txt", "c.doc"] {
+        lab.volume.put_file(&format!(r"d\{name}"), b"").unwrap();
+    }
+    let open = lab.open("d", READ).unwrap();
+    let mut list = |pattern: Option<&str>| -> Vec<String> {
+        let pattern = pattern.map(Wide::from);
+        let entries = lab.volume.directory(open, pattern.as_ref().map(|wide| &wide.0[..])).unwrap();
+        entries.iter().map(|entry| entry.name.to_text()).collect()
+    };
+    assert_eq!(list(None), [".", "..", "a.txt", "b.txt", "c.doc", "g"]);
+    assert_eq!(list(Some("*.TXT")), ["a.txt", "b.txt"]);
+    assert_eq!(list(Some("zzz")), [] as [&str; 0]);
+}
+
+#[test]
+fn the_volume_describes_itself() {
+    let mut lab = lab();
+    let open = lab.open("", READ).unwrap();
+    lab.volume.set_label(open, "Data".into()).unwrap();
+    let information = lab.volume.information();
+    assert_eq!((information.label.to_text().as_str(), information.total_clusters), ("Data", 1024));
+    assert_eq!(information.free_clusters, 1022);
+    assert_eq!(lab.volume.query(open), Err(Status::INVALID_DEVICE_REQUEST));
+    lab.close(open);
+}
+
+#[test]
+fn a_planned_read_error_reaches_the_reader() {
+    let mut lab = lab();
+    let open = lab.open("f", READ).unwrap();
+    lab.volume.disk.faults.failing_reads = vec![1];
+    assert_eq!(lab.read(open), Err(Status::IO_DEVICE_ERROR));
+    assert_eq!(lab.read(open).unwrap(), b"old");
+}
+
+#[test]
+fn a_planned_write_error_fails_the_write_and_leaves_the_volume_consistent() {
+    let effects = |lab: &mut Lab, open| {
+        let before = lab.volume.disk.effect_count();
+        let result = lab.write(open, 2, &[7; 10_000]);
+        (result, lab.volume.disk.effect_count() - before)
+    };
+    let mut whole = lab();
+    let open = whole.open("f", WRITE).unwrap();
+    let (result, count) = effects(&mut whole, open);
+    result.unwrap();
+    for fault in 1..=count {
+        let mut lab = lab();
+        let open = lab.open("f", WRITE).unwrap();
+        let attempts = lab.volume.disk.effect_count();
+        lab.volume.disk.faults.failing_effects = vec![attempts + fault];
+        assert_eq!(effects(&mut lab, open).0, Err(Status::IO_DEVICE_ERROR), "effect {fault}");
+        lab.volume.check().unwrap();
+        assert_eq!(lab.volume.standard(open).unwrap().size, 3);
+    }
+}
