@@ -38,6 +38,8 @@ pub enum Why {
     Resources,
     /// A new file got its twin outside a transaction.
     Plain,
+    /// The rule says that nothing is to be changed.
+    Audit,
 }
 
 impl Why {
@@ -50,6 +52,7 @@ impl Why {
             Self::ForeignThread => "the create runs in a foreign thread",
             Self::Stack => "too little kernel stack",
             Self::Resources => "out of resources",
+            Self::Audit => "the rule is for audit only",
             Self::Plain => "a new file could not be opened in a transaction",
         }
     }
@@ -293,6 +296,24 @@ impl Report {
                 value.text,
                 Datum::u16(&message.bytes),
                 message.text,
+            ],
+        );
+    }
+
+    /// A rule asks for something that this version does not do.
+    pub fn policy_value_ignored(&self, rule: &[u16], value: &'static str) {
+        let rule = Counted::units(U16Str::from_slice(rule));
+        let value = Counted::ascii(value);
+        self.write(
+            Level::Warning,
+            event!("PolicyValueIgnored", "Rule": Text, "Value": Utf8),
+            &mut [
+                Datum::default(),
+                Datum::default(),
+                Datum::u16(&rule.bytes),
+                rule.text,
+                Datum::u16(&value.bytes),
+                value.text,
             ],
         );
     }

@@ -1,6 +1,9 @@
 //! The policy, from the registry to what is asked at every open.
 
-use intact_policy::{CompileError, Gather, Key, Policy, Raw, Rule, RuleId, RuleSet, check, compile};
+use intact_policy::{
+    CompileError, Gather, Key, OnUnavailable, Policy, Raw, Rule, RuleId, RuleSet, Scope, Value, check,
+    compile,
+};
 use kernel::pool::{PoolSlice, Tag};
 use kernel::registry::{Reader, RegistryKey};
 use kernel::symlink::SymbolicLink;
@@ -50,6 +53,11 @@ pub fn read(service: &U16Str, report: &Report) -> Settings {
     };
     if let Some(policy) = &policy {
         report.policy_loaded(policy.len() as u32, policy.is_enabled());
+        for rule in policy.rules().filter_map(|id| policy.rule(id)) {
+            for value in not_served(&rule.settings).into_iter().flatten() {
+                report.policy_value_ignored(rule.name, value.name());
+            }
+        }
     }
     Settings { policy }
 }
@@ -78,6 +86,18 @@ fn build(raw: &Raw<'_>, report: &Report) -> Result<Policy<PoolSlice<u16>>> {
             Err(_) => return Err(Status::INVALID_PARAMETER),
         }
     }
+}
+
+/// What a rule asks for and this version does not do. Nobody should learn that from a lost file.
+fn not_served(settings: &intact_policy::Settings) -> [Option<Value>; 5] {
+    let named = |condition: bool, value| condition.then_some(value);
+    [
+        named(settings.scope != Scope::Handle, Value::Scope),
+        named(settings.on_unavailable != OnUnavailable::PassThrough, Value::OnUnavailable),
+        named(settings.max_seconds != 0, Value::MaxSeconds),
+        named(settings.max_megabytes != 0, Value::MaxMegabytes),
+        named(settings.max_idle_seconds != 0, Value::MaxIdleSeconds),
+    ]
 }
 
 /// The device behind `\??\C:` or `\??\Volume{…}`.

@@ -161,6 +161,10 @@ fn prepare(data: &mut Callback<'_>) -> Option<Parcel<Option<Carried>>> {
         return None;
     }
     let candidate = Candidate { intact, files: &files, parameters, process, name: &name, rule };
+    if rule.is_some_and(|rule| rule.settings.audit_only) {
+        candidate.passes(Why::Audit, Status::SUCCESS);
+        return None;
+    }
     // The access check must be about who asked.
     if data.thread() != process::current_thread() {
         candidate.passes(Why::ForeignThread, Status::SUCCESS);
