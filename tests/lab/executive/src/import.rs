@@ -321,7 +321,7 @@ impl CallerRegisters {
     }
 }
 
-/// Declares imports: a table, and one `extern "win64"` function for each.
+/// Declares imports, at the level of a module: a table, and one `extern "win64"` function for each.
 ///
 /// ```
 /// lab_executive::imports! {
@@ -345,7 +345,7 @@ impl CallerRegisters {
 macro_rules! imports {
     (
         $(#[$table_meta:meta])*
-        pub static $table:ident in $module:literal;
+        $vis:vis static $table:ident in $module:literal;
         $(
             $(#[$meta:meta])*
             [ceiling: $ceiling:ident $(; floor: $floor:ident)?, $fidelity:ident $(($how:literal))?
@@ -379,7 +379,7 @@ macro_rules! imports {
         )*
 
         $(#[$table_meta])*
-        pub static $table: &[&$crate::import::Import] = &[$(&$name::IMPORT),*];
+        $vis static $table: &[&$crate::import::Import] = &[$(&$name::IMPORT),*];
     };
     (@floor) => { $crate::irql::PASSIVE_LEVEL };
     (@floor $floor:ident) => { $crate::irql::$floor };

@@ -136,6 +136,13 @@ impl Objects {
         kind
     }
 
+    /// A key's notifications end when its handle is closed.
+    pub(crate) fn hook_key_type(&self, kind: &ObjectType) {
+        if kind.close.borrow().is_none() {
+            kind.on_close(|lab, closing| lab.end_watches(closing.body.addr()));
+        }
+    }
+
     /// The type of that name.
     ///
     /// # Panics

@@ -18,6 +18,8 @@ pub const GUARDED: usize = 20_000;
 const ARENA: usize = 8 << 30;
 const QUARANTINE: usize = 256;
 const UNINITIALISED: u8 = 0xCD;
+/// KI_USER_SHARED_DATA, x64 (wdm.h).
+const SHARED_USER_DATA: usize = 0xFFFF_F780_0000_0000;
 const SLACK: u8 = 0xFD;
 const READ_WRITE: i32 = libc::PROT_READ | libc::PROT_WRITE;
 
@@ -249,19 +251,17 @@ impl Pool {
         let live = self.live.borrow();
         let before = live.range(..=address).next_back().map(|(_, b)| b);
         let after = live.range(address..).next().map(|(_, b)| b);
-        Some(match (before, after) {
-            (Some(b), _) if address < b.data + (b.pages + 1) * PAGE => (
-                "pool-overrun",
-                format!(
-                    "the guard page {} bytes past the end of {}",
-                    address - b.address - b.size,
-                    b.describe()
-                ),
-            ),
-            (_, Some(b)) if address + PAGE >= b.data => (
-                "pool-underrun",
-                format!("the guard page {} bytes before {}", b.address - address, b.describe()),
-            ),
+        let past = before.filter(|b| b.pages > 0 && address < b.data + (b.pages + 1) * PAGE);
+        let short = after.filter(|b| b.pages > 0 && address + PAGE >= b.data);
+        let past = past.map(|b| (address - b.address - b.size, b));
+        let short = short.map(|b| (b.address - address, b));
+        Some(match (past, short) {
+            (Some((far, b)), other) if other.is_none_or(|(near, _)| far < near) => {
+                ("pool-overrun", format!("the guard page {far} bytes past the end of {}", b.describe()))
+            }
+            (_, Some((far, b))) => {
+                ("pool-underrun", format!("the guard page {far} bytes before {}", b.describe()))
+            }
             _ => ("bad-address", "pool address space that holds no block".into()),
         })
     }
@@ -387,6 +387,10 @@ impl Lab {
     pub(crate) fn classify_address(&self, address: usize, rsp: usize) -> (&'static str, String) {
         if address < 0x10000 {
             return ("null-pointer", format!("address {address:#x}, near the null pointer"));
+        }
+        if (SHARED_USER_DATA..SHARED_USER_DATA + PAGE).contains(&address) {
+            let text = "the shared user data page, which the lab does not serve; call the routine instead of inlining it";
+            return ("bad-address", text.into());
         }
         if let Some(found) = self.pool.classify(address) {
             return found;

@@ -3,6 +3,7 @@
 use crate::Import;
 
 pub mod debug;
+pub mod etw;
 pub mod events;
 pub mod lists;
 pub mod memory;
@@ -12,6 +13,7 @@ pub mod pool;
 pub mod processes;
 pub mod pushlocks;
 pub(crate) mod raw;
+pub mod registry;
 pub mod resources;
 pub mod rundown;
 pub mod security;
@@ -24,6 +26,7 @@ pub mod time;
 pub fn tables() -> Vec<&'static [&'static Import]> {
     vec![
         debug::TABLE,
+        etw::TABLE,
         events::TABLE,
         lists::TABLE,
         memory::TABLE,
@@ -33,6 +36,7 @@ pub fn tables() -> Vec<&'static [&'static Import]> {
         pool::TABLE,
         processes::TABLE,
         pushlocks::TABLE,
+        registry::TABLE,
         resources::TABLE,
         rundown::TABLE,
         security::TABLE,

@@ -5,7 +5,7 @@ use std::ptr;
 
 use lab_nt::GENERAL_LOOKASIDE;
 
-use crate::irql::{APC_LEVEL, DISPATCH_LEVEL, Irql};
+use crate::irql::{APC_LEVEL, Irql};
 use crate::pool::Kind;
 use crate::{Lab, imports};
 

@@ -91,19 +91,7 @@ imports! {
     /// Queues a work item.
     [ceiling: DISPATCH_LEVEL, Approximated("each item runs in a thread of its own; no limit on workers"), source: "wdm/ExQueueWorkItem"]
     fn ExQueueWorkItem(lab; item: *mut c_void, _queue: i32) {
-        // SAFETY: the contract says an initialised WORK_QUEUE_ITEM.
-        let read = unsafe { item.cast::<WorkItem>().read_unaligned() };
-        if !lab.obligations.add(lab, item.addr(), WORK_ITEM) {
-            lab.violate("work-item", "wdm/ExQueueWorkItem", "queues a work item that is queued");
-        }
-        let (address, parameter) = (item.addr(), read.parameter.expose_provenance());
-        lab.spawn_worker("work item", move |lab| {
-            // The item may be freed by its own routine.
-            lab.obligations.remove(address, WORK_ITEM);
-            // SAFETY: the contract says a WORKER_THREAD_ROUTINE.
-            let run = unsafe { routine(read.routine) };
-            lab.call_driver("a work item", || run(std::ptr::with_exposed_provenance_mut(parameter)));
-        });
+        lab.queue_work_item(item.addr());
     }
 
     /// Stack left to the caller.
@@ -138,5 +126,24 @@ imports! {
             lab.violate("irql-ceiling", "wdm/KeExpandKernelStackAndCalloutEx: Wait at IRQL <= APC_LEVEL", "Wait is TRUE at DISPATCH_LEVEL");
         }
         call_out(lab, callout, parameter, size)
+    }
+}
+
+impl Lab {
+    /// Queues the WORK_QUEUE_ITEM at `item`, as ExQueueWorkItem does.
+    pub fn queue_work_item(&self, item: usize) {
+        // SAFETY: the contract of ExQueueWorkItem says an initialised WORK_QUEUE_ITEM.
+        let read = unsafe { std::ptr::with_exposed_provenance::<WorkItem>(item).read_unaligned() };
+        if !self.obligations.add(self, item, WORK_ITEM) {
+            self.violate("work-item", "wdm/ExQueueWorkItem", "queues a work item that is queued");
+        }
+        let parameter = read.parameter.expose_provenance();
+        self.spawn_worker("work item", move |lab| {
+            // The item may be freed by its own routine.
+            lab.obligations.remove(item, WORK_ITEM);
+            // SAFETY: the contract says a WORKER_THREAD_ROUTINE.
+            let run = unsafe { routine(read.routine) };
+            lab.call_driver("a work item", || run(std::ptr::with_exposed_provenance_mut(parameter)));
+        });
     }
 }

@@ -1,0 +1,1 @@
+//! Loading driver images.
