@@ -17,8 +17,8 @@
 //! | registry keys, symbolic links, processes, work items | [`registry`], [`symlink`], [`process`], [`work`] |
 //! | events for tracing | [`etw`] |
 //!
-//! Everything but [`status`] exists on Windows targets only.
-#![no_std]
+//! Everything but [`status`] and the descriptions of events exists on Windows targets only.
+#![cfg_attr(not(test), no_std)]
 #![cfg_attr(
     not(test),
     deny(
@@ -31,6 +31,7 @@
     )
 )]
 
+pub mod etw;
 pub mod status;
 pub use fltkernel;
 pub use status::{Result, Status};
@@ -46,8 +47,6 @@ pub mod access;
 pub mod callback;
 #[cfg(windows)]
 pub mod context;
-#[cfg(windows)]
-pub mod etw;
 #[cfg(windows)]
 pub mod file;
 #[cfg(windows)]
