@@ -21,6 +21,8 @@ pub struct Process {
     pub image: String,
     /// Address of the EPROCESS body.
     pub eprocess: *mut u8,
+    /// System time at which it was made.
+    pub created: i64,
     /// Its user, as a SID.
     pub user: Vec<u8>,
     /// Its handles.
@@ -145,6 +147,7 @@ impl Lab {
             parent: parent.map_or(0, |p| p.id),
             image: image.into(),
             eprocess: body,
+            created: self.scheduler.now(),
             user,
             handles: HandleTable::new(0),
             exit_status: Cell::new(status::PENDING),

@@ -102,6 +102,10 @@ imports! {
     [ceiling: DISPATCH_LEVEL, Modelled, source: "PsGetProcessInheritedFromUniqueProcessId (undocumented, exported)"]
     fn PsGetProcessInheritedFromUniqueProcessId(lab; process: *const u8) -> usize { process_at(lab, process).parent as usize }
 
+    /// System time at which a process was made.
+    [ceiling: DISPATCH_LEVEL, Modelled, source: "ntddk/PsGetProcessCreateTimeQuadPart"]
+    fn PsGetProcessCreateTimeQuadPart(lab; process: *const u8) -> i64 { process_at(lab, process).created }
+
     /// Exit status of a process; 0x103 while it runs.
     [ceiling: APC_LEVEL, Modelled, source: "ntddk/PsGetProcessExitStatus (txf-ktm §8.1)"]
     fn PsGetProcessExitStatus(lab; process: *const u8) -> i32 { process_at(lab, process).exit_status() }
