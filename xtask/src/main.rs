@@ -4,6 +4,7 @@ mod bindings;
 mod driver;
 mod image;
 mod lab;
+mod policy;
 mod report;
 mod run;
 mod sanitizer;
@@ -55,6 +56,8 @@ enum Task {
         arguments: Vec<String>,
     },
     /// Measure what Intact costs, against a minifilter that does nothing.
+    ///
+    /// `cargo xtask bench policy` measures the policy's matcher alone, against globset, regex and aho-corasick.
     Bench {
         /// Arguments for the measurement: `cargo xtask bench -- --help` shows them.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -110,6 +113,9 @@ fn perform(task: Task) -> Result<ExitCode> {
         Task::Build { packages } => build(&packages)?,
         Task::Test(test) => return self::test(&test),
         Task::Demo { arguments } => return pass_on(&mut lab::demo(&arguments)?),
+        Task::Bench { arguments } if arguments.first().is_some_and(|first| first == "policy") => {
+            return pass_on(&mut policy::bench(&arguments[1..])?);
+        }
         Task::Bench { arguments } => return pass_on(&mut lab::bench(&arguments)?),
         Task::Lab { arguments } => return pass_on(&mut lab::command(&arguments)?),
     }
