@@ -36,6 +36,9 @@ thread_local! {
 
 static INSTALLED: Once = Once::new();
 
+/// Room for the signal handler.
+const HANDLER_STACK: usize = 64 * 1024;
+
 const SIGNALS: [libc::c_int; 5] = [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE, libc::SIGTRAP];
 
 /// Installs the handlers once, and an alternate stack for this OS thread: the fault may be a stack overflow.
@@ -59,8 +62,9 @@ pub(crate) fn install() {
         unsafe {
             let mut present: libc::stack_t = std::mem::zeroed();
             libc::sigaltstack(ptr::null(), &mut present);
-            if present.ss_flags & libc::SS_DISABLE != 0 {
-                let memory = Box::leak(vec![0u8; 64 * 1024].into_boxed_slice());
+            // The standard library's own is too small for this handler besides the processor's state.
+            if present.ss_flags & libc::SS_DISABLE != 0 || present.ss_size < HANDLER_STACK {
+                let memory = Box::leak(vec![0u8; HANDLER_STACK].into_boxed_slice());
                 let stack =
                     libc::stack_t { ss_sp: memory.as_mut_ptr().cast(), ss_flags: 0, ss_size: memory.len() };
                 libc::sigaltstack(&stack, ptr::null_mut());
@@ -159,7 +163,7 @@ const REGISTER_NAMES: [&str; 16] = [
 ];
 
 /// Reads memory that may not be there.
-fn read_own_memory(address: usize, into: &mut [u8]) -> usize {
+pub(crate) fn read_own_memory(address: usize, into: &mut [u8]) -> usize {
     let local = libc::iovec { iov_base: into.as_mut_ptr().cast(), iov_len: into.len() };
     let remote = libc::iovec { iov_base: address as *mut libc::c_void, iov_len: into.len() };
     // SAFETY: the kernel checks the remote range; the local one is the slice.

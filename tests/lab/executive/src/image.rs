@@ -241,22 +241,14 @@ impl Images {
     /// Return addresses of driver frames, innermost first. `rsp` points at a return address into an image;
     /// `limit` is where the driver's part of the stack ends.
     pub(crate) fn walk(&self, rsp: usize, rbp: usize, limit: usize, most: usize) -> Vec<usize> {
-        let mut cursor = Cursor { rsp, rbp, limit };
+        let mut cursor = Cursor { rsp, rbp, limit, careful: false };
         let mut frames = Vec::new();
-        let mut next = cursor.pop();
-        while let Some(address) = next
-            && frames.len() < most
-            && let Some((index, rva)) = self.rva(address)
-        {
-            frames.push(address);
-            let image = self.get(index);
-            // A call may be a function's last instruction: the return address then lies in the next one.
-            next = cursor.step(&*image, &image.functions, rva.saturating_sub(1));
-        }
+        let first = cursor.pop();
+        self.follow(&mut cursor, first, &mut frames, most);
         frames
     }
 
-    /// As [`walk`](Self::walk), from an instruction instead of a call.
+    /// As [`walk`](Self::walk), from a faulting instruction instead of a call.
     pub(crate) fn walk_from(
         &self,
         rip: usize,
@@ -267,13 +259,23 @@ impl Images {
     ) -> Vec<usize> {
         let Some((index, rva)) = self.rva(rip) else { return Vec::new() };
         let image = self.get(index);
-        let mut cursor = Cursor { rsp, rbp, limit };
+        let mut cursor = Cursor { rsp, rbp, limit, careful: true };
         let mut frames = vec![rip];
-        if let Some(_address) = cursor.step(&*image, &image.functions, rva) {
-            // `step` popped the return address that `walk` expects to find.
-            frames.extend(self.walk(cursor.rsp - 8, cursor.rbp, limit, most));
-        }
+        let caller = cursor.step(&*image, &image.functions, rva);
+        self.follow(&mut cursor, caller, &mut frames, most);
         frames
+    }
+
+    fn follow(&self, cursor: &mut Cursor, mut next: Option<usize>, frames: &mut Vec<usize>, most: usize) {
+        while let Some(address) = next
+            && frames.len() < most
+            && let Some((index, rva)) = self.rva(address)
+        {
+            frames.push(address);
+            let image = self.get(index);
+            // A call may be a function's last instruction: the return address then lies in the next one.
+            next = cursor.step(&*image, &image.functions, rva.saturating_sub(1));
+        }
     }
 
     pub(crate) fn page_out(&self, away: bool) {

@@ -167,6 +167,9 @@ fn checksum(bytes: &[u8], field: usize) -> u32 {
 }
 
 fn relocations(file: &PeFile64<'_>, bytes: &[u8], parsed: &mut Parsed<'_>) -> Result<(), LoadError> {
+    if directory(file, pe::IMAGE_DIRECTORY_ENTRY_BASERELOC).1 == 0 {
+        return Ok(());
+    }
     let blocks = file
         .data_directories()
         .relocation_blocks(bytes, &file.section_table())
@@ -239,6 +242,7 @@ fn cookie(file: &PeFile64<'_>, parsed: &Parsed<'_>) -> u64 {
     let Some(section) = section else { return 0 };
     let offset = (at - u64::from(section.rva)) as usize;
     let value = section.data[offset..offset + 8].first_chunk::<8>().map_or(0, |b| u64::from_le_bytes(*b));
-    let inside = value >= parsed.preferred_base && value + 8 <= parsed.preferred_base + parsed.size as u64;
+    let inside =
+        value.checked_sub(parsed.preferred_base).is_some_and(|offset| offset + 8 <= parsed.size as u64);
     if inside { value } else { 0 }
 }

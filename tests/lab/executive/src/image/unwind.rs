@@ -33,6 +33,8 @@ pub(super) struct Cursor {
     pub(super) rbp: usize,
     /// Stack above this is not the driver's.
     pub(super) limit: usize,
+    /// The walk starts at a fault: the stack pointer may be anywhere, so memory is read through the host.
+    pub(super) careful: bool,
 }
 
 const RBP: u8 = 5;
@@ -43,6 +45,11 @@ impl Cursor {
     fn stack(&self, address: usize) -> Option<usize> {
         if address % 8 != 0 || address < self.rsp || address + 8 > self.limit {
             return None;
+        }
+        if self.careful {
+            let mut bytes = [0; 8];
+            return (crate::fault::read_own_memory(address, &mut bytes) == 8)
+                .then(|| usize::from_le_bytes(bytes));
         }
         // SAFETY: the range [rsp, limit) is the driver's live stack: rsp comes from an import thunk or a frame
         // inside, the limit from the lab's own call of the driver above it.

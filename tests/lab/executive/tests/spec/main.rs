@@ -6,6 +6,7 @@ mod handles;
 mod images;
 mod locks;
 mod memory;
+mod pe;
 mod processes;
 mod registry;
 mod routines;
