@@ -83,6 +83,7 @@ pub fn upcase(unit: u16) -> u16 {
 
 const BACKSLASH: u16 = b'\\' as u16;
 const COLON: u16 = b':' as u16;
+const DOT: u16 = b'.' as u16;
 
 /// Whether a path component may be created: not empty, at most 255 units, no control characters and
 /// none of `" * / : < > ? \ |`.
@@ -149,25 +150,32 @@ impl Path {
 /// stops at the last dot), `>` (zero or one unit before a dot or the end), `"` (dot or the end), as
 /// documented for FsRtlIsNameInExpression. Case-insensitive.
 pub fn matches(expression: &[u16], name: &[u16]) -> bool {
-    let Some((&first, rest)) = expression.split_first() else { return name.is_empty() };
-    match u8::try_from(first).unwrap_or(0) {
-        b'*' => (0..=name.len()).any(|skip| matches(rest, &name[skip..])),
-        b'<' => {
-            let last_dot = name.iter().rposition(|&unit| unit == u16::from(b'.'));
-            let limit = last_dot.unwrap_or(name.len());
-            (0..=limit).any(|skip| matches(rest, &name[skip..]))
+    let last_dot = name.iter().rposition(|&unit| unit == DOT);
+    // `row[at]`: whether the rest of the expression matches `name[at..]`; from its end to its beginning.
+    let mut row: Vec<bool> = (0..=name.len()).map(|at| at == name.len()).collect();
+    for &unit in expression.iter().rev() {
+        let after = row;
+        row = vec![false; name.len() + 1];
+        for at in (0..=name.len()).rev() {
+            let next = name.get(at).copied();
+            let skip = |table: &[bool]| next.is_some() && table[at + 1];
+            row[at] = match u8::try_from(unit).unwrap_or(0) {
+                b'*' => after[at] || skip(&row),
+                b'<' => after[at] || (last_dot != Some(at) && skip(&row)),
+                b'?' => skip(&after),
+                b'>' => match next {
+                    Some(letter) if letter != DOT => after[at + 1],
+                    _ => after[at],
+                },
+                b'"' => match next {
+                    Some(letter) => letter == DOT && after[at + 1],
+                    None => after[at],
+                },
+                _ => next.is_some_and(|letter| upcase(letter) == upcase(unit)) && after[at + 1],
+            };
         }
-        b'?' => !name.is_empty() && matches(rest, &name[1..]),
-        b'>' => match name.first() {
-            Some(&unit) if unit != u16::from(b'.') => matches(rest, &name[1..]),
-            _ => matches(rest, name),
-        },
-        b'"' => match name.first() {
-            Some(&unit) => unit == u16::from(b'.') && matches(rest, &name[1..]),
-            None => matches(rest, name),
-        },
-        _ => name.first().is_some_and(|&unit| upcase(unit) == upcase(first)) && matches(rest, &name[1..]),
     }
+    row[0]
 }
 
 #[cfg(test)]
@@ -210,6 +218,9 @@ mod tests {
             (">>>.c", "ab.c", true),
             ("report", "report", true),
             ("report", "report2", false),
+            ("", "", true),
+            ("", "a", false),
+            ("*a*a*a*a*a*a*a*a*b", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", false),
         ] {
             assert_eq!(
                 matches(&Wide::from(expression).0, &Wide::from(name).0),

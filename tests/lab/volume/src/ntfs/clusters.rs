@@ -6,7 +6,7 @@ use super::data::CLUSTER_BYTES;
 use super::record::{RecordNumber, Stream};
 use super::{View, Volume, sectors_of};
 use crate::Status;
-use crate::disk::{CLUSTER, SECTOR, SECTORS_PER_CLUSTER};
+use crate::disk::{CLUSTER, MAX_WRITE, SECTOR, SECTORS_PER_CLUSTER};
 use crate::names::Key;
 
 const SECTOR_BYTES: u64 = SECTOR as u64;
@@ -89,13 +89,13 @@ impl Volume {
         from: u64,
         to: u64,
     ) -> Result<(), Status> {
-        let mut at = from;
         for run in &stream.runs {
-            let start = (run.vcn * CLUSTER_BYTES).max(at);
+            let mut start = (run.vcn * CLUSTER_BYTES).max(from);
             let stop = ((run.vcn + run.count) * CLUSTER_BYTES).min(to);
-            if start < stop {
-                self.store(view, stream, valid, start, &vec![0; (stop - start) as usize])?;
-                at = stop;
+            while start < stop {
+                let piece = (stop - start).min(MAX_WRITE as u64);
+                self.store(view, stream, valid, start, &vec![0; piece as usize])?;
+                start += piece;
             }
         }
         Ok(())

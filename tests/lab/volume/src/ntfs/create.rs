@@ -304,7 +304,7 @@ impl Volume {
     }
 
     /// Whether a record number may not be given out although no committed record has it.
-    fn is_claimed(&self, number: RecordNumber) -> bool {
+    pub(super) fn is_claimed(&self, number: RecordNumber) -> bool {
         self.transactions.values().any(|tx| tx.files.contains_key(&number))
             || self.opens.values().any(|open| open.file.number() == number)
     }

@@ -138,6 +138,9 @@ impl Volume {
             None => self.doomed.get(&number).cloned(),
         };
         let Some(doom) = doom else { return Ok(()) };
+        if open.transaction.and_then(|tx| self.transactions.get(&tx)).is_some_and(|tx| tx.prepared) {
+            return Ok(());
+        }
         let others = self.opens_of(number).any(|other| match open.transaction {
             // Only the transaction's own writers hold its deletion up.
             Some(_) => other.transaction == open.transaction && other.writer,

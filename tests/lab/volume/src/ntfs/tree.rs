@@ -146,8 +146,7 @@ impl Volume {
         name: &Wide,
         directory: bool,
     ) -> Result<RecordNumber, Status> {
-        let claimed = |number| self.opens.values().any(|open| open.file.number() == number);
-        let (number, sequence) = self.metadata.free_record(claimed);
+        let (number, sequence) = self.metadata.free_record(|number| self.is_claimed(number));
         let above = self.metadata.file(parent).ok_or(Status::OBJECT_PATH_NOT_FOUND)?;
         let record = FileRecord {
             sequence,

@@ -42,6 +42,8 @@ pub(super) struct Tx {
     pub(super) fresh: BTreeSet<u64>,
     /// Sectors with undo in the log; their committed contents are in `Volume::shadowed`.
     undone: BTreeSet<u64>,
+    /// Everything is durable but the commit record: no more changes.
+    pub(super) prepared: bool,
 }
 
 impl Tx {
@@ -72,14 +74,15 @@ impl Tx {
 
 impl Volume {
     /// Makes sure that a modification of this file may go on: outside transactions nobody's transaction may
-    /// hold it, inside one that transaction locks it.
+    /// hold it, inside one that transaction locks it. A prepared transaction serves no more changes
+    /// (`txf-ktm §1.6`; the status is assumed).
     pub(super) fn lock_for(&mut self, transaction: Option<TxId>, number: RecordNumber) -> Result<(), Status> {
         let other = self.locked_by_other(number, transaction).is_some();
         let Some(id) = transaction else {
             return if other { Err(Status::TRANSACTIONAL_CONFLICT) } else { Ok(()) };
         };
-        let tx = self.transactions.get(&id).ok_or(Status::TRANSACTION_NOT_ACTIVE)?;
-        if tx.files.contains_key(&number) {
+        let tx = self.transactions.get(&id).filter(|tx| !tx.prepared);
+        if tx.ok_or(Status::TRANSACTION_NOT_ACTIVE)?.files.contains_key(&number) {
             return Ok(());
         }
         if other {
@@ -252,6 +255,21 @@ impl Volume {
         Ok(())
     }
 
+    /// The transaction that has an open's file locked for writing, as FSCTL_TXFS_GET_METADATA_INFO reports.
+    ///
+    /// # Errors
+    /// INVALID_HANDLE.
+    pub fn locking_transaction(&self, id: super::OpenId) -> Result<Option<TxId>, Status> {
+        let number = self.open(id)?.file.number();
+        Ok(self.locked_by_other(number, None))
+    }
+
+    /// The files that a transaction has locked for writing, as FSCTL_TXFS_LIST_TRANSACTION_LOCKED_FILES.
+    pub fn locked_files(&self, transaction: TxId) -> Vec<super::FileId> {
+        let files = self.transactions.get(&transaction).into_iter().flat_map(|tx| &tx.files);
+        files.map(|(&number, file)| super::FileId::new(number, file.record.sequence)).collect()
+    }
+
     /// Whether a transaction overwrote this sector in place.
     pub(super) fn has_overwritten(&self, id: TxId, sector: u64) -> bool {
         self.transactions.get(&id).is_some_and(|tx| tx.undone.contains(&sector))
@@ -267,7 +285,11 @@ impl Volume {
             _ => {}
         }
         self.write_out(id)?;
-        self.flush_disk()
+        self.flush_disk()?;
+        if let Some(tx) = self.transactions.get_mut(&id) {
+            tx.prepared = true;
+        }
+        Ok(())
     }
 
     fn commit_transaction(&mut self, id: TxId) -> Result<(), Status> {
@@ -348,7 +370,6 @@ impl Volume {
             }
             released.extend(self.metadata.file(number).into_iter().flat_map(|old| clusters(old)));
             self.written_at.remove(&number);
-            self.valid_ahead.retain(|(file, _), _| *file != number);
         }
         released.extend(tx.fresh.iter().copied());
         changes.iter().for_each(|change| self.metadata.apply(change));

@@ -219,3 +219,30 @@ fn cleanup_and_close_succeed_when_the_power_is_gone() {
     lab.settle();
     assert_eq!(lab.ktm.phase(tx), Ok(Phase::Aborted));
 }
+
+/// txf-ktm §1.6: PREPARE stops serving; what comes later is not part of the commit.
+#[test]
+fn a_prepared_transaction_takes_no_more_changes() {
+    let mut lab = lab();
+    let tx = lab.begin();
+    let twin = lab.open_in(tx, "f", WRITE | DELETE).unwrap();
+    lab.write(twin, 0, b"new").unwrap();
+    lab.delete(twin).unwrap();
+    lab.ktm.enlist(tx, Participant::Other(1), Mask::RESOURCE_MANAGER).unwrap();
+    lab.ktm.commit(tx).unwrap();
+    while let Some(delivery) = lab.ktm.next_delivery() {
+        let answer = match delivery.participant {
+            Participant::Volume(_) => lab.volume.notify(delivery),
+            Participant::Other(_) => Answer::Complete,
+        };
+        if delivery.participant == Participant::Volume(0) && delivery.notification == Mask::PREPARE {
+            assert_eq!(lab.write(twin, 0, b"late"), Err(Status::TRANSACTION_NOT_ACTIVE));
+            assert_eq!(lab.volume.set_end_of_file(twin, 0), Err(Status::TRANSACTION_NOT_ACTIVE));
+            assert_eq!(lab.read(twin).unwrap(), b"new");
+            lab.close(twin);
+        }
+        lab.ktm.answer(delivery, answer);
+    }
+    assert_eq!(lab.ktm.phase(tx), Ok(Phase::Committed));
+    assert_eq!(lab.contents("f").unwrap(), "new", "the late close deletes nothing");
+}

@@ -225,3 +225,16 @@ fn a_create_that_fails_leaves_no_lock() {
     assert_eq!(lab.create(request).unwrap_err(), Status::DISK_FULL);
     lab.open("f", WRITE).unwrap();
 }
+
+/// txf-ktm §4.13: who holds a file.
+#[test]
+fn the_volume_tells_which_transaction_holds_a_file() {
+    let mut lab = lab();
+    let tx = lab.begin();
+    let plain = lab.open("f", READ).unwrap();
+    assert_eq!(lab.volume.locking_transaction(plain), Ok(None));
+    let twin = lab.open_in(tx, "f", WRITE).unwrap();
+    assert_eq!(lab.volume.locking_transaction(plain), Ok(Some(tx)));
+    assert_eq!(lab.volume.locked_files(tx), [lab.volume.id(twin).unwrap()]);
+    assert_eq!(lab.volume.resource_manager().transactions, 1);
+}
