@@ -25,9 +25,10 @@ fn built(what: &[&str]) -> Result<PathBuf> {
     let tools = Tools::ensure(&[For::Bindings, For::Mount])?;
     bindings::ensure(&tools)?;
     let mut command = Command::new(toolchain::cargo());
-    command.current_dir(workspace::root()).args(["build", "--release"]).args(what);
+    // As for the tests, so that it is built once: the profile optimises what is slow otherwise.
+    command.current_dir(workspace::root()).arg("build").args(what);
     run::visible(&mut command)?;
-    Ok(workspace::target_dir().join("release"))
+    Ok(workspace::target_dir().join("debug"))
 }
 
 /// Where the lab and its tests find the drivers.
