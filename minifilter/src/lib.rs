@@ -48,8 +48,11 @@ pub mod driver {
 
     use crate::operations::cleanup::Cleanup;
     use crate::operations::create::Create;
-    use crate::operations::shortcuts::{NetworkQueryOpen, NoShortcut, QueryOpen, Section};
-    use crate::operations::swap::{Swapped, SwappedLock, SwappedWrite};
+    use crate::operations::lock::SwappedLock;
+    use crate::operations::section::Section;
+    use crate::operations::shortcuts::{NetworkQueryOpen, NoShortcut, QueryOpen};
+    use crate::operations::swap::Swapped;
+    use crate::operations::write::SwappedWrite;
     use crate::processes::Processes;
     use crate::report::{Report, counters};
     use crate::save::files::Files;

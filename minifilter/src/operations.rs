@@ -25,11 +25,23 @@ pub mod cleanup;
 #[cfg(windows)]
 pub mod create;
 #[cfg(windows)]
+pub mod existing;
+#[cfg(windows)]
+pub mod lock;
+#[cfg(windows)]
+pub mod new_file;
+#[cfg(windows)]
 pub mod opening;
+#[cfg(windows)]
+pub mod reader;
+#[cfg(windows)]
+pub mod section;
 #[cfg(windows)]
 pub mod shortcuts;
 #[cfg(windows)]
 pub mod swap;
+#[cfg(windows)]
+pub mod write;
 
 /// What becomes of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

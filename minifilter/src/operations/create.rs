@@ -20,7 +20,10 @@ use kernel::{Result, Status};
 use widestring::U16Str;
 
 use super::decision::{self, Intent, Request};
-use super::opening::{self, Existing, New, Verdict};
+use super::existing::{self, Existing};
+use super::new_file::{self, New};
+use super::opening::{self, Verdict};
+use super::reader;
 use crate::Intact;
 use crate::report::Why;
 use crate::save::files::{Files, Pass};
@@ -63,7 +66,7 @@ impl Operation for Create {
         match carried.unpack() {
             Some(Carried::Existing(existing)) => existing.complete(intact, data),
             Some(Carried::New(new)) => new.complete(intact, data),
-            Some(Carried::Reader) => opening::read_in_save(intact, data),
+            Some(Carried::Reader) => reader::complete(intact, data),
             None => {}
         }
     }
@@ -194,7 +197,7 @@ fn open(data: &mut Callback<'_>, candidate: &Candidate<'_>) -> Option<Parcel<Opt
             break;
         }
         let verdict = match decision::of_existing(candidate.parameters.disposition) {
-            Some(disposition) => opening::existing(data, candidate, joined, disposition),
+            Some(disposition) => existing::open(data, candidate, joined, disposition),
             None => Verdict::NoFile(joined),
         };
         match verdict {
@@ -203,7 +206,7 @@ fn open(data: &mut Callback<'_>, candidate: &Candidate<'_>) -> Option<Parcel<Opt
                 return Some(parcel);
             }
             Verdict::NoFile(part) if decision::creates(candidate.parameters.disposition) => {
-                *parcel = Some(Carried::New(opening::new(data, candidate, part, pass)?));
+                *parcel = Some(Carried::New(new_file::prepare(data, candidate, part, pass)?));
                 return Some(parcel);
             }
             // Somebody else opened it meanwhile: if it was a thread of the same process, there is a save to join.

@@ -1,15 +1,12 @@
-//! Ways around the ordinary requests: fast I/O, memory descriptor lists, sections, and opens that only look.
+//! Ways around the ordinary requests: fast I/O, memory descriptor lists, and opens that only look.
 
 use kernel::callback::{Before, Callback, Operation};
 use kernel::context::ContextRef;
-use kernel::fltkernel::{
-    IRP_MJ_ACQUIRE_FOR_SECTION_SYNCHRONIZATION, IRP_MJ_NETWORK_QUERY_OPEN, IRP_MJ_QUERY_OPEN,
-};
+use kernel::fltkernel::{IRP_MJ_NETWORK_QUERY_OPEN, IRP_MJ_QUERY_OPEN};
 
-use super::NO_SECTION;
 use crate::report::counters;
 use crate::save::files::Files;
-use crate::save::live::{Redirect, Role};
+use crate::save::live::Redirect;
 
 /// A shortcut that is not for redirected handles: it comes again as a request.
 pub struct NoShortcut<const MAJOR: u8>;
@@ -22,26 +19,6 @@ impl<const MAJOR: u8> Operation for NoShortcut<MAJOR> {
     #[inline]
     fn before(data: &mut Callback<'_>) -> Before<()> {
         if Redirect::of(data).is_some() { Before::DisallowFastIo } else { Before::Pass }
-    }
-}
-
-/// A section of a writing handle would map the file outside the transaction, where writes could not be taken back. Until
-/// the twin's section takes its place, it is refused. A reader's section maps the last committed version.
-pub struct Section;
-
-impl Operation for Section {
-    const MAJOR: u8 = IRP_MJ_ACQUIRE_FOR_SECTION_SYNCHRONIZATION;
-    const WATCHES: bool = false;
-    type Carry = ();
-
-    fn before(data: &mut Callback<'_>) -> Before<()> {
-        match Redirect::of(data) {
-            // Only the creation of a section may be failed (minifilter-rules §2.2).
-            Some(redirect) if redirect.role == Role::Writer && data.creates_section() => {
-                Before::Complete(NO_SECTION, 0)
-            }
-            _ => Before::Pass,
-        }
     }
 }
 

@@ -1,10 +1,9 @@
 //! Operations that go to the twin, by the table in `operations.rs`.
 
 use kernel::Status;
-use kernel::callback::{Before, Callback, Operation, Parcel};
+use kernel::callback::{Before, Callback, Operation};
 use kernel::context::{ContextRef, Entered};
-use kernel::fltkernel::{IRP_MJ_LOCK_CONTROL, IRP_MJ_READ, IRP_MJ_WRITE};
-use kernel::pool::Tag;
+use kernel::fltkernel::{IRP_MJ_READ, IRP_MJ_WRITE};
 
 use super::{Modifies, Treatment, treatment};
 use wdk_sys::{IRP_PAGING_IO, IRP_SYNCHRONOUS_PAGING_IO};
@@ -12,18 +11,10 @@ use wdk_sys::{IRP_PAGING_IO, IRP_SYNCHRONOUS_PAGING_IO};
 use crate::save::failure::{Failure, classify};
 use crate::save::live::{Redirect, Role};
 use crate::save::state::Effect;
-use crate::save::wounds::Range;
+use crate::save::wounds::Change;
 
-const TAG: Tag = Tag::new(b"InSw");
-
-/// Any operation but a write or a lock.
+/// Any operation but a write (`write.rs`) or a lock (`lock.rs`).
 pub struct Swapped<const MAJOR: u8>;
-
-/// Writes: what they carry is the range that they will have written.
-pub struct SwappedWrite;
-
-/// Byte-range locks: they may wait for as long as they like, so nothing waits for them. Closing the twin ends them.
-pub struct SwappedLock;
 
 impl<const MAJOR: u8> Operation for Swapped<MAJOR> {
     const MAJOR: u8 = MAJOR;
@@ -74,7 +65,7 @@ fn is_paging(data: &Callback<'_>) -> bool {
 }
 
 /// Why an operation does not go to the twin.
-enum Answer {
+pub(super) enum Answer {
     /// The handle's own file object serves it.
     Own,
     /// It fails.
@@ -90,7 +81,7 @@ impl<C> From<Answer> for Before<C> {
     }
 }
 
-fn enter(redirect: ContextRef<Redirect>) -> Result<Entered<Redirect>, Answer> {
+pub(super) fn enter(redirect: ContextRef<Redirect>) -> Result<Entered<Redirect>, Answer> {
     // After the transaction is gone nothing on this handle can be true any more; a status of TxF would be one that
     // programs do not know.
     if redirect.save.as_ref().is_some_and(|save| save.is_gone()) {
@@ -102,7 +93,7 @@ fn enter(redirect: ContextRef<Redirect>) -> Result<Entered<Redirect>, Answer> {
     })
 }
 
-fn send(data: &mut Callback<'_>, redirect: &Redirect) {
+pub(super) fn send(data: &mut Callback<'_>, redirect: &Redirect) {
     let twin = redirect.twin.object();
     if let Some(file) = data.file()
         && file.is_synchronous()
@@ -113,7 +104,7 @@ fn send(data: &mut Callback<'_>, redirect: &Redirect) {
 }
 
 /// After a swapped operation. Up to DISPATCH_LEVEL.
-fn came_back(data: &mut Callback<'_>, redirect: &Redirect, effect: Effect) {
+pub(super) fn came_back(data: &mut Callback<'_>, redirect: &Redirect, effect: Effect) {
     let status = data.status();
     if let Some(file) = data.file()
         && matches!(data.major(), IRP_MJ_READ | IRP_MJ_WRITE)
@@ -140,110 +131,8 @@ fn effect(data: &Callback<'_>, modifies: Modifies) -> Effect {
         Modifies::Nothing | Modifies::Bytes => Effect::None,
         Modifies::Size => match data.new_end_of_file() {
             Some(size) => Effect::Size(u64::try_from(size).unwrap_or(0)),
-            None => Effect::Change(crate::save::wounds::Change::Size),
+            None => Effect::Change(Change::Size),
         },
         Modifies::Other(change) => Effect::Change(change),
-    }
-}
-
-/// A write on its way.
-pub struct Write {
-    entered: Entered<Redirect>,
-    /// Where it begins, when that could be told.
-    start: Option<u64>,
-    length: u32,
-}
-
-impl Operation for SwappedWrite {
-    const MAJOR: u8 = IRP_MJ_WRITE;
-    type Carry = Parcel<Write>;
-
-    #[inline]
-    fn before(data: &mut Callback<'_>) -> Before<Self::Carry> {
-        match Redirect::of(data) {
-            None => Before::Pass,
-            Some(redirect) => write(data, redirect),
-        }
-    }
-
-    fn after(data: &mut Callback<'_>, carry: Self::Carry) {
-        let Write { entered, start, length } = carry.unpack();
-        let written = if data.status().is_success() { data.information() as u64 } else { u64::from(length) };
-        let range = match start {
-            Some(start) => Range::new(start, written),
-            // Where it would have ended up is not known: everything may be wounded, nothing is healed.
-            None if data.status().is_success() => None,
-            None => Some(Range::from(0)),
-        };
-        came_back(data, &entered, Effect::Bytes(range));
-    }
-}
-
-fn write(data: &mut Callback<'_>, redirect: ContextRef<Redirect>) -> Before<Parcel<Write>> {
-    if redirect.role == Role::Reader {
-        // It has no right to write; the file system says so.
-        return Before::Pass;
-    }
-    if data.is_fast_io() {
-        return Before::DisallowFastIo;
-    }
-    let entered = match enter(redirect) {
-        Ok(entered) => entered,
-        Err(answer) => return answer.into(),
-    };
-    let length = data.range().map_or(0, |range| range.length);
-    let start = start(data, &entered);
-    let (save, stream) = (entered.save.clone(), entered.stream);
-    match Parcel::new(TAG, Write { entered, start, length }) {
-        Ok(parcel) => {
-            send(data, &parcel.entered);
-            Before::Watch(parcel)
-        }
-        Err(status) => {
-            // The program is told, and the bytes are missing.
-            if let Some(save) = save {
-                let range = start.map_or(Some(Range::from(0)), |start| Range::new(start, u64::from(length)));
-                save.came_back(stream, Effect::Bytes(range), status);
-            }
-            Before::Complete(status, 0)
-        }
-    }
-}
-
-/// Where a write begins. At the end of the file, that is known before only.
-fn start(data: &Callback<'_>, redirect: &Redirect) -> Option<u64> {
-    /// `FILE_WRITE_TO_END_OF_FILE`.
-    const TO_END: i64 = -1;
-    /// `FILE_USE_FILE_POINTER_POSITION`.
-    const AT_POSITION: i64 = -2;
-    let offset = match data.range()?.offset {
-        TO_END => redirect.twin.object().size().ok()?,
-        AT_POSITION => data.file()?.position(),
-        offset => offset,
-    };
-    u64::try_from(offset).ok()
-}
-
-impl Operation for SwappedLock {
-    const MAJOR: u8 = IRP_MJ_LOCK_CONTROL;
-    type Carry = ContextRef<Redirect>;
-
-    fn before(data: &mut Callback<'_>) -> Before<Self::Carry> {
-        let Some(redirect) = Redirect::of(data) else { return Before::Pass };
-        if data.is_fast_io() {
-            return Before::DisallowFastIo;
-        }
-        match enter(redirect) {
-            Ok(entered) => {
-                data.send_to(entered.twin.object());
-                let redirect = ContextRef::clone(&entered);
-                Before::Watch(redirect)
-            }
-            Err(answer) => answer.into(),
-        }
-    }
-
-    fn after(data: &mut Callback<'_>, redirect: Self::Carry) {
-        came_back(data, &redirect, Effect::None);
     }
 }

@@ -1,0 +1,200 @@
+//! The twin of an existing file: opened before the application's create, which then goes down for attributes only.
+
+use kernel::Status;
+use kernel::access::AccessEdit;
+use kernel::callback::{Callback, Create as Parameters};
+use kernel::file::{LowerFile, Open, Opened};
+use kernel::instance::Instance;
+use kernel::pool::Tag;
+use wdk_sys::{FILE_ATTRIBUTE_DIRECTORY, FILE_ATTRIBUTE_REPARSE_POINT};
+
+use super::create::Candidate;
+use super::decision::{self, FILE_CREATED, FILE_OPEN, FILE_OPENED, Rights};
+use super::opening::{Part, Verdict, bind, came_through, is_case_sensitive, is_same, undo};
+use crate::Intact;
+use crate::report::Why;
+use crate::save::failure::is_transaction_problem;
+use crate::save::files::Pass;
+use crate::save::live::stream_of;
+use crate::save::state::Stream;
+
+const TAG: Tag = Tag::new(b"InEx");
+
+/// An open twin of an existing file. (Fields are dropped in order: the twin is closed before its transaction ends.)
+pub struct Twin {
+    file: LowerFile,
+    part: Part,
+    id: u64,
+    granted: u32,
+    information: usize,
+    shown: u32,
+}
+
+/// Opens the twin of an existing file with the application's own rights, sharing and disposition. PASSIVE_LEVEL.
+pub fn open(
+    data: &Callback<'_>,
+    candidate: &Candidate<'_>,
+    joined: Option<Part>,
+    disposition: u32,
+) -> Verdict {
+    let (Some(filter), instance) = (Intact::filter(), data.instance()) else { return Verdict::Pass };
+    let part = match joined {
+        Some(part) => part,
+        None => match candidate.begin() {
+            Some(save) => Part::new(save, candidate.files, false),
+            None => return Verdict::Pass,
+        },
+    };
+    let parameters = &candidate.parameters;
+    let rights = decision::rights(parameters.access);
+    let opened = Open {
+        name: candidate.name.full(),
+        case_sensitive: is_case_sensitive(data),
+        access: rights.twin,
+        share: u32::from(parameters.share),
+        disposition,
+        options: decision::twin_options(parameters.options),
+        attributes: u32::from(parameters.attributes),
+        allocation: parameters.allocation,
+        ea: data.create_ea(),
+        checked: true,
+        ignore_share: false,
+        transaction: Some(&part.save.inside),
+        extra: data.extra_parameters(filter),
+    }
+    .open(filter, instance);
+    match opened {
+        Ok(opened) => accept(candidate, instance, part, opened, &rights),
+        Err(status) => decline(candidate, part, status),
+    }
+}
+
+/// The twin could not be opened. Most reasons are the file system's own answer to the application, which it gets by
+/// passing through.
+fn decline(candidate: &Candidate<'_>, part: Part, status: Status) -> Verdict {
+    match status {
+        Status::OBJECT_NAME_NOT_FOUND => return Verdict::NoFile(Some(part)),
+        Status::SHARING_VIOLATION | Status::TRANSACTIONAL_CONFLICT
+            if !part.joined && candidate.files.has(candidate.process.key()) =>
+        {
+            return Verdict::Rival(status);
+        }
+        Status::INSUFFICIENT_RESOURCES => candidate.passes(Why::Resources, status),
+        _ if is_transaction_problem(status.0 as u32) => candidate.passes(Why::Transaction, status),
+        _ => {}
+    }
+    Verdict::Pass
+}
+
+fn accept(
+    candidate: &Candidate<'_>,
+    instance: Instance<'_>,
+    mut part: Part,
+    opened: Opened,
+    rights: &Rights,
+) -> Verdict {
+    let Opened { file, status, information, granted } = opened;
+    if status == Status::OPLOCK_BREAK_IN_PROGRESS {
+        file.close();
+        candidate.passes(Why::Oplock, status);
+        return Verdict::Pass;
+    }
+    match information {
+        FILE_OPENED => {}
+        // Superseding made it inside the transaction, where the application's own create could not find it.
+        FILE_CREATED => {
+            part.modified = part.joined;
+            file.close();
+            return Verdict::NoFile(None);
+        }
+        _ => part.modified(),
+    }
+    // MAXIMUM_ALLOWED may turn out to be no right to modify, and a save of its own would only be in the way then.
+    if !part.joined && !part.modified && !decision::can_modify_data(granted) {
+        file.close();
+        return Verdict::Pass;
+    }
+    let untouched = FILE_ATTRIBUTE_REPARSE_POINT | FILE_ATTRIBUTE_DIRECTORY;
+    let (Ok(attributes), Ok(id)) = (file.object().attributes(instance), file.object().id(instance)) else {
+        file.close();
+        return Verdict::Pass;
+    };
+    if attributes & untouched != 0 {
+        file.close();
+        return Verdict::Pass;
+    }
+    if let Err(status) = part.establish(candidate.intact, id) {
+        file.close();
+        candidate.passes(Why::Resources, status);
+        return Verdict::Pass;
+    }
+    let granted = granted & !rights.surplus;
+    Verdict::Twin(Twin { file, part, id, granted, information, shown: rights.shown })
+}
+
+/// A create of an existing file that went down for attributes only.
+pub struct Existing {
+    edit: AccessEdit,
+    twin: Twin,
+    pass: Pass,
+    stream: Stream,
+}
+
+impl Twin {
+    /// Reduces the application's create to a harmless open. `None`: out of memory; nothing was changed.
+    pub fn reduce(self, candidate: &Candidate<'_>, data: &mut Callback<'_>, pass: Pass) -> Option<Existing> {
+        let edit = match AccessEdit::begin(data, self.shown, TAG) {
+            Ok(edit) => edit,
+            Err(status) => {
+                self.discard();
+                candidate.passes(Why::Resources, status);
+                return None;
+            }
+        };
+        data.set_create(&Parameters {
+            disposition: FILE_OPEN,
+            attributes: 0,
+            allocation: 0,
+            ..candidate.parameters
+        });
+        data.drop_create_ea();
+        let stream = stream_of(candidate.name.stream());
+        Some(Existing { edit, twin: self, pass, stream })
+    }
+
+    fn discard(self) {
+        // The twin's handle first: the transaction may end with the part.
+        self.file.close();
+        drop(self.part);
+    }
+}
+
+impl Existing {
+    /// After the application's create.
+    pub fn complete(self, _intact: &Intact, data: &mut Callback<'_>) {
+        let Existing { edit, twin, pass, stream } = self;
+        let (Some(file), true) = (data.file(), came_through(data)) else {
+            drop(edit);
+            twin.discard();
+            return;
+        };
+        let instance = data.instance();
+        if !is_same(data, file, instance, twin.id, stream) {
+            drop(edit);
+            twin.discard();
+            undo(data, file, Status::SHARING_VIOLATION);
+            return;
+        }
+        let Twin { file: lower, part, granted, information, .. } = twin;
+        match bind(instance, file, lower, Some(part), pass, stream) {
+            Ok(()) => {
+                edit.grant(granted);
+                data.set_status(data.status(), information);
+            }
+            Err(status) => {
+                drop(edit);
+                undo(data, file, status);
+            }
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! The twin of a new file: the application's own create makes the empty placeholder, and the twin is opened after it.
+//!
+//! Rolling back takes the placeholder away through the application's own handle. A power cut may leave it, empty.
+
+use kernel::Status;
+use kernel::access::AccessEdit;
+use kernel::callback::{Callback, Create as Parameters};
+use kernel::file::{Open, Opened};
+use kernel::pool::{PoolSlice, Tag};
+use wdk_sys::FILE_ATTRIBUTE_READONLY;
+use widestring::U16Str;
+
+use super::create::Candidate;
+use super::decision::{self, FILE_CREATED, FILE_OPEN, Rights};
+use super::opening::{Part, accept_same, bind, came_through, is_case_sensitive, undo};
+use crate::Intact;
+use crate::report::Why;
+use crate::save::files::Pass;
+use crate::save::live::stream_of;
+use crate::save::state::Stream;
+
+const TAG: Tag = Tag::new(b"InNe");
+
+/// A create that makes a file.
+pub struct New {
+    edit: AccessEdit,
+    part: Part,
+    pass: Pass,
+    name: PoolSlice<u16>,
+    parameters: Parameters,
+    rights: Rights,
+    case_sensitive: bool,
+    stream: Stream,
+}
+
+/// Lets the application's create make the placeholder: everything kept but its rights, and without the read-only
+/// attribute, which would keep the twin out. PASSIVE_LEVEL. `None`: it passes through untouched.
+pub fn prepare(
+    data: &mut Callback<'_>,
+    candidate: &Candidate<'_>,
+    part: Option<Part>,
+    pass: Pass,
+) -> Option<New> {
+    let part = match part {
+        Some(part) => part,
+        None => Part::new(candidate.begin()?, candidate.files, false),
+    };
+    let parameters = candidate.parameters;
+    let rights = decision::rights(parameters.access);
+    let case_sensitive = is_case_sensitive(data);
+    let stream = stream_of(candidate.name.stream());
+    let prepared = PoolSlice::copy_of(TAG, candidate.name.full().as_slice())
+        .and_then(|name| Ok((name, AccessEdit::begin(data, rights.shown, TAG)?)));
+    let (name, edit) = match prepared {
+        Ok(prepared) => prepared,
+        Err(status) => {
+            candidate.passes(Why::Resources, status);
+            return None;
+        }
+    };
+    let writable = u32::from(parameters.attributes) & !FILE_ATTRIBUTE_READONLY;
+    data.set_create(&Parameters { attributes: writable as u16, ..parameters });
+    Some(New { edit, part, pass, name, parameters, rights, case_sensitive, stream })
+}
+
+impl New {
+    /// After the application's create.
+    pub fn complete(self, intact: &Intact, data: &mut Callback<'_>) {
+        let (Some(file), Some(filter), true) = (data.file(), Intact::filter(), came_through(data)) else {
+            return;
+        };
+        let instance = data.instance();
+        let created = data.information() == FILE_CREATED;
+        let process_id = data.process().id();
+        let New { edit, mut part, pass, name, parameters, rights, case_sensitive, stream } = self;
+        let name = U16Str::from_slice(&name);
+        let inside = part.save.inside.clone();
+        let open = |transaction| {
+            Open {
+                name,
+                case_sensitive,
+                access: rights.twin,
+                share: u32::from(parameters.share),
+                disposition: FILE_OPEN,
+                options: decision::twin_options(parameters.options),
+                attributes: 0,
+                allocation: 0,
+                ea: &[],
+                // Who makes a file has the access that was asked for, whatever it inherits.
+                checked: !created,
+                ignore_share: false,
+                transaction,
+                extra: None,
+            }
+            .open(filter, instance)
+            .and_then(|opened| accept_same(opened, file, instance))
+        };
+        let (opened, part) = match open(Some(&inside)) {
+            Ok(opened) => {
+                if created {
+                    part.save.made_its_file();
+                    part.modified = true;
+                }
+                let id = file.id(instance).unwrap_or(0);
+                match part.establish(intact, id) {
+                    Ok(()) => (Ok(opened), Some(part)),
+                    Err(status) => {
+                        opened.file.close();
+                        (Err(status), Some(part))
+                    }
+                }
+            }
+            Err(Status::SHARING_VIOLATION) => (Err(Status::SHARING_VIOLATION), Some(part)),
+            Err(status) => {
+                // It exists now, and its handle needs something to write to: a twin outside any transaction.
+                intact.report.passed_through(
+                    name,
+                    process_id,
+                    part.save.label.rule().as_slice(),
+                    Why::Plain,
+                    status,
+                );
+                drop(part);
+                (open(None), None)
+            }
+        };
+        let bound = opened.and_then(|opened| {
+            let Opened { file: lower, granted, .. } = opened;
+            let attributes = u32::from(parameters.attributes);
+            if created && attributes & FILE_ATTRIBUTE_READONLY != 0 {
+                lower.object().set_attributes(instance, attributes)?;
+            }
+            bind(instance, file, lower, part, pass, stream)?;
+            Ok(granted & !rights.surplus)
+        });
+        match bound {
+            Ok(granted) => edit.grant(granted),
+            Err(status) => {
+                drop(edit);
+                if created {
+                    // Cancelling does not undo what the create made (minifilter-rules §1.9).
+                    let _ = file.delete(instance);
+                }
+                undo(data, file, status);
+            }
+        }
+    }
+}

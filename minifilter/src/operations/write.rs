@@ -1,0 +1,94 @@
+//! `IRP_MJ_WRITE`: to the twin, remembering which bytes were asked for, so that those that fail are known.
+
+use kernel::callback::{Before, Callback, Operation, Parcel};
+use kernel::context::{ContextRef, Entered};
+use kernel::fltkernel::IRP_MJ_WRITE;
+use kernel::pool::Tag;
+
+use super::swap::{came_back, enter, send};
+use crate::save::live::{Redirect, Role};
+use crate::save::state::Effect;
+use crate::save::wounds::Range;
+
+const TAG: Tag = Tag::new(b"InWr");
+
+/// The operation.
+pub struct SwappedWrite;
+
+/// A write on its way.
+pub struct Write {
+    entered: Entered<Redirect>,
+    /// Where it begins, when that could be told.
+    start: Option<u64>,
+    length: u32,
+}
+
+impl Operation for SwappedWrite {
+    const MAJOR: u8 = IRP_MJ_WRITE;
+    type Carry = Parcel<Write>;
+
+    #[inline]
+    fn before(data: &mut Callback<'_>) -> Before<Self::Carry> {
+        match Redirect::of(data) {
+            None => Before::Pass,
+            Some(redirect) => write(data, redirect),
+        }
+    }
+
+    fn after(data: &mut Callback<'_>, carry: Self::Carry) {
+        let Write { entered, start, length } = carry.unpack();
+        let written = if data.status().is_success() { data.information() as u64 } else { u64::from(length) };
+        let range = match start {
+            Some(start) => Range::new(start, written),
+            // Where it would have ended up is not known: everything may be wounded, nothing is healed.
+            None if data.status().is_success() => None,
+            None => Some(Range::from(0)),
+        };
+        came_back(data, &entered, Effect::Bytes(range));
+    }
+}
+
+fn write(data: &mut Callback<'_>, redirect: ContextRef<Redirect>) -> Before<Parcel<Write>> {
+    if redirect.role == Role::Reader {
+        // It has no right to write; the file system says so.
+        return Before::Pass;
+    }
+    if data.is_fast_io() {
+        return Before::DisallowFastIo;
+    }
+    let entered = match enter(redirect) {
+        Ok(entered) => entered,
+        Err(answer) => return answer.into(),
+    };
+    let length = data.range().map_or(0, |range| range.length);
+    let start = start(data, &entered);
+    let (save, stream) = (entered.save.clone(), entered.stream);
+    match Parcel::new(TAG, Write { entered, start, length }) {
+        Ok(parcel) => {
+            send(data, &parcel.entered);
+            Before::Watch(parcel)
+        }
+        Err(status) => {
+            // The program is told, and the bytes are missing.
+            if let Some(save) = save {
+                let range = start.map_or(Some(Range::from(0)), |start| Range::new(start, u64::from(length)));
+                save.came_back(stream, Effect::Bytes(range), status);
+            }
+            Before::Complete(status, 0)
+        }
+    }
+}
+
+/// Where a write begins. At the end of the file, that is known before only.
+fn start(data: &Callback<'_>, redirect: &Redirect) -> Option<u64> {
+    /// `FILE_WRITE_TO_END_OF_FILE`.
+    const TO_END: i64 = -1;
+    /// `FILE_USE_FILE_POINTER_POSITION`.
+    const AT_POSITION: i64 = -2;
+    let offset = match data.range()?.offset {
+        TO_END => redirect.twin.object().size().ok()?,
+        AT_POSITION => data.file()?.position(),
+        offset => offset,
+    };
+    u64::try_from(offset).ok()
+}
