@@ -282,9 +282,9 @@ pub(crate) fn complete_pended(lab: &Executive, data: *mut FLT_CALLBACK_DATA, sta
         request.early.set(Some((status, context)));
         return;
     }
+    let Some(received) = request.received.get() else { return };
     let instance = &request.chain[level];
-    let mut received = memory::read(request.block.up());
-    received.TargetInstance = std::ptr::with_exposed_provenance_mut(instance.address);
+    instance.inside.set(instance.inside.get() - 1);
     passage::answer(lab, &request, level, &received, status, context);
     passage::drive(lab, &request);
 }

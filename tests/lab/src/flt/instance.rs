@@ -61,8 +61,8 @@ pub struct Instance {
     pub(crate) stage: Cell<Stage>,
     /// References by FltObjectReference.
     pub(crate) references: Cell<i64>,
-    /// Its instance context's address, 0 for none.
-    pub(crate) context: Cell<usize>,
+    /// Callbacks of this instance that run or have pended.
+    pub(crate) inside: Cell<usize>,
 }
 
 impl Instance {

@@ -15,17 +15,17 @@
 pub mod altitude;
 pub(crate) mod contexts;
 pub(crate) mod contract;
-//GEN pub(crate) mod generated;
-//GEN pub mod imports;
+pub(crate) mod generated;
+pub mod imports;
 pub mod instance;
-//GEN pub(crate) mod life;
+pub(crate) mod life;
 pub(crate) mod names;
 pub(crate) mod parse;
 pub(crate) mod passage;
 pub mod registration;
 pub(crate) mod request;
 pub(crate) mod transactions;
-//GEN pub(crate) mod volumes;
+pub(crate) mod volumes;
 pub(crate) mod work;
 
 use std::cell::{Cell, OnceCell, RefCell};
@@ -76,6 +76,8 @@ pub struct FilterManager {
     pub(crate) contexts: Contexts,
     pub(crate) names: Names,
     pub(crate) work: WorkItems,
+    /// What filters left behind when they were unregistered.
+    pub(crate) left: RefCell<Vec<String>>,
     /// References to the volume by FltObjectReference and FltGetVolumeFromInstance.
     pub(crate) volume_references: Cell<i64>,
 }

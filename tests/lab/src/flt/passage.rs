@@ -29,9 +29,17 @@ pub(crate) fn issue(lab: &Executive, operation: Operation, below: Option<&Altitu
     let request = Request::new(lab, id, chain, operation);
     lab.trace.event("issue", (id << 8) | u64::from(request.major));
     flt.active.borrow_mut().push(request.clone());
-    drive(lab, &request);
-    let waiting = request.clone();
-    lab.block_until(format!("the completion of {}", request.label()), None, move || waiting.done());
+    let me = lab.thread().id;
+    loop {
+        drive(lab, &request);
+        if request.done() {
+            break;
+        }
+        let waiting = request.clone();
+        lab.block_until(format!("the completion of {}", request.label()), None, move || {
+            waiting.done() || is_turn_of(&waiting, me)
+        });
+    }
     request.result.get()
 }
 
@@ -130,6 +138,8 @@ fn go_down(lab: &Executive, request: &Rc<Request>, level: usize, instance: &Rc<I
     };
     request.phase.set(Phase::InPre(level));
     request.early.set(None);
+    request.received.set(Some(received));
+    instance.inside.set(instance.inside.get() + 1);
     let mut context: PVOID = std::ptr::null_mut();
     let data = request.block.data();
     let related = request.block.related(level);
@@ -140,10 +150,12 @@ fn go_down(lab: &Executive, request: &Rc<Request>, level: usize, instance: &Rc<I
     if status == FLT_PREOP_PENDING {
         contract::may_pend(lab, request, instance);
         if let Some((status, context)) = request.early.take() {
+            instance.inside.set(instance.inside.get() - 1);
             answer(lab, request, level, &received, status, context);
         }
         return;
     }
+    instance.inside.set(instance.inside.get() - 1);
     if request.early.take().is_some() {
         contract::broken(
             lab,
@@ -241,18 +253,35 @@ fn go_up(lab: &Executive, request: &Rc<Request>) {
     let data = request.block.data();
     let related = request.block.related(frame.level);
     request.phase.set(Phase::InPost);
+    request.early_post.set(false);
+    frame.instance.inside.set(frame.instance.inside.get() + 1);
     let status = super::call(lab, "a post-operation callback", || {
         // SAFETY: the registered callback, called as its type says, with memory that lives as long as the request.
         unsafe { post(data, related, frame.context, 0) }
     });
     contract::check_post(lab, request, &frame, status, &before);
-    if status != FLT_POSTOP_MORE_PROCESSING_REQUIRED {
-        request.phase.set(Phase::Up);
+    if status == FLT_POSTOP_MORE_PROCESSING_REQUIRED && !request.early_post.take() {
+        *request.pended_post.borrow_mut() = Some(frame.instance);
+        return;
     }
+    frame.instance.inside.set(frame.instance.inside.get() - 1);
+    request.phase.set(Phase::Up);
 }
 
 /// A post-operation that wanted more time has finished.
 pub(crate) fn resume_post(lab: &Executive, request: &Rc<Request>) {
+    let pended = request.pended_post.borrow_mut().take();
+    match pended {
+        Some(instance) => instance.inside.set(instance.inside.get() - 1),
+        // The callback has not returned yet; its thread goes on when it does.
+        None if request.phase.get() == Phase::InPost => return request.early_post.set(true),
+        None => contract::broken(
+            lab,
+            "complete-not-pended",
+            "fltkernel/FltCompletePendedPostOperation",
+            format!("{} is not in a post-operation", request.label()),
+        ),
+    }
     request.phase.set(Phase::Up);
     drive(lab, request);
 }

@@ -150,8 +150,14 @@ pub(crate) struct Request {
     pub(crate) create: Option<Rc<CreatePacket>>,
     pub(crate) phase: Cell<Phase>,
     pub(crate) frames: RefCell<Vec<Frame>>,
+    /// The parameters as the instance in a pre-operation received them.
+    pub(crate) received: Cell<Option<FLT_IO_PARAMETER_BLOCK>>,
     /// A completion that came before the callback had said that it pends.
     pub(crate) early: Cell<Option<(i32, PVOID)>>,
+    /// As `early`, for a post-operation.
+    pub(crate) early_post: Cell<bool>,
+    /// Whose post-operation asked for more time.
+    pub(crate) pended_post: RefCell<Option<Rc<Instance>>>,
     /// Whether a thread is moving it along right now.
     pub(crate) moving: Cell<bool>,
     /// The result, once done.
@@ -211,7 +217,10 @@ impl Request {
             create: operation.create,
             phase: Cell::new(Phase::Down(0)),
             frames: RefCell::default(),
+            received: Cell::new(None),
             early: Cell::new(None),
+            early_post: Cell::new(false),
+            pended_post: RefCell::new(None),
             moving: Cell::new(false),
             result: Cell::new(status_block(0, 0)),
         })

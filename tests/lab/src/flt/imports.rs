@@ -1,0 +1,32 @@
+//! `FLTMGR.SYS`, as drivers import it.
+
+mod contexts;
+mod filters;
+mod names;
+mod operations;
+mod requests;
+
+pub use contexts::CONTEXTS;
+pub use filters::FILTERS;
+pub use names::NAMES;
+pub use operations::OPERATIONS;
+pub use requests::REQUESTS;
+
+/// Checks that what is bound under a name has that name's signature in `fltkernel`.
+macro_rules! same_signatures {
+    ($(fn $name:ident($($argument:ident: $ty:ty),* $(,)?) $(-> $result:ty)?;)*) => {
+        $(const _: unsafe extern "win64" fn($($ty),*) $(-> $result)? = $name;)*
+    };
+}
+
+mod check {
+    #![allow(unused_imports, reason = "a glob for each family")]
+    use super::contexts::*;
+    use super::filters::*;
+    use super::names::*;
+    use super::operations::*;
+    use super::requests::*;
+    use fltkernel::*;
+
+    fltkernel::for_each_function!(same_signatures);
+}

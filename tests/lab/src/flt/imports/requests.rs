@@ -1,0 +1,133 @@
+//! Requests that filters make.
+
+use fltkernel::*;
+use lab_executive::imports;
+use lab_executive::{Mode, status};
+
+use crate::flt::generated::{self, CreateArguments};
+use crate::memory;
+use crate::rooms::Rooms;
+
+/// Completion routines make a read or write asynchronous, which the lab does not do.
+fn no_callback(lab: &lab_executive::Lab, callback: PVOID) {
+    if !callback.is_null() {
+        lab.violate("not-modelled", "lab: FltReadFile and FltWriteFile are synchronous", "passes a completion routine");
+    }
+}
+
+imports! {
+    /// Requests that filters make.
+    pub static REQUESTS in "FLTMGR.SYS";
+
+    /// Opens below the instance.
+    [ceiling: PASSIVE_LEVEL, Modelled, fails: Status, source: "minifilter-rules §1.9; txf-ktm §2"]
+    fn FltCreateFileEx2(
+        lab; Filter: PFLT_FILTER, Instance: PFLT_INSTANCE, FileHandle: *mut HANDLE, FileObject: *mut PFILE_OBJECT,
+        DesiredAccess: u32, ObjectAttributes: POBJECT_ATTRIBUTES, IoStatusBlock: PIO_STATUS_BLOCK,
+        AllocationSize: *mut i64, FileAttributes: u32, ShareAccess: u32, CreateDisposition: u32, CreateOptions: u32,
+        EaBuffer: PVOID, EaLength: u32, Flags: u32, DriverContext: PIO_DRIVER_CREATE_CONTEXT,
+    ) -> NTSTATUS {
+        let flt = lab.flt();
+        flt.filter(lab, Filter);
+        let instance = (!Instance.is_null()).then(|| flt.instance(lab, Instance));
+        let arguments = CreateArguments {
+            handle: FileHandle,
+            file: FileObject,
+            access: DesiredAccess,
+            attributes: ObjectAttributes.cast_const().cast(),
+            iosb: IoStatusBlock,
+            allocation: AllocationSize,
+            file_attributes: FileAttributes,
+            share: ShareAccess,
+            disposition: CreateDisposition,
+            options: CreateOptions,
+            ea: (EaBuffer, EaLength),
+            flags: Flags,
+            context: DriverContext.cast_const().cast(),
+        };
+        generated::create_file(lab, instance.as_ref(), &arguments)
+    }
+
+    /// Closes a handle of FltCreateFileEx2; the cleanup of the last one comes from the system process.
+    [ceiling: PASSIVE_LEVEL, Modelled, fails: Status, source: "minifilter-rules §1.9, §2.6"]
+    fn FltClose(lab; FileHandle: HANDLE) -> NTSTATUS {
+        generated::check_top_level(lab, "FltClose");
+        match lab.close_handle(FileHandle.addr(), Mode::Kernel) {
+            Ok(()) => status::SUCCESS,
+            Err(status) => status,
+        }
+    }
+
+    /// Takes an open back in post-create.
+    [ceiling: PASSIVE_LEVEL, Modelled, source: "minifilter-rules §1.9"]
+    fn FltCancelFileOpen(lab; Instance: PFLT_INSTANCE, FileObject: PFILE_OBJECT) {
+        let instance = lab.flt().instance(lab, Instance);
+        generated::cancel_open(lab, &instance, FileObject)
+    }
+
+    /// Reads, for instances below.
+    [ceiling: PASSIVE_LEVEL, Approximated("synchronous only"), fails: Status, source: "minifilter-rules §2.6"]
+    fn FltReadFile(lab; InitiatingInstance: PFLT_INSTANCE, FileObject: PFILE_OBJECT, ByteOffset: *mut i64, Length: u32, Buffer: PVOID, Flags: u32, BytesRead: *mut u32, CallbackRoutine: PVOID, CallbackContext: PVOID) -> NTSTATUS {
+        let _ = (Flags, CallbackContext);
+        no_callback(lab, CallbackRoutine);
+        let instance = lab.flt().instance(lab, InitiatingInstance);
+        generated::read(lab, &instance, FileObject, ByteOffset, (Buffer, Length), BytesRead)
+    }
+
+    /// Writes, for instances below.
+    [ceiling: PASSIVE_LEVEL, Approximated("synchronous only"), fails: Status, source: "minifilter-rules §2.6"]
+    fn FltWriteFile(lab; InitiatingInstance: PFLT_INSTANCE, FileObject: PFILE_OBJECT, ByteOffset: *mut i64, Length: u32, Buffer: PVOID, Flags: u32, BytesWritten: *mut u32, CallbackRoutine: PVOID, CallbackContext: PVOID) -> NTSTATUS {
+        let _ = (Flags, CallbackContext);
+        no_callback(lab, CallbackRoutine);
+        let instance = lab.flt().instance(lab, InitiatingInstance);
+        generated::write(lab, &instance, FileObject, ByteOffset, (Buffer, Length), BytesWritten)
+    }
+
+    /// Queries file information, for instances below.
+    [ceiling: PASSIVE_LEVEL, Modelled, fails: Status, source: "minifilter-rules §2.6"]
+    fn FltQueryInformationFile(lab; Instance: PFLT_INSTANCE, FileObject: PFILE_OBJECT, FileInformation: PVOID, Length: u32, FileInformationClass: u32, LengthReturned: *mut u32) -> NTSTATUS {
+        let instance = lab.flt().instance(lab, Instance);
+        generated::query(lab, &instance, FileObject, (FileInformation, Length), FileInformationClass, LengthReturned)
+    }
+
+    /// Sets file information, for instances below.
+    [ceiling: PASSIVE_LEVEL, Modelled, fails: Status, source: "minifilter-rules §2.6"]
+    fn FltSetInformationFile(lab; Instance: PFLT_INSTANCE, FileObject: PFILE_OBJECT, FileInformation: PVOID, Length: u32, FileInformationClass: u32) -> NTSTATUS {
+        let instance = lab.flt().instance(lab, Instance);
+        generated::set(lab, &instance, FileObject, (FileInformation, Length), FileInformationClass)
+    }
+
+    /// Queries volume information.
+    [ceiling: PASSIVE_LEVEL, Approximated("lower instances see an open of the volume as well"), fails: Status, source: "fltkernel/FltQueryVolumeInformation"]
+    fn FltQueryVolumeInformation(lab; Instance: PFLT_INSTANCE, Iosb: PIO_STATUS_BLOCK, FsInformation: PVOID, Length: u32, FsInformationClass: u32) -> NTSTATUS {
+        let instance = lab.flt().instance(lab, Instance);
+        generated::query_volume(lab, &instance, Iosb, (FsInformation, Length), FsInformationClass)
+    }
+
+    /// Flushes, for instances below.
+    [ceiling: PASSIVE_LEVEL, Modelled, fails: Status, source: "minifilter-rules §2.6"]
+    fn FltFlushBuffers(lab; Instance: PFLT_INSTANCE, FileObject: PFILE_OBJECT) -> NTSTATUS {
+        let instance = lab.flt().instance(lab, Instance);
+        generated::flush(lab, &instance, FileObject)
+    }
+
+    /// A file system control, for instances below.
+    [ceiling: PASSIVE_LEVEL, Modelled, fails: Status, source: "minifilter-rules §2.6"]
+    fn FltFsControlFile(lab; Instance: PFLT_INSTANCE, FileObject: PFILE_OBJECT, FsControlCode: u32, InputBuffer: PVOID, InputBufferLength: u32, OutputBuffer: PVOID, OutputBufferLength: u32, LengthReturned: *mut u32) -> NTSTATUS {
+        let instance = lab.flt().instance(lab, Instance);
+        let (input, output) = ((InputBuffer, InputBufferLength), (OutputBuffer, OutputBufferLength));
+        generated::control(lab, &instance, FileObject, FsControlCode, input, output, LengthReturned)
+    }
+
+    /// Whether an open file object is a directory.
+    [ceiling: PASSIVE_LEVEL, Modelled, fails: Status, source: "fltkernel/FltIsDirectory"]
+    fn FltIsDirectory(lab; FileObject: PFILE_OBJECT, Instance: PFLT_INSTANCE, IsDirectory: *mut BOOLEAN) -> NTSTATUS {
+        lab.flt().instance(lab, Instance);
+        let file = lab.io().file(lab, FileObject);
+        if file.open.get().is_none() {
+            return status::INVALID_PARAMETER;
+        }
+        memory::write(IsDirectory, u8::from(file.directory.get()));
+        status::SUCCESS
+    }
+}

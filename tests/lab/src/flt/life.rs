@@ -1,0 +1,247 @@
+//! The life of filters and instances: registration, start, attach, detach, unload (minifilter-rules §3.2, §3.3).
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use fltkernel::*;
+use lab_executive::irql::PASSIVE_LEVEL;
+use lab_executive::scheduler::MILLISECOND;
+use lab_executive::status;
+
+use super::altitude::Altitude;
+use super::instance::{Filter, Instance, Stage};
+use super::registration;
+use super::{passage, transactions};
+use crate::Executive;
+use crate::loading::{Driver, InstanceDefinition};
+use crate::memory;
+use crate::rooms::Rooms;
+
+const FILE_DEVICE_DISK_FILE_SYSTEM: u32 = 8;
+/// How long FltUnregisterFilter waits for references before the lab calls it a leak. Virtual time.
+const PATIENCE: i64 = 300_000 * MILLISECOND;
+
+/// FltRegisterFilter.
+pub(crate) fn register(
+    lab: &Executive,
+    driver: &Rc<Driver>,
+    at: *const FLT_REGISTRATION,
+    out: *mut PFLT_FILTER,
+) -> i32 {
+    let inside = |address: usize| driver.image.is_none_or(|image| lab.images.index_of(address) == Some(image));
+    let registration = match registration::read(at, inside) {
+        Ok(registration) => registration,
+        Err(registration::Broken(rule, what)) => {
+            lab.violate(rule, "minifilter-rules §2.1–2.4, §3.1, §3.4; fltkernel/FltRegisterFilter", what)
+        }
+    };
+    if driver.filter.borrow().is_some() {
+        lab.violate("registered-twice", "fltkernel/FltRegisterFilter", "a driver registers one filter");
+    }
+    if driver.instances(lab).is_empty() {
+        // Without an Instances key in the registry FltMgr does not register (minifilter-rules §3.8).
+        return status::OBJECT_NAME_NOT_FOUND;
+    }
+    let flt = lab.flt();
+    let filter = Rc::new(Filter {
+        address: flt.addresses.next(),
+        name: driver.name.clone(),
+        registration,
+        driver: driver.object.addr(),
+        image: driver.image,
+        started: Cell::new(false),
+        unregistering: Cell::new(false),
+        references: Cell::new(0),
+        instances: RefCell::default(),
+    });
+    flt.add_filter(filter.clone());
+    *driver.filter.borrow_mut() = Some(filter.clone());
+    memory::write(out, std::ptr::with_exposed_provenance_mut(filter.address));
+    status::SUCCESS
+}
+
+/// FltStartFiltering: attaches every instance that the registry wants attached by itself.
+pub(crate) fn start(lab: &Executive, filter: &Rc<Filter>) -> i32 {
+    if filter.started.replace(true) {
+        return status::INVALID_PARAMETER;
+    }
+    let Some(driver) = crate::loading::driver_of(lab, filter.driver) else { return status::INVALID_PARAMETER };
+    for definition in driver.instances(lab) {
+        if definition.flags & 1 == 0 {
+            // A refusal (STATUS_FLT_DO_NOT_ATTACH) is the filter's right and no failure of the start.
+            let _ = attach(lab, filter, &definition, FLTFL_INSTANCE_SETUP_AUTOMATIC_ATTACHMENT);
+        }
+    }
+    status::SUCCESS
+}
+
+/// Attaches an instance to the volume.
+///
+/// # Errors
+/// STATUS_FLT_INSTANCE_ALTITUDE_COLLISION, …NAME_COLLISION, and what InstanceSetup answers.
+pub(crate) fn attach(
+    lab: &Executive,
+    filter: &Rc<Filter>,
+    definition: &InstanceDefinition,
+    flags: u32,
+) -> Result<Rc<Instance>, i32> {
+    let Some(altitude) = Altitude::parse(&definition.altitude) else { return Err(status::INVALID_PARAMETER) };
+    let flt = lab.flt();
+    if flt.chain(None).iter().any(|other| other.altitude == altitude) {
+        return Err(STATUS_FLT_INSTANCE_ALTITUDE_COLLISION);
+    }
+    if filter.instances.borrow().iter().any(|other| other.name == definition.name) {
+        return Err(STATUS_FLT_INSTANCE_NAME_COLLISION);
+    }
+    let instance = Rc::new(Instance {
+        address: flt.addresses.next(),
+        filter: filter.clone(),
+        name: definition.name.clone(),
+        altitude,
+        stage: Cell::new(Stage::SettingUp),
+        references: Cell::new(0),
+        inside: Cell::new(0),
+    });
+    flt.add_instance(instance.clone());
+    filter.instances.borrow_mut().push(instance.clone());
+    let answer = match filter.registration.instance_setup {
+        None => status::SUCCESS,
+        Some(setup) => {
+            let related = related(lab, &instance);
+            let answer = super::call(lab, "InstanceSetup", || {
+                // SAFETY: the registered callback, called as its type says.
+                unsafe { setup(related.cast(), flags, FILE_DEVICE_DISK_FILE_SYSTEM, FLT_FSTYPE_NTFS) }
+            });
+            lab.free_own(related);
+            answer
+        }
+    };
+    if answer < 0 {
+        lab.trace.event("not attached", u64::from(answer.cast_unsigned()));
+        forget(lab, &instance);
+        return Err(answer);
+    }
+    instance.stage.set(Stage::Attached);
+    Ok(instance)
+}
+
+fn related(lab: &Executive, instance: &Instance) -> *mut u8 {
+    let related = lab.allocate_own(size_of::<FLT_RELATED_OBJECTS>(), b"FmRo");
+    memory::write(
+        related.cast(),
+        FLT_RELATED_OBJECTS {
+            Size: size_of::<FLT_RELATED_OBJECTS>() as u16,
+            TransactionContext: 0,
+            Filter: std::ptr::with_exposed_provenance_mut(instance.filter.address),
+            Volume: std::ptr::with_exposed_provenance_mut(lab.flt().volume_address()),
+            Instance: std::ptr::with_exposed_provenance_mut(instance.address),
+            FileObject: std::ptr::null_mut(),
+            Transaction: std::ptr::null_mut(),
+        },
+    );
+    related
+}
+
+fn forget(lab: &Executive, instance: &Rc<Instance>) {
+    lab.flt().contexts.remove_of_instance(lab, instance);
+    instance.stage.set(Stage::Detached);
+    instance.filter.instances.borrow_mut().retain(|other| !Rc::ptr_eq(other, instance));
+    lab.flt().remove_instance(instance);
+}
+
+/// Detaches an instance by hand, as `fltmc detach` does.
+///
+/// # Errors
+/// STATUS_FLT_DO_NOT_DETACH if the filter refuses, or has no InstanceQueryTeardown.
+pub(crate) fn detach(lab: &Executive, instance: &Rc<Instance>) -> Result<(), i32> {
+    let Some(query) = instance.filter.registration.query_teardown else { return Err(STATUS_FLT_DO_NOT_DETACH) };
+    let related = related(lab, instance);
+    let answer = super::call(lab, "InstanceQueryTeardown", || {
+        // SAFETY: the registered callback, called as its type says.
+        unsafe { query(related.cast(), 0) }
+    });
+    lab.free_own(related);
+    if answer < 0 {
+        return Err(answer);
+    }
+    tear_down(lab, instance, FLTFL_INSTANCE_TEARDOWN_MANUAL);
+    Ok(())
+}
+
+/// Tears an instance down: start, drain, complete, contexts.
+pub(crate) fn tear_down(lab: &Executive, instance: &Rc<Instance>, reason: u32) {
+    if instance.stage.get() >= Stage::TearingDown {
+        return;
+    }
+    instance.stage.set(Stage::TearingDown);
+    let registration = &instance.filter.registration;
+    tell(lab, instance, registration.teardown_start, "InstanceTeardownStart", reason);
+    passage::drain(lab, instance);
+    let waiting = instance.clone();
+    let ended = lab.block_until(
+        format!("{} to leave {} callback(s)", instance.label(), instance.inside.get()),
+        Some(lab.scheduler.now() + PATIENCE),
+        move || waiting.inside.get() == 0,
+    );
+    if !ended {
+        lab.violate(
+            "teardown-waits",
+            "minifilter-rules §3.2: InstanceTeardownStart completes or restarts pended operations",
+            format!("{} still has {} operation(s) pended or in a callback", instance.label(), instance.inside.get()),
+        );
+    }
+    tell(lab, instance, registration.teardown_complete, "InstanceTeardownComplete", reason);
+    transactions::leave(lab, instance);
+    forget(lab, instance);
+}
+
+fn tell(lab: &Executive, instance: &Instance, callback: PFLT_INSTANCE_TEARDOWN_CALLBACK, what: &str, reason: u32) {
+    if let Some(callback) = callback {
+        let related = related(lab, instance);
+        super::call(lab, what, || {
+            // SAFETY: the registered callback, called as its type says.
+            unsafe { callback(related.cast(), reason) }
+        });
+        lab.free_own(related);
+    }
+}
+
+/// FltUnregisterFilter: instances go, references are waited for; what stays is a leak.
+pub(crate) fn unregister(lab: &Executive, filter: &Rc<Filter>) {
+    if lab.thread().irql.get() != PASSIVE_LEVEL || filter.unregistering.replace(true) {
+        lab.violate("unregister", "fltkernel/FltUnregisterFilter", "called twice");
+    }
+    let mut instances = filter.instances.borrow().clone();
+    instances.sort_by(|a, b| b.altitude.cmp(&a.altitude));
+    for instance in &instances {
+        tear_down(lab, instance, FLTFL_INSTANCE_TEARDOWN_FILTER_UNLOAD);
+    }
+    let flt = lab.flt();
+    let address = filter.address;
+    flt.contexts.remove_where(lab, |key| matches!(key, super::contexts::Key::Volume { filter } if filter == address));
+    let waiting = filter.clone();
+    let gone = lab.block_until(
+        format!("the references to filter {}", filter.name),
+        Some(lab.scheduler.now() + PATIENCE),
+        move || waiting.references.get() <= 0,
+    );
+    if !gone {
+        let of = instances.iter().filter(|i| i.references.get() > 0);
+        let detail: Vec<_> = of.map(|i| format!("{}: {}", i.label(), i.references.get())).collect();
+        lab.violate(
+            "reference-leak",
+            "minifilter-rules §3.3: FltUnregisterFilter waits for references, for ever if one is leaked",
+            format!(
+                "filter {} has {} reference(s) that nobody gives back {}",
+                filter.name,
+                filter.references.get(),
+                detail.join(", ")
+            ),
+        );
+    }
+    let mut left = flt.contexts.of_filter(filter);
+    left.extend(flt.names.left_by(filter.image));
+    left.extend(flt.work.left_by(filter.image));
+    flt.left.borrow_mut().extend(left.into_iter().map(|what| format!("{}: {what}", filter.name)));
+    flt.remove_filter(filter);
+}
