@@ -316,7 +316,7 @@ pub fn call<R: Returned>(import: &'static Import, body: impl FnOnce(&Lab) -> R) 
 }
 
 impl CallerRegisters {
-    pub(crate) fn from_driver(self) -> bool {
+    pub(crate) fn has_driver(self) -> bool {
         self.rsp != 0
     }
 }

@@ -63,6 +63,7 @@ mod stack;
 pub mod status;
 pub mod strings;
 pub mod thread;
+pub mod timers;
 pub mod trace;
 pub mod user_memory;
 pub mod violation;

@@ -42,7 +42,7 @@ impl Mapping {
 
     /// Changes the protection of the pages in `[offset, offset + len)`.
     pub(crate) fn protect(&self, offset: usize, len: usize, protection: i32) {
-        assert!(offset % PAGE == 0 && offset + len <= self.len, "protect outside the mapping");
+        assert!(offset.is_multiple_of(PAGE) && offset + len <= self.len, "protect outside the mapping");
         // SAFETY: the range lies inside this mapping, which this value owns.
         let result = unsafe { libc::mprotect(self.at(offset).cast(), len, protection) };
         assert!(
@@ -54,7 +54,7 @@ impl Mapping {
 
     /// Forgets the contents of the pages in `[offset, offset + len)`; they read as zero afterwards.
     pub(crate) fn discard(&self, offset: usize, len: usize) {
-        assert!(offset % PAGE == 0 && offset + len <= self.len, "discard outside the mapping");
+        assert!(offset.is_multiple_of(PAGE) && offset + len <= self.len, "discard outside the mapping");
         // SAFETY: the range lies inside this mapping, which this value owns.
         unsafe { libc::madvise(self.at(offset).cast(), len, libc::MADV_DONTNEED) };
     }

@@ -261,6 +261,9 @@ impl Registry {
     }
 }
 
+/// What is done when a key changed, or when the request ended; it gets the status.
+pub(crate) type Tell = Box<dyn FnOnce(&Lab, i32)>;
+
 /// Somebody who wants to know when a key changes.
 pub(crate) struct Watcher {
     pub(crate) key: Rc<Key>,
@@ -268,7 +271,7 @@ pub(crate) struct Watcher {
     pub(crate) seen: u64,
     /// The handle through which the notification was asked for; its closing ends it.
     pub(crate) handle: usize,
-    pub(crate) tell: Box<dyn FnOnce(&Lab, i32)>,
+    pub(crate) tell: Tell,
 }
 
 /// Open requests for notification.

@@ -95,7 +95,7 @@ impl Lab {
         let mut segments = thread.segments.borrow_mut();
         let Some(top) = segments.last_mut() else { return (None, None) };
         let outer = Outer { rsp: top.import_rsp, rbp: top.import_rbp };
-        if !registers.from_driver() {
+        if !registers.has_driver() {
             return (None, Some(outer));
         }
         top.import_rsp = registers.rsp;

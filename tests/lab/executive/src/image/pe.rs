@@ -119,7 +119,7 @@ fn sections<'d>(file: &PeFile64<'d>, bytes: &'d [u8], size: usize) -> Result<Vec
             (header.pointer_to_raw_data.get(LE) as usize, header.size_of_raw_data.get(LE) as usize);
         let extent = if virtual_size == 0 { header.size_of_raw_data.get(LE) } else { virtual_size };
         let end = u64::from(rva) + u64::from(extent);
-        if end > size as u64 || rva as usize % crate::mapping::PAGE != 0 {
+        if end > size as u64 || !(rva as usize).is_multiple_of(crate::mapping::PAGE) {
             return Err(malformed(format!("section {name} ({rva:#x}+{extent:#x}) does not fit the image")));
         }
         if sections.iter().any(|s| rva < s.rva + s.size.next_multiple_of(4096) && s.rva < rva + extent) {

@@ -43,7 +43,7 @@ const CHAINED: u8 = 4;
 impl Cursor {
     /// Reads the stack; `None` beyond the driver's part.
     fn stack(&self, address: usize) -> Option<usize> {
-        if address % 8 != 0 || address < self.rsp || address + 8 > self.limit {
+        if !address.is_multiple_of(8) || address < self.rsp || address + 8 > self.limit {
             return None;
         }
         if self.careful {

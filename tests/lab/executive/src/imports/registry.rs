@@ -7,7 +7,7 @@ use lab_nt::{OBJECT_ATTRIBUTES, UNICODE_STRING};
 
 use crate::handle::Mode;
 use crate::imports::raw::{attributes, put, put_bytes, text};
-use crate::registry::{Key, Value, Watcher, Watchers};
+use crate::registry::{Key, Tell, Value, Watcher, Watchers};
 use crate::{Lab, imports, status};
 
 const CREATED_NEW_KEY: u32 = 1;
@@ -196,7 +196,7 @@ fn key_information(key: &Key, class: i32) -> Option<(Vec<u8>, usize)> {
 }
 
 /// Where a kernel-mode notification goes: an event, or a work item in place of an APC.
-fn notice(lab: &Lab, event: usize, work_item: usize) -> Result<Box<dyn FnOnce(&Lab, i32)>, i32> {
+fn notice(lab: &Lab, event: usize, work_item: usize) -> Result<Tell, i32> {
     let event = if event == 0 { None } else { Some(lab.handle(event, Mode::Kernel)?.body) };
     if let Some(event) = event {
         lab.objects.reference(lab, event);

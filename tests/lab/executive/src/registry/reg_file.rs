@@ -44,7 +44,7 @@ const ROOTS: [(&str, &str); 7] = [
 /// Text of a file: UTF-16 with a byte order mark, UTF-8, or Windows-1252.
 fn decode(bytes: &[u8]) -> Result<String, RegError> {
     let wide = |bytes: &[u8], read: fn([u8; 2]) -> u16| {
-        if bytes.len() % 2 != 0 {
+        if !bytes.len().is_multiple_of(2) {
             return Err(RegError {
                 line: 1,
                 what: "UTF-16 with an odd number of bytes: the file is cut off".into(),

@@ -214,29 +214,22 @@ fn count_under(lock: impl Fn() + Clone + 'static, unlock: impl Fn() + Clone + 's
 fn locks_exclude() {
     assert!(count_under(|| (), || ()) < 60, "without a lock updates are lost, else this test shows nothing");
     let mutex = cell().cast::<FAST_MUTEX>();
-    assert_eq!(
-        run(move |_| {
-            // SAFETY: memory of ours.
-            unsafe { KeInitializeGuardedMutex(mutex) };
-        }),
-        ()
-    );
-    // SAFETY: initialised above; the closures run in lab threads.
-    assert_eq!(
-        count_under(
-            move || unsafe { ExAcquireFastMutex(mutex) },
-            move || unsafe { ExReleaseFastMutex(mutex) }
-        ),
-        60
-    );
-    assert_eq!(
+    run(move |_| {
+        // SAFETY: memory of ours.
+        unsafe { KeInitializeGuardedMutex(mutex) };
+    });
+    let (take_fast, leave_fast, take_guarded, leave_guarded) = (
+        // SAFETY: initialised above; the closures run in lab threads.
+        move || unsafe { ExAcquireFastMutex(mutex) },
         // SAFETY: as above.
-        count_under(
-            move || unsafe { KeAcquireGuardedMutex(mutex) },
-            move || unsafe { KeReleaseGuardedMutex(mutex) }
-        ),
-        60
+        move || unsafe { ExReleaseFastMutex(mutex) },
+        // SAFETY: as above.
+        move || unsafe { KeAcquireGuardedMutex(mutex) },
+        // SAFETY: as above.
+        move || unsafe { KeReleaseGuardedMutex(mutex) },
     );
+    assert_eq!(count_under(take_fast, leave_fast), 60);
+    assert_eq!(count_under(take_guarded, leave_guarded), 60);
     let lock = cell();
     assert_eq!(
         count_under(

@@ -39,7 +39,7 @@ fn allocations_are_zeroed_and_page_sized_ones_aligned() {
         assert_eq!(block.addr() % 16, 0);
         free(block, TAG);
         free(page, 0);
-        assert_eq!(lab.pool.allocations() > 2, true);
+        assert!(lab.pool.allocations() > 2);
     });
 }
 

@@ -159,7 +159,7 @@ fn printing_formats_the_kernels_way() {
             (&raw const name) as u64,
             string as u64,
             string as u64,
-            b"narrow\0".as_ptr() as u64,
+            c"narrow".as_ptr() as u64,
             (-7i32) as u32 as u64,
             7,
             0xAB,
