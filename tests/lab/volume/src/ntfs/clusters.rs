@@ -111,6 +111,9 @@ impl Volume {
         offset: u64,
         data: &[u8],
     ) -> Result<(), Status> {
+        if data.is_empty() {
+            return Ok(());
+        }
         let start = offset / SECTOR_BYTES * SECTOR_BYTES;
         let end = (offset + data.len() as u64).next_multiple_of(SECTOR_BYTES);
         let mut bytes = vec![0; (end - start) as usize];

@@ -89,15 +89,8 @@ impl Volume {
         let open = self.live_file(id)?;
         let record = self.record_of(&open)?;
         let basic = self.basic_of(&open, &record);
-        let stream = record.streams.get(&open.stream);
+        let standard = self.standard_of(&open, &record);
         let number = open.file.number();
-        let standard = Standard {
-            allocation: stream.map_or(0, |stream| stream.allocated()),
-            size: stream.map_or(0, |stream| stream.size),
-            links: record.links.len() as u32,
-            delete_pending: self.is_doomed(open.view, number, &open.stream),
-            directory: open.directory,
-        };
         Ok(AllInformation {
             basic,
             standard,
@@ -124,6 +117,17 @@ impl Volume {
         basic
     }
 
+    fn standard_of(&self, open: &Open, record: &FileRecord) -> Standard {
+        let stream = record.streams.get(&open.stream);
+        Standard {
+            allocation: stream.map_or(0, |stream| stream.allocated()),
+            size: stream.map_or(0, |stream| stream.size),
+            links: record.links.len() as u32,
+            delete_pending: self.is_doomed(open.view, open.file.number(), &open.stream),
+            directory: open.directory,
+        }
+    }
+
     fn full_name(&self, open: &Open, record: &FileRecord) -> Wide {
         let link = open.link.as_ref().or(record.links.first());
         let mut name = match link {
@@ -142,7 +146,9 @@ impl Volume {
     /// # Errors
     /// As [`query`](Volume::query), here and below.
     pub fn basic(&mut self, id: OpenId) -> Result<Basic, Status> {
-        Ok(self.query(id)?.basic)
+        let open = self.live_file(id)?;
+        let record = self.record_of(&open)?;
+        Ok(self.basic_of(&open, &record))
     }
 
     /// Sizes and links.
@@ -150,7 +156,9 @@ impl Volume {
     /// # Errors
     /// As [`query`](Volume::query).
     pub fn standard(&mut self, id: OpenId) -> Result<Standard, Status> {
-        Ok(self.query(id)?.standard)
+        let open = self.live_file(id)?;
+        let record = self.record_of(&open)?;
+        Ok(self.standard_of(&open, &record))
     }
 
     /// Path from the root of the volume.
@@ -158,7 +166,9 @@ impl Volume {
     /// # Errors
     /// As [`query`](Volume::query).
     pub fn name(&mut self, id: OpenId) -> Result<Wide, Status> {
-        Ok(self.query(id)?.name)
+        let open = self.live_file(id)?;
+        let record = self.record_of(&open)?;
+        Ok(self.full_name(&open, &record))
     }
 
     /// The streams of the file, the unnamed one first.

@@ -7,7 +7,6 @@ use super::record::{Change, Entry, FileId, FileRecord, Link, ROOT, RecordNumber,
 use super::security::attributes;
 use super::{View, Volume};
 use crate::Status;
-use crate::disk::CLUSTER;
 use crate::names::{Key, Path, Wide};
 
 /// One name in a [`Tree`].
@@ -98,12 +97,7 @@ impl Volume {
             runs: Vec::new(),
         };
         self.extend(None, &mut new, 0, data.len() as u64)?;
-        for (vcn, piece) in (0..).zip(data.chunks(CLUSTER)) {
-            let mut cluster = piece.to_vec();
-            cluster.resize(CLUSTER, 0);
-            let lcn = new.cluster(vcn).expect("just allocated");
-            self.disk.write(super::sectors_of(lcn).start, &cluster)?;
-        }
+        self.store(View::Committed, &new, 0, 0, data)?;
         self.disk.flush()?;
         let sequence = record.sequence;
         record.streams.insert(key.clone(), new);

@@ -6,7 +6,10 @@ use crate::support::*;
 use lab_volume::*;
 use proptest::prelude::*;
 
+/// Files that only transactions change; their bytes are odd.
 const NAMES: [&str; 5] = ["a", "b", "c", r"d\x", r"d\y"];
+/// Files that are only changed outside transactions; their bytes are even.
+const PLAIN: [&str; 2] = ["p", r"d\q"];
 type Files = BTreeMap<String, Vec<u8>>;
 
 #[derive(Clone, Debug)]
@@ -20,10 +23,14 @@ enum Step {
     Flush { tx: usize, name: usize },
     Commit { tx: usize },
     Rollback { tx: usize },
+    PlainWrite { name: usize, at: u16, length: u16, byte: u8 },
+    PlainResize { name: usize, size: u16 },
+    PlainDelete { name: usize },
+    PlainFlush { name: usize },
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let (tx, name) = (0..2usize, 0..NAMES.len());
+    let (tx, name, plain) = (0..2usize, 0..NAMES.len(), 0..PLAIN.len());
     prop_oneof![
         6 => (tx.clone(), name.clone(), 0..12_000u16, 1..9_000u16, any::<u8>())
             .prop_map(|(tx, name, at, length, byte)| Step::Write { tx, name, at, length, byte }),
@@ -35,6 +42,11 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (tx.clone(), name).prop_map(|(tx, name)| Step::Flush { tx, name }),
         2 => tx.clone().prop_map(|tx| Step::Commit { tx }),
         1 => tx.prop_map(|tx| Step::Rollback { tx }),
+        3 => (plain.clone(), 0..12_000u16, 1..9_000u16, any::<u8>())
+            .prop_map(|(name, at, length, byte)| Step::PlainWrite { name, at, length, byte }),
+        1 => (plain.clone(), 0..16_000u16).prop_map(|(name, size)| Step::PlainResize { name, size }),
+        1 => plain.clone().prop_map(|name| Step::PlainDelete { name }),
+        1 => plain.prop_map(|name| Step::PlainFlush { name }),
     ]
 }
 
@@ -42,6 +54,7 @@ fn step() -> impl Strategy<Value = Step> {
 struct Run {
     lab: Lab,
     committed: Files,
+    plain: Files,
     /// What each transaction changed: contents, or gone.
     changed: [BTreeMap<String, Option<Vec<u8>>>; 2],
     live: [TxId; 2],
@@ -61,7 +74,14 @@ impl Run {
         let mut lab = Lab::of(Volume::mount(volume.dismount()).unwrap());
         lab.volume.switches.write_out_sectors = write_out;
         let live = [lab.begin(), lab.begin()];
-        Run { lab, history: vec![(0, committed.clone())], committed, changed: Default::default(), live }
+        Run {
+            lab,
+            history: vec![(0, committed.clone())],
+            committed,
+            plain: Files::new(),
+            changed: Default::default(),
+            live,
+        }
     }
 
     /// The model's idea of a file inside a transaction.
@@ -171,9 +191,43 @@ impl Run {
                 self.changed[tx].clear();
                 self.live[tx] = self.lab.begin();
             }
+            Step::PlainWrite { name, at, length, byte } => {
+                let open = self.open_plain(name, WRITE, Disposition::OpenIf).unwrap();
+                let new: Vec<u8> = version(byte, usize::from(length)).iter().map(|byte| byte & !1).collect();
+                let (at, end) = (usize::from(at), usize::from(at) + new.len());
+                self.lab.write(open, at as u64, &new).unwrap();
+                let data = self.plain.entry(PLAIN[name].to_owned()).or_default();
+                data.resize(data.len().max(end), 0);
+                data[at..end].copy_from_slice(&new);
+                self.lab.close(open);
+            }
+            Step::PlainResize { name, size } => {
+                let Some(open) = self.open_plain(name, WRITE, Disposition::Open) else { return };
+                self.lab.volume.set_end_of_file(open, u64::from(size)).unwrap();
+                self.plain.get_mut(PLAIN[name]).unwrap().resize(usize::from(size), 0);
+                self.lab.close(open);
+            }
+            Step::PlainDelete { name } => {
+                let Some(open) = self.open_plain(name, DELETE, Disposition::Open) else { return };
+                self.lab.delete(open).unwrap();
+                self.lab.close(open);
+                self.plain.remove(PLAIN[name]);
+            }
+            Step::PlainFlush { name } => {
+                let Some(open) = self.open_plain(name, WRITE, Disposition::Open) else { return };
+                self.lab.volume.flush(open).unwrap();
+                self.lab.close(open);
+            }
         }
-        assert!(files_of(&self.lab.volume) == self.committed, "outsiders see the committed state");
+        let (transacted, plain) = files_of(&self.lab.volume);
+        assert!(transacted == self.committed, "outsiders see the committed state");
+        assert!(plain == self.plain, "and what they wrote themselves");
         self.lab.volume.check().unwrap();
+    }
+
+    fn open_plain(&mut self, name: usize, access: u32, disposition: Disposition) -> Option<OpenId> {
+        let request = CreateRequest::path(PLAIN[name]).access(access).disposition(disposition);
+        self.lab.create(request).ok().map(|created| created.open)
     }
 
     /// States that a crash after effect `number` may leave: the last one committed by then, or the one
@@ -185,9 +239,10 @@ impl Run {
     }
 }
 
-fn files_of(volume: &Volume) -> Files {
+/// The files that transactions change, and the others.
+fn files_of(volume: &Volume) -> (Files, Files) {
     let files = volume.tree().into_iter().filter(|(_, node)| !node.directory);
-    files.map(|(path, node)| (path, node.data)).collect()
+    files.map(|(path, node)| (path, node.data)).partition(|(path, _)| NAMES.contains(&path.as_str()))
 }
 
 proptest! {
@@ -208,17 +263,19 @@ proptest! {
         for number in (0..=end).step_by(stride as usize) {
             let volume = Volume::mount(run.lab.volume.disk.crash_after(number, seed ^ number)).unwrap();
             volume.check().unwrap();
-            let found = files_of(&volume);
+            let (found, plain) = files_of(&volume);
             prop_assert!(
                 run.allowed(number).iter().any(|(_, files)| *files == found),
                 "crash after effect {} of {}", number, end
             );
+            // A plain file may have lost or mixed its own data, but shows nobody else's.
+            prop_assert!(plain.values().flatten().all(|byte| byte & 1 == 0), "crash after effect {}", number);
         }
         for live in run.live {
             run.lab.rollback(live).unwrap();
         }
         run.lab.volume.check().unwrap();
         let again = Volume::mount(run.lab.volume.dismount()).unwrap();
-        prop_assert!(files_of(&again) == run.committed);
+        prop_assert!(files_of(&again) == (run.committed, run.plain));
     }
 }
