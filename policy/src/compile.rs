@@ -79,9 +79,8 @@ struct Compiler<'r, 'w, U: ?Sized, V: ?Sized> {
     errors: u32,
     last: LastVolume,
     out: Writer<'w>,
-    /// Patterns of files, and their components: the index is made of them.
-    patterns: usize,
-    components: usize,
+    /// Patterns of files: the index is made of them.
+    counts: index::Counts,
 }
 
 impl<'r, 'w, U: Upcase + ?Sized, V: Volumes + ?Sized> Compiler<'r, 'w, U, V> {
@@ -93,7 +92,8 @@ impl<'r, 'w, U: Upcase + ?Sized, V: Volumes + ?Sized> Compiler<'r, 'w, U, V> {
         block: &'w mut [u16],
     ) -> Self {
         let (last, out) = (LastVolume::new(), Writer::new(block));
-        Compiler { raw: *raw, upcase, volumes, report, errors: 0, last, out, patterns: 0, components: 0 }
+        let counts = index::Counts::default();
+        Compiler { raw: *raw, upcase, volumes, report, errors: 0, last, out, counts }
     }
 
     /// Returns how many units it takes; they are written if the block has them.
@@ -124,7 +124,7 @@ impl<'r, 'w, U: Upcase + ?Sized, V: Volumes + ?Sized> Compiler<'r, 'w, U, V> {
             }
         }
         let end = self.out.at();
-        let needed = end.saturating_add(index::bound(self.components, self.patterns));
+        let needed = end.saturating_add(index::bound(self.counts));
         if needed > MAX_UNITS {
             return Err(self.refuse(Reason::TooLarge));
         }
@@ -134,7 +134,7 @@ impl<'r, 'w, U: Upcase + ?Sized, V: Volumes + ?Sized> Compiler<'r, 'w, U, V> {
         let block = self.out.block();
         if needed <= block.len() {
             sort_rules(block, count, self.upcase);
-            index::build(block, end, count, self.components, self.patterns);
+            index::build(block, end, count, self.counts);
         }
         Ok(needed)
     }
@@ -276,8 +276,10 @@ impl<'r, 'w, U: Upcase + ?Sized, V: Volumes + ?Sized> Compiler<'r, 'w, U, V> {
                 }
                 self.out.set(start, parsed.flags);
                 if !programs {
-                    self.patterns = self.patterns.saturating_add(1);
-                    self.components = self.components.saturating_add(parsed.components);
+                    let counts = &mut self.counts;
+                    counts.patterns = counts.patterns.saturating_add(1);
+                    counts.components = counts.components.saturating_add(parsed.components);
+                    counts.wild = counts.wild.saturating_add(parsed.wild);
                 }
                 let length = self.out.at().saturating_sub(body);
                 self.out.set(start.saturating_add(1), u16::try_from(length).unwrap_or(u16::MAX));

@@ -20,7 +20,7 @@ use crate::block::{Reader, Writer, small};
 use crate::pattern::flag;
 use crate::policy::{header, rule};
 use crate::schema::Value;
-use crate::text::{BACKSLASH, QUESTION, STAR, split_once};
+use crate::text::{BACKSLASH, QUESTION, STAR, pack, split_once, unpack};
 
 /// The fields of a node.
 pub(crate) mod node {
@@ -29,19 +29,14 @@ pub(crate) mod node {
     pub(crate) const TEXT: usize = 2;
     pub(crate) const LENGTH: usize = 4;
     pub(crate) const FLAGS: usize = 5;
-    /// The edges that need no hashing.
-    pub(crate) const ANY: usize = 6;
-    pub(crate) const STARS: usize = 8;
-    pub(crate) const OTHERS: usize = 10;
-    /// Which lengths of literal beginnings and ends are in use: bit 0 is length 1.
-    pub(crate) const PREFIXES: usize = 12;
-    pub(crate) const SUFFIXES: usize = 14;
+    /// The edges with wildcards: the number of a [`super::wild`] record, or 0.
+    pub(crate) const WILD: usize = 6;
     /// The next edge with the same beginning or end, or in the chain of others.
-    pub(crate) const NEXT: usize = 16;
+    pub(crate) const NEXT: usize = 8;
     /// Lists of rules.
-    pub(crate) const HERE: usize = 18;
-    pub(crate) const BELOW: usize = 20;
-    pub(crate) const SIZE: usize = 22;
+    pub(crate) const HERE: usize = 10;
+    pub(crate) const BELOW: usize = 12;
+    pub(crate) const SIZE: usize = 14;
 
     /// Flags: what kind of edge leads here (two bits), …
     pub(crate) const KIND: u16 = 3;
@@ -51,6 +46,22 @@ pub(crate) mod node {
     pub(crate) const INNER: u16 = 8;
     /// … and whether the hash table leads to it (and not the edge before it in a chain).
     pub(crate) const HASHED: u16 = 16;
+}
+
+/// The edges with wildcards that lead on from a node. Few nodes have any.
+pub(crate) mod wild {
+    /// The edges that need no hashing.
+    pub(crate) const ANY: usize = 0;
+    pub(crate) const STARS: usize = 2;
+    pub(crate) const OTHERS: usize = 4;
+    /// Which lengths of literal beginnings are in use (bit 0 is length 1), and which first two units
+    /// ([`super::pair_bit`]).
+    pub(crate) const PREFIXES: usize = 6;
+    pub(crate) const FIRSTS: usize = 8;
+    /// The same for literal ends and their last two units.
+    pub(crate) const SUFFIXES: usize = 12;
+    pub(crate) const LASTS: usize = 14;
+    pub(crate) const SIZE: usize = 18;
 }
 
 /// Kinds of edges that are hashed.
@@ -75,10 +86,35 @@ pub(crate) const KEY_UNITS: usize = 32;
 
 const MULTIPLIER: u64 = 0x9E37_79B9_7F4A_7C15;
 
-/// Adds a unit to the hash of a text.
+/// Adds a unit, or four, to the hash of a text.
 #[inline]
-pub(crate) fn hash(hash: u64, unit: u16) -> u64 {
-    (hash.rotate_left(5) ^ u64::from(unit)).wrapping_mul(MULTIPLIER)
+pub(crate) fn hash(hash: u64, units: u64) -> u64 {
+    (hash.rotate_left(5) ^ units).wrapping_mul(MULTIPLIER)
+}
+
+/// The hash of a whole component: four units at a time, zeros behind the last.
+fn hash_whole(text: &[u16]) -> u64 {
+    text.chunks(4).fold(0, |sum, units| {
+        let mut four = [0; 4];
+        four.iter_mut().zip(units).for_each(|(slot, unit)| *slot = *unit);
+        hash(sum, pack(four))
+    })
+}
+
+/// The bit that stands for the first two units of a component, or for its last two from the end.
+#[inline]
+pub(crate) fn pair_bit(mut units: impl Iterator<Item = u16>) -> u64 {
+    let [outer, inner] = [(); 2].map(|()| u32::from(units.next().unwrap_or(0)));
+    1u64.wrapping_shl(outer.wrapping_mul(37).wrapping_add(inner) & 63)
+}
+
+/// The bits of a literal beginning or end. One unit alone says nothing about the second: all bits.
+fn key_bits(kind: u16, key: &[u16]) -> u64 {
+    match (key.len(), kind) {
+        (..=1, _) => u64::MAX,
+        (_, SUFFIX) => pair_bit(key.iter().rev().copied()),
+        _ => pair_bit(key.iter().copied()),
+    }
 }
 
 /// The hash of an edge.
@@ -95,11 +131,22 @@ pub(crate) fn tag(edge: u64) -> u16 {
     u16::from_le_bytes([low, high])
 }
 
-/// How much the index of so many components and patterns takes at most, while it is built.
-pub(crate) fn bound(components: usize, patterns: usize) -> usize {
-    let nodes = components.saturating_add(ROOTS);
-    patterns
+/// What the index is made of, at most.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Counts {
+    pub(crate) patterns: usize,
+    pub(crate) components: usize,
+    /// Components with wildcards.
+    pub(crate) wild: usize,
+}
+
+/// How much the index of so much takes at most, while it is built.
+pub(crate) fn bound(counts: Counts) -> usize {
+    let nodes = counts.components.saturating_add(ROOTS);
+    counts
+        .patterns
         .saturating_mul(ACCEPT)
+        .saturating_add(counts.wild.saturating_add(1).saturating_mul(wild::SIZE))
         .saturating_add(nodes.saturating_mul(node::SIZE))
         .saturating_add(slots(nodes).saturating_mul(SLOT))
 }
@@ -124,22 +171,24 @@ pub(crate) fn key_of(glob: &[u16]) -> (u16, &[u16]) {
 }
 
 fn hash_of(kind: u16, key: &[u16]) -> u64 {
-    if kind == SUFFIX {
-        key.iter().rev().fold(0, |sum, &unit| hash(sum, unit))
-    } else {
-        key.iter().fold(0, |sum, &unit| hash(sum, unit))
+    match kind {
+        LITERAL => hash_whole(key),
+        SUFFIX => key.iter().rev().fold(0, |sum, &unit| hash(sum, u64::from(unit))),
+        _ => key.iter().fold(0, |sum, &unit| hash(sum, u64::from(unit))),
     }
 }
 
 /// Builds the index of a block whose rules and patterns are complete, behind them. The block must have
 /// room for [`bound`] behind `end`.
-pub(crate) fn build(block: &mut [u16], end: usize, rules: usize, components: usize, patterns: usize) {
-    let nodes = end.saturating_add(patterns.saturating_mul(ACCEPT));
-    let most = components.saturating_add(ROOTS);
+pub(crate) fn build(block: &mut [u16], end: usize, rules: usize, counts: Counts) {
+    let wilds = end.saturating_add(counts.patterns.saturating_mul(ACCEPT));
+    let nodes = wilds.saturating_add(counts.wild.saturating_add(1).saturating_mul(wild::SIZE));
+    let most = counts.components.saturating_add(ROOTS);
     let table = nodes.saturating_add(most.saturating_mul(node::SIZE));
     let used = block.len().min(table.saturating_add(slots(most).saturating_mul(SLOT)));
     block.get_mut(end..used).unwrap_or_default().fill(0);
-    let mut builder = Builder { block, nodes, count: ROOTS, table, slots: slots(most), accept: end };
+    let mut builder =
+        Builder { block, wilds, wild: 1, nodes, count: ROOTS, table, slots: slots(most), accept: end };
     for index in 0..rules {
         for (list, excluded) in [(Value::Paths, 0), (Value::ExcludePaths, EXCLUDED)] {
             let record = rule::Record::new(builder.block, index);
@@ -166,6 +215,9 @@ pub(crate) fn build(block: &mut [u16], end: usize, rules: usize, components: usi
 
 struct Builder<'b> {
     block: &'b mut [u16],
+    /// Where the records of edges with wildcards are, and how many; number 0 is none.
+    wilds: usize,
+    wild: usize,
     /// Where the nodes are, and how many.
     nodes: usize,
     count: usize,
@@ -190,7 +242,7 @@ impl Builder<'_> {
                 return self.accept(node, node::BELOW, accept);
             }
             node = if is_stars {
-                self.linked(node, node::STARS, at, length)
+                self.linked(node, wild::STARS, at, length)
             } else {
                 self.child(node, at, length)
             };
@@ -220,7 +272,7 @@ impl Builder<'_> {
         self.flag(parent, node::INNER);
         let component = Reader(self.block).slice(at, length);
         if matches!(component, [STAR]) {
-            return self.linked(parent, node::ANY, at, length);
+            return self.linked(parent, wild::ANY, at, length);
         }
         if !component.iter().any(|unit| matches!(*unit, STAR | QUESTION)) {
             self.flag(parent, node::LITERALS);
@@ -228,29 +280,53 @@ impl Builder<'_> {
         }
         let (kind, key) = key_of(component);
         let bit = 1u32.wrapping_shl(small(key.len().saturating_sub(1)));
-        let head = match kind {
-            UNHASHED => self.linked(parent, node::OTHERS, at, length),
-            PREFIX => {
-                self.set(parent, node::PREFIXES, self.get(parent, node::PREFIXES) | bit);
-                self.hashed(parent, kind, at, length)
-            }
-            _ => {
-                self.set(parent, node::SUFFIXES, self.get(parent, node::SUFFIXES) | bit);
-                self.hashed(parent, kind, at, length)
-            }
+        let pairs = key_bits(kind, key);
+        let (lengths, ends) = match kind {
+            PREFIX => (wild::PREFIXES, wild::FIRSTS),
+            _ => (wild::SUFFIXES, wild::LASTS),
+        };
+        let head = if kind == UNHASHED {
+            self.linked(parent, wild::OTHERS, at, length)
+        } else {
+            self.mark(parent, lengths, u64::from(bit));
+            self.mark(parent, ends, pairs);
+            self.hashed(parent, kind, at, length)
         };
         self.in_chain(head, parent, kind, at, length)
     }
 
     /// The node that one link of the parent leads to.
     fn linked(&mut self, parent: u32, link: usize, at: usize, length: usize) -> u32 {
-        let known = self.get(parent, link);
+        let link = self.wild(parent).saturating_add(link);
+        let known = Reader(self.block).u32(link);
         if known != 0 {
             return known;
         }
         let new = self.node(parent, UNHASHED, at, length);
-        self.set(parent, link, new);
+        Writer::starting_at(self.block, link).push_u32(new);
         new
+    }
+
+    /// Where the record of a node's edges with wildcards is; made if need be.
+    fn wild(&mut self, node: u32) -> usize {
+        let mut number = self.get(node, node::WILD);
+        if number == 0 {
+            number = small(self.wild);
+            self.wild = self.wild.saturating_add(1);
+            self.set(node, node::WILD, number);
+        }
+        self.wilds.saturating_add(index(number).saturating_mul(wild::SIZE))
+    }
+
+    /// Sets bits of a record.
+    fn mark(&mut self, node: u32, field: usize, bits: u64) {
+        let at = self.wild(node).saturating_add(field);
+        for (place, part) in (at..).zip(unpack(bits)) {
+            let part = Reader(self.block).u16(place) | part;
+            if part != 0 {
+                self.block.get_mut(place).into_iter().for_each(|slot| *slot = part);
+            }
+        }
     }
 
     /// The edge with exactly this text in a chain, added to it if need be.
@@ -334,7 +410,8 @@ impl Builder<'_> {
                 slot = last.next_slot(slot);
             }
         }
-        let mut out = Writer::starting_at(last.block, header::NODES);
+        let mut out = Writer::starting_at(last.block, header::WILDS);
+        out.push_u32(small(last.wilds));
         out.push_u32(small(last.nodes));
         out.push_u32(small(table));
         out.push_u32(small(slots.saturating_sub(1)));

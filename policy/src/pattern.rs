@@ -46,6 +46,8 @@ pub(crate) struct Parsed {
     pub(crate) warning: Option<Fault>,
     /// How many components it has once compiled, at most.
     pub(crate) components: usize,
+    /// How many of them have wildcards.
+    pub(crate) wild: usize,
 }
 
 /// Where the components of a pattern begin, and what stands before them once compiled.
@@ -97,14 +99,15 @@ pub(crate) fn compile<U: Upcase + ?Sized, V: Volumes + ?Sized>(
         return Err(Fault::at(Reason::TooLong, MAX_PATH_UNITS));
     }
     if programs && !text.iter().any(|&unit| unit == BACKSLASH || unit == COLON || unit == u16::from(b'/')) {
-        let mut walk = Walk { upcase, out, flags: flag::NAME, warning: None, after_stars: false };
+        let mut walk = Walk { upcase, out, flags: flag::NAME, warning: None, after_stars: false, wild: 0 };
         walk.component(text, 0, true)?;
-        return Ok(Parsed { flags: walk.flags, warning: walk.warning, components: 1 });
+        return Ok(Parsed { flags: walk.flags, warning: walk.warning, components: 1, wild: walk.wild });
     }
     let (root, body) = root(text)?;
     let first = text.len().saturating_sub(body.len());
     let mut flags = 0;
     let mut warning = None;
+    let mut wild = 0;
     let mut components = body.iter().filter(|&&unit| unit == BACKSLASH).count().saturating_add(1);
     if let Root::Link(name) = root {
         match last.device(volumes, name) {
@@ -112,6 +115,8 @@ pub(crate) fn compile<U: Upcase + ?Sized, V: Volumes + ?Sized>(
                 device.iter().for_each(|&unit| out.push(fold(upcase, unit)));
                 components =
                     components.saturating_add(device.iter().filter(|&&unit| unit == BACKSLASH).count());
+                // No device is named so; but nothing else keeps one from being.
+                wild = device.iter().filter(|unit| matches!(**unit, STAR | QUESTION)).count();
             }
             Some(device) if is_remote(device) => {
                 (flags, warning) = (flag::INACTIVE, Some(Fault::whole(Reason::RemoteVolume)));
@@ -120,9 +125,9 @@ pub(crate) fn compile<U: Upcase + ?Sized, V: Volumes + ?Sized>(
             None => (flags, warning) = (flag::INACTIVE, Some(Fault::whole(Reason::NoSuchVolume))),
         }
     }
-    let mut walk = Walk { upcase, out, flags, warning, after_stars: false };
+    let mut walk = Walk { upcase, out, flags, warning, after_stars: false, wild };
     walk.components(body, first)?;
-    Ok(Parsed { flags: walk.flags, warning: walk.warning, components })
+    Ok(Parsed { flags: walk.flags, warning: walk.warning, components, wild: walk.wild })
 }
 
 /// Splits a pattern into its root and the components after it (without the backslash before them).
@@ -224,6 +229,8 @@ struct Walk<'w, 'b, U: ?Sized> {
     warning: Option<Fault>,
     /// The component before was `**`: another one adds nothing.
     after_stars: bool,
+    /// Components with wildcards so far.
+    wild: usize,
 }
 
 impl<U: Upcase + ?Sized> Walk<'_, '_, U> {
@@ -240,6 +247,10 @@ impl<U: Upcase + ?Sized> Walk<'_, '_, U> {
             }
             let stars = matches!(component, [STAR, STAR]);
             if !(stars && self.after_stars) {
+                // A `**` at the end is no edge of its own.
+                let is_wild = component.iter().any(|unit| matches!(*unit, STAR | QUESTION))
+                    && !(stars && after.is_none());
+                self.wild = self.wild.saturating_add(usize::from(is_wild));
                 self.out.push(BACKSLASH);
                 self.component(component, at, after.is_none())?;
             }

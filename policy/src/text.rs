@@ -88,3 +88,62 @@ pub(crate) fn split_last(units: &[u16], separator: u16) -> (&[u16], &[u16]) {
     let at = units.iter().rposition(|&unit| unit == separator).map_or(0, |at| at.saturating_add(1));
     units.split_at_checked(at).unwrap_or((&[], units))
 }
+
+/// Four units as one number, the first lowest.
+#[inline]
+pub(crate) fn pack(units: [u16; 4]) -> u64 {
+    let [a, b, c, d] = units.map(u64::from);
+    a | b << 16 | c << 32 | d << 48
+}
+
+/// The units of a packed number.
+#[inline]
+pub(crate) fn unpack(word: u64) -> [u16; 4] {
+    let [a, b, c, d, e, f, g, h] = word.to_le_bytes();
+    [[a, b], [c, d], [e, f], [g, h]].map(u16::from_le_bytes)
+}
+
+/// The same number in each of four units.
+const fn each(unit: u16) -> u64 {
+    (unit as u64) << 48 | (unit as u64) << 32 | (unit as u64) << 16 | unit as u64
+}
+
+/// Upcases four units at once and says how many of them come before a backslash.
+#[inline]
+pub(crate) fn fold_four<U: Upcase + ?Sized>(upcase: &U, units: [u16; 4]) -> (u64, usize) {
+    let word = pack(units);
+    if word & each(0xFF80) != 0 {
+        let before = units.iter().position(|&unit| unit == BACKSLASH).unwrap_or(4);
+        return (pack(units.map(|unit| fold(upcase, unit))), before);
+    }
+    // Sums stay within their units: both parts are below 0x80.
+    let from_a = word.wrapping_add(each(0x80 - 0x61));
+    let past_z = word.wrapping_add(each(0x80 - 0x7B));
+    let lower = (from_a & !past_z) & each(0x80);
+    let other = (word ^ each(BACKSLASH)).wrapping_add(each(0x7F));
+    let backslash = !other & each(0x80);
+    let before = usize::try_from(backslash.trailing_zeros() >> 4).unwrap_or(4);
+    (word ^ (lower >> 2), before)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn four_units_at_once_are_upcased_as_each_by_itself() {
+        // Every unit in every place, among neighbours of each kind.
+        for unit in 0..=u16::MAX {
+            for neighbour in [0x61, 0x5A, BACKSLASH, 0xE9, 0xD83D, 0] {
+                for place in 0..4 {
+                    let mut units = [neighbour; 4];
+                    units[place] = unit;
+                    let (word, before) = fold_four(&HostUpcase, units);
+                    assert_eq!(unpack(word), units.map(|unit| fold(&HostUpcase, unit)), "{units:x?}");
+                    let first = units.iter().position(|&unit| unit == BACKSLASH).unwrap_or(4);
+                    assert_eq!(before, first, "{units:x?}");
+                }
+            }
+        }
+    }
+}

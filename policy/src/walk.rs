@@ -7,9 +7,11 @@
 
 use crate::block::Reader;
 use crate::glob::component_matches;
-use crate::index::{EXCLUDED, KEY_UNITS, LITERAL, PREFIX, SLOT, SUFFIX, edge, hash, key_of, node, tag};
+use crate::index::{
+    EXCLUDED, KEY_UNITS, LITERAL, PREFIX, SLOT, SUFFIX, edge, hash, key_of, node, pair_bit, tag, wild,
+};
 use crate::policy::{RuleId, RuleSet, header};
-use crate::text::{BACKSLASH, Upcase, fold};
+use crate::text::{BACKSLASH, Upcase, fold_four, unpack};
 
 /// Most nodes that are active at a time, and most behind a `**`.
 const MOST: usize = 24;
@@ -39,6 +41,7 @@ pub(crate) fn walk<U: Upcase + ?Sized>(
     let header = Reader(block);
     let index = Index {
         block: header,
+        wilds: header.size(header::WILDS),
         nodes: header.size(header::NODES),
         table: header.size(header::TABLE),
         mask: header.size(header::MASK),
@@ -53,20 +56,7 @@ pub(crate) fn walk<U: Upcase + ?Sized>(
     index.enter(root, &mut reached)?;
     core::mem::swap(&mut now, &mut reached.next);
     while !now.is_empty() || !reached.stars.is_empty() {
-        let mut length = 0usize;
-        let mut sum = 0;
-        let mut rest = None;
-        let mut units = path.iter();
-        while let Some(&unit) = units.next() {
-            if unit == BACKSLASH {
-                rest = Some(units.as_slice());
-                break;
-            }
-            let unit = fold(upcase, unit);
-            *name.get_mut(length).ok_or(Overflow)? = unit;
-            sum = hash(sum, unit);
-            length = length.saturating_add(1);
-        }
+        let (length, sum, rest) = component(path, upcase, &mut name)?;
         let name = Name { units: name.get(..length).unwrap_or_default(), sum };
         reached.is_last = rest.is_none();
         // Those that this component reaches are asked about the next one.
@@ -86,6 +76,50 @@ pub(crate) fn walk<U: Upcase + ?Sized>(
         }
     }
     Ok(())
+}
+
+/// Upcases the first component of `path` into `name`. Returns its length, its hash, and the path behind it.
+#[inline]
+fn component<'p, U: Upcase + ?Sized>(
+    path: &'p [u16],
+    upcase: &U,
+    name: &mut [u16; NAME_UNITS],
+) -> Result<(usize, u64, Option<&'p [u16]>), Overflow> {
+    let mut length = 0usize;
+    let mut sum = 0;
+    let mut left = path;
+    let mut slots = name.as_chunks_mut::<4>().0.iter_mut();
+    loop {
+        let (units, rest) = match left.split_first_chunk::<4>() {
+            Some((units, rest)) => (*units, rest),
+            None => {
+                let mut units = [BACKSLASH; 4];
+                units.iter_mut().zip(left).for_each(|(slot, unit)| *slot = *unit);
+                (units, &[][..])
+            }
+        };
+        let (word, before) = fold_four(upcase, units);
+        if before == 4 {
+            *slots.next().ok_or(Overflow)? = unpack(word);
+            sum = hash(sum, word);
+            length = length.wrapping_add(4);
+            left = rest;
+            continue;
+        }
+        if before > 0 {
+            let word = word & 1u64.wrapping_shl(small_shift(before)).wrapping_sub(1);
+            *slots.next().ok_or(Overflow)? = unpack(word);
+            sum = hash(sum, word);
+            length = length.wrapping_add(before);
+        }
+        return Ok((length, sum, left.get(before.wrapping_add(1)..).filter(|_| before < left.len())));
+    }
+}
+
+/// How many bits so many units have.
+#[inline]
+fn small_shift(units: usize) -> u32 {
+    u32::try_from(units).unwrap_or(0) << 4
 }
 
 /// A component, upcased, and its hash.
@@ -134,16 +168,29 @@ impl Active {
 #[derive(Clone, Copy)]
 struct Index<'p> {
     block: Reader<'p>,
+    wilds: usize,
     nodes: usize,
     table: usize,
     mask: usize,
 }
 
-/// One node, read at once.
+/// One node, or its record of edges with wildcards, read at once.
 #[derive(Clone, Copy)]
-struct Node<'p>(&'p [u16; node::SIZE]);
+struct Record<'p, const SIZE: usize>(&'p [u16; SIZE]);
 
-impl Node<'_> {
+type Node<'p> = Record<'p, { node::SIZE }>;
+type Wild<'p> = Record<'p, { wild::SIZE }>;
+
+impl<'p, const SIZE: usize> Record<'p, SIZE> {
+    const NONE: &'static [u16; SIZE] = &[0; SIZE];
+
+    /// The record with this number in the array at `start`.
+    #[inline]
+    fn read(block: Reader<'p>, start: usize, number: u32) -> Self {
+        let at = start.saturating_add(size(number).saturating_mul(SIZE));
+        Record(block.0.get(at..).and_then(<[u16]>::first_chunk).unwrap_or(Self::NONE))
+    }
+
     #[inline]
     fn u16(self, field: usize) -> u16 {
         self.0.get(field).copied().unwrap_or(0)
@@ -153,13 +200,26 @@ impl Node<'_> {
     fn u32(self, field: usize) -> u32 {
         u32::from(self.u16(field)) | u32::from(self.u16(field.saturating_add(1))) << 16
     }
+
+    #[inline]
+    fn u64(self, field: usize) -> u64 {
+        u64::from(self.u32(field)) | u64::from(self.u32(field.saturating_add(2))) << 32
+    }
 }
 
 impl<'p> Index<'p> {
+    #[inline]
     fn node(self, node: u32) -> Node<'p> {
-        const NONE: &[u16; node::SIZE] = &[0; node::SIZE];
-        let at = self.nodes.saturating_add(size(node).saturating_mul(node::SIZE));
-        Node(self.block.0.get(at..).and_then(<[u16]>::first_chunk).unwrap_or(NONE))
+        Record::read(self.block, self.nodes, node)
+    }
+
+    /// The edges with wildcards that lead on from a node.
+    #[inline]
+    fn wild(self, node: Node<'p>) -> Option<Wild<'p>> {
+        match node.u32(node::WILD) {
+            0 => None,
+            number => Some(Record::read(self.block, self.wilds, number)),
+        }
     }
 
     fn text(self, node: Node<'p>) -> &'p [u16] {
@@ -181,7 +241,7 @@ impl<'p> Index<'p> {
         if reached.is_last {
             return Ok(());
         }
-        let behind = node.u32(node::STARS);
+        let behind = self.wild(node).map_or(0, |wild| wild.u32(wild::STARS));
         if behind != 0 && !reached.stars.nodes().contains(&behind) {
             reached.stars.push(behind)?;
         }
@@ -200,13 +260,23 @@ impl<'p> Index<'p> {
                 self.enter(child, reached)?;
             }
         }
-        let any = node.u32(node::ANY);
+        let Some(wild) = self.wild(node) else { return Ok(()) };
+        let any = wild.u32(wild::ANY);
         if any != 0 {
             self.enter(any, reached)?;
         }
-        self.chain(node.u32(node::OTHERS), name, reached)?;
-        self.keyed(id, PREFIX, node.u32(node::PREFIXES), name, reached)?;
-        self.keyed(id, SUFFIX, node.u32(node::SUFFIXES), name, reached)
+        let others = wild.u32(wild::OTHERS);
+        if others != 0 {
+            self.chain(others, name, reached)?;
+        }
+        // Most components are none of those looked for: their first or last two units tell.
+        if wild.u64(wild::FIRSTS) & pair_bit(name.units.iter().copied()) != 0 {
+            self.keyed(id, PREFIX, wild.u32(wild::PREFIXES), name, reached)?;
+        }
+        if wild.u64(wild::LASTS) & pair_bit(name.units.iter().rev().copied()) != 0 {
+            self.keyed(id, SUFFIX, wild.u32(wild::SUFFIXES), name, reached)?;
+        }
+        Ok(())
     }
 
     /// Follows the edges whose literal beginning or end, of one of `lengths`, is that of the component.
@@ -229,7 +299,7 @@ impl<'p> Index<'p> {
             } else {
                 (name.units.get(start), name.units.get(start..))
             };
-            sum = hash(sum, unit.copied().unwrap_or(0));
+            sum = hash(sum, u64::from(unit.copied().unwrap_or(0)));
             if lengths & 1 != 0 {
                 let key = (kind, key.unwrap_or_default());
                 let head = self.find(id, kind, sum, |glob| key_of(glob) == key);

@@ -38,7 +38,7 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
         ["one", name, count] => one(name, count.parse().unwrap_or(0)),
-        [] => all(&SIZES, Duration::from_secs(90)),
+        [] => all(&SIZES, Duration::from_secs(60)),
         ["--quick"] => all(&[10, 1_000, 10_000], Duration::from_secs(30)),
         _ => {
             println!(
