@@ -13,6 +13,7 @@ use serde_json::json;
 
 use crate::run;
 use crate::slices::Slice;
+use crate::tools::{For, Tools};
 use crate::workspace;
 
 /// How many lines of its log a failed slice shows.
@@ -146,6 +147,14 @@ struct Line {
 
 /// Runs the slices one after the other, prints the summary, and says whether none failed.
 pub(crate) fn run(slices: &[&Slice], as_json: bool) -> Result<bool> {
+    let needs: Vec<For> = slices
+        .iter()
+        .flat_map(|slice| slice.needs)
+        .copied()
+        // The slice says that it is skipped.
+        .filter(|need| *need != For::Wine || Tools::obtainable(*need))
+        .collect();
+    Tools::ensure(&needs)?;
     let mut lines = Vec::new();
     for slice in slices {
         let mut log = Log::new(slice.name)?;

@@ -15,37 +15,81 @@ use crate::{bindings, sanitizer, toolchain, wine, workspace};
 pub(crate) struct Slice {
     pub(crate) name: &'static str,
     pub(crate) about: &'static str,
+    /// What must be there; installed in one go before the first slice runs.
+    pub(crate) needs: &'static [For],
     pub(crate) run: fn(&mut Log) -> Result<Outcome>,
 }
 
+/// For building the driver and running it in the lab.
+const BUILD: &[For] = &[For::Bindings, For::Driver, For::Mount];
+
 /// All of them. What is quick and fails often comes first.
 pub(crate) const SLICES: &[Slice] = &[
-    Slice { name: "fmt", about: "the source is formatted", run: fmt },
-    Slice { name: "clippy", about: "no lint warns, for the host and for the driver's target", run: clippy },
-    Slice { name: "unit", about: "decisions, policy, declarations and these tools, on the host", run: unit },
-    Slice { name: "asan", about: "the same decisions under AddressSanitizer", run: asan },
+    Slice { name: "fmt", about: "the source is formatted", needs: &[For::Format], run: fmt },
+    Slice {
+        name: "clippy",
+        about: "no lint warns, for the host and for the driver's target",
+        needs: &[For::HostClippy, For::Clippy, For::Bindings, For::Driver],
+        run: clippy,
+    },
+    Slice {
+        name: "unit",
+        about: "decisions, policy, declarations and these tools, on the host",
+        needs: &[For::Bindings],
+        run: unit,
+    },
+    Slice {
+        name: "asan",
+        about: "the same decisions under AddressSanitizer",
+        needs: &[For::Sanitizer],
+        run: asan,
+    },
     Slice {
         name: "layout",
         about: "Filter Manager structures against Wine's header and windows-sys",
+        needs: &[For::Bindings, For::Layout],
         run: layout,
     },
-    Slice { name: "image", about: "intact.sys: imports, sections, flags, no reachable panic", run: image },
-    Slice { name: "wine", about: "another NT loader maps, binds and enters intact.sys", run: wine },
-    Slice { name: "inf", about: "intact.inf by the rules of minifilter-rules §3.7 and §3.8", run: inf },
-    Slice { name: "lab", about: "the drivers in the lab: every operation, every fault", run: lab_tests },
-    Slice { name: "demo", about: "real programs under every fault, with and without Intact", run: demo },
+    Slice {
+        name: "image",
+        about: "intact.sys: imports, sections, flags, no reachable panic",
+        needs: BUILD,
+        run: image,
+    },
+    Slice {
+        name: "wine",
+        about: "another NT loader maps, binds and enters intact.sys",
+        needs: &[For::Bindings, For::Driver, For::Wine],
+        run: wine,
+    },
+    Slice {
+        name: "inf",
+        about: "intact.inf by the rules of minifilter-rules §3.7 and §3.8",
+        needs: &[],
+        run: inf,
+    },
+    Slice {
+        name: "lab",
+        about: "the drivers in the lab: every operation, every fault",
+        needs: BUILD,
+        run: lab_tests,
+    },
+    Slice {
+        name: "demo",
+        about: "real programs under every fault, with and without Intact",
+        needs: BUILD,
+        run: demo,
+    },
     Slice {
         name: "deny",
         about: "licences and advisories of what is linked (where cargo-deny is)",
+        needs: &[],
         run: deny,
     },
 ];
 
 /// Packages of the lab.
 const LAB: &[&str] = &["lab", "lab-executive", "lab-volume", "lab-nt"];
-/// Packages that are linked into the driver.
-const DRIVER: &[&str] = &["intact", "kernel", "fltkernel", "intact-policy"];
-
 fn cargo(arguments: &[&str]) -> Command {
     let mut command = Command::new(toolchain::cargo());
     command.current_dir(workspace::root()).args(arguments);
@@ -69,7 +113,8 @@ fn clippy(log: &mut Log) -> Result<Outcome> {
     Tools::ensure(&[For::Driver, For::Clippy])?;
     let mut command = Builder::prepare()?.clippy()?;
     let drivers = driver::test_drivers()?;
-    command.args(["--lib", "--profile", "driver"]).args(packages(DRIVER));
+    // What these are made of is linted along, with the features that they choose.
+    command.args(["--lib", "--profile", "driver", "--package", "intact"]);
     command.args(drivers.iter().flat_map(|name| ["--package", name]));
     log.run(command.args(["--", "--deny", "warnings"]))?;
     Ok(Outcome::Passed("host and driver".into()))

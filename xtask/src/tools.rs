@@ -142,8 +142,12 @@ impl Tools {
     /// Makes sure that everything for these purposes is there: installs it on Debian as root, or says what
     /// is missing and how to get it.
     pub(crate) fn ensure(purposes: &[For]) -> Result<Self> {
-        let missing: Vec<&Need> =
-            purposes.iter().flat_map(|purpose| needs(*purpose)).filter(|need| !(need.found)()).collect();
+        let mut missing: Vec<&Need> = Vec::new();
+        for need in purposes.iter().flat_map(|purpose| needs(*purpose)) {
+            if missing.iter().all(|known| known.what != need.what) && !(need.found)() {
+                missing.push(need);
+            }
+        }
         if missing.is_empty() {
             return Ok(Self);
         }
