@@ -3,7 +3,7 @@
 pub mod imports;
 
 use std::cell::{Cell, OnceCell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use lab_executive::object::{Closing, ObjectType};
@@ -29,6 +29,8 @@ pub struct KtmRoom {
     ktm: RefCell<Option<Ktm>>,
     kind: OnceCell<Rc<ObjectType>>,
     bodies: RefCell<BTreeMap<TxId, usize>>,
+    /// Transactions that have not ended: KTM keeps its own reference to their objects (txf-ktm §1.5).
+    held: RefCell<BTreeSet<TxId>>,
     /// Notifications that a participant will answer later.
     pub(crate) pending: RefCell<Vec<Delivery>>,
     pub(crate) enlistments: Cell<u64>,
@@ -86,6 +88,7 @@ pub(crate) fn with_ktm<R>(lab: &Executive, f: impl FnOnce(&mut Ktm) -> R) -> R {
     let room = lab.ktm();
     let mut ktm = room.ktm.borrow_mut();
     let Some(ktm) = ktm.as_mut() else { panic!("KTM was not started") };
+    ktm.advance_to(lab.scheduler.now());
     f(ktm)
 }
 
@@ -106,8 +109,22 @@ pub(crate) fn pump(lab: &Executive) {
         for id in aborted {
             with_ktm(lab, |ktm| ktm.abort(id));
         }
-        let Some(delivery) = with_ktm(lab, Ktm::next_delivery) else { return };
+        let Some(delivery) = with_ktm(lab, Ktm::next_delivery) else { break };
         deliver(lab, delivery);
+    }
+    release_ended(lab);
+}
+
+/// Drops KTM's own references to transactions that have ended.
+fn release_ended(lab: &Executive) {
+    let room = lab.ktm();
+    let held: Vec<_> = room.held.borrow().iter().copied().collect();
+    for id in held.into_iter().filter(|id| is_over(lab, *id)) {
+        if room.held.borrow_mut().remove(&id)
+            && let Some(body) = room.body(id)
+        {
+            lab.objects.dereference(lab, body);
+        }
     }
 }
 
@@ -154,6 +171,8 @@ pub(crate) fn create(
     let room = lab.ktm();
     let body = lab.objects.create(lab, &room.kind(), 0x200, Some(payload));
     room.bodies.borrow_mut().insert(id, body.addr());
+    lab.objects.reference(lab, body);
+    room.held.borrow_mut().insert(id);
     if timeout != 0 {
         arm_timer(lab);
     }
@@ -165,9 +184,8 @@ pub(crate) fn arm_timer(lab: &Executive) {
     let Some(due) = with_ktm(lab, |ktm| ktm.next_deadline()) else { return };
     lab.at(due, |lab| {
         lab.spawn_worker("transaction timeout", |lab| {
-            let now = lab.scheduler.now();
-            with_ktm(lab, |ktm| ktm.advance_to(now));
             pump(lab);
+            arm_timer(lab);
         });
     });
 }
@@ -196,8 +214,26 @@ fn is_over(lab: &Executive, id: TxId) -> bool {
     with_ktm(lab, |ktm| ktm.phase(id).is_ok_and(Phase::is_over))
 }
 
+/// Keeps a transaction's object while somebody waits for its end.
+fn with_object<R>(lab: &Executive, id: TxId, f: impl FnOnce() -> R) -> R {
+    let body = lab.ktm().body(id);
+    if let Some(body) = body {
+        lab.objects.reference(lab, body);
+    }
+    let result = f();
+    if let Some(body) = body {
+        lab.objects.dereference(lab, body);
+    }
+    result
+}
+
 /// Commits, waiting for the end if asked to.
 pub(crate) fn commit(lab: &Executive, id: TxId, wait: bool) -> i32 {
+    with_object(lab, id, || commit_held(lab, id, wait))
+}
+
+fn commit_held(lab: &Executive, id: TxId, wait: bool) -> i32 {
+    pump(lab);
     let begun = with_ktm(lab, |ktm| ktm.commit(id));
     pump(lab);
     if let Err(status) = begun {
@@ -215,6 +251,12 @@ pub(crate) fn commit(lab: &Executive, id: TxId, wait: bool) -> i32 {
 
 /// Rolls back, waiting for the end if asked to.
 pub(crate) fn rollback(lab: &Executive, id: TxId, wait: bool) -> i32 {
+    with_object(lab, id, || rollback_held(lab, id, wait))
+}
+
+fn rollback_held(lab: &Executive, id: TxId, wait: bool) -> i32 {
+    // What the volume has aborted on its own is known before the question is answered.
+    pump(lab);
     let begun = with_ktm(lab, |ktm| ktm.rollback(id));
     pump(lab);
     if let Err(status) = begun {
