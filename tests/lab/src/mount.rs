@@ -228,7 +228,7 @@ pub fn serve<R: Send>(
                 }
                 leaving = true;
             }
-            leaving && server.is_empty()
+            leaving && server.is_empty(lab)
         });
         if outcome.is_err() {
             mounted.broken.store(true, Ordering::SeqCst);

@@ -165,9 +165,9 @@ impl Server {
         }
     }
 
-    /// Whether every mirror has ended.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.processes.living().is_empty()
+    /// Whether every mirror has ended, exit and all.
+    pub(crate) fn is_empty(&self, lab: &Executive) -> bool {
+        self.processes.mirrors.borrow().iter().all(|mirror| lab.processes.find(mirror.process.id).is_none())
     }
 }
 
