@@ -97,6 +97,14 @@ imports! {
         status::SUCCESS
     }
 
+    /// The thread's top-level component, 0 for none.
+    [ceiling: DISPATCH_LEVEL, Modelled, source: "ntifs/IoGetTopLevelIrp"]
+    fn IoGetTopLevelIrp(lab;) -> usize { lab.thread().top_level_irp.get() }
+
+    /// Sets the thread's top-level component.
+    [ceiling: DISPATCH_LEVEL, Modelled, source: "ntifs/IoSetTopLevelIrp"]
+    fn IoSetTopLevelIrp(lab; irp: usize) { lab.thread().top_level_irp.set(irp) }
+
     /// Size of the file object's device stack; the model has no stack.
     [ceiling: HIGH_LEVEL, Approximated("always the volume's own device"), source: "wdm/IoGetRelatedDeviceObject"]
     fn IoGetRelatedDeviceObject(lab; file: PFILE_OBJECT) -> *mut c_void {

@@ -60,6 +60,7 @@ impl Io {
     /// Mounts the volume.
     pub(crate) fn mount(&self, lab: &Executive, volume: Volume) {
         *self.volume.borrow_mut() = Some(volume);
+        lab.objects.add_symbolic_link(lab, &format!(r"\??\{DRIVE}"), VOLUME_DEVICE);
         let file_type = lab.objects.add_type(lab, "File", FILE_GENERIC);
         file_type.on_close(close::handle_closing);
         file_type.on_delete(close::delete);
