@@ -176,13 +176,15 @@ impl Lab {
         thread.critical_regions.set(thread.critical_regions.get() - 1);
     }
 
-    /// Kernel handles that an image opened and did not close, as text.
+    /// Handles that an image opened and did not close, as text.
     pub(crate) fn handles_held(&self, image: usize) -> Vec<String> {
-        let entries = self.objects.kernel_handles.entries();
+        let mut entries = self.objects.kernel_handles.entries();
+        // A driver's handle in a process's table; what programs open there has no opener.
+        self.processes.all().iter().for_each(|p| entries.extend(p.handles.entries()));
         let mine = entries.iter().filter(|(_, e)| e.opener == Some(image));
         mine.map(|(handle, e)| {
             let kind = self.objects.type_of(e.body).map_or("?", |t| t.name);
-            format!("kernel handle {handle:#x} to a {kind} object")
+            format!("handle {handle:#x} to a {kind} object")
         })
         .collect()
     }

@@ -428,6 +428,13 @@ impl Lab {
             left.push(format!("{}, allocated at {}", block.describe(), frames.join(" < ")));
         }
         left.extend(self.handles_held(index));
+        for thread in self.scheduler.threads() {
+            if self.runs_code_of(&thread, index) {
+                left.push(format!("{} is still running its code", thread.label()));
+            }
+        }
+        let image = self.images.get(index);
+        left.extend(self.locks.use_inside(&(image.base()..image.base() + image.size())));
         left.extend(self.objects.references_held(index));
         left.extend(
             self.obligations.of(index).iter().map(|what| format!("{what}, set up and not taken down")),

@@ -1,6 +1,6 @@
 //! What a driver may import, and what happens around every call of it.
 //!
-//! An import is declared once, with [`imports!`](crate::imports): its name, module, levels, fidelity and source.
+//! An import is declared once, with [`imports!`](macro@crate::imports): its name, module, levels, fidelity and source.
 //! The declaration makes an `extern "win64"` function that checks the caller, offers a place for a planned fault,
 //! counts, and then runs the body.
 
@@ -290,7 +290,7 @@ impl Returned for u64 {}
 impl Returned for i64 {}
 impl Returned for usize {}
 
-/// The frame around every import's body; made by [`imports!`](crate::imports), not called by hand.
+/// The frame around every import's body; made by [`imports!`](macro@crate::imports), not called by hand.
 #[doc(hidden)]
 pub fn call<R: Returned>(import: &'static Import, body: impl FnOnce(&Lab) -> R) -> R {
     crate::with_lab(|lab| {

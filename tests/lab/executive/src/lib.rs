@@ -20,7 +20,7 @@
 //! | module | what |
 //! |---|---|
 //! | [`lab`](Lab) | the state of one lab; [`with_lab`] reaches the current one; [`Lab::room`] hangs other crates' state on it |
-//! | [`import`] and [`imports!`] | declaring what a driver may import, with its levels, fidelity and source; call sites and planned faults |
+//! | [`import`] and [`imports!`](macro@imports) | declaring what a driver may import, with its levels, fidelity and source; call sites and planned faults |
 //! | [`image`] | PE images: mapping, relocation, binding, unwinding |
 //! | [`scheduler`] | coroutine threads, the seeded choice, virtual time, injected work |
 //! | [`wait`] | dispatcher objects |
@@ -29,7 +29,7 @@
 //! | [`locks`], [`irql`] | who holds what, lock order, levels |
 //! | [`violation`] | a broken contract: recorded, the thread abandoned, the process alive |
 //! | [`registry`], [`etw`] | the hive; providers and decoded events |
-//! | [`imports`] | the kernel's routines themselves |
+//! | [`imports`](mod@imports) | the kernel's routines themselves |
 //!
 //! # Rules for code that runs in a lab
 //! - Never hold a `RefCell` borrow of lab state across something that may switch threads (waits, yields, the end
@@ -48,6 +48,7 @@ pub mod import;
 pub mod imports;
 pub mod irql;
 mod lab;
+mod layout;
 mod levels;
 pub mod locks;
 mod mapping;

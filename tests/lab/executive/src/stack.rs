@@ -184,6 +184,15 @@ impl Lab {
         frames
     }
 
+    /// Whether a thread stands in an image's code, at an import that has not returned.
+    pub(crate) fn runs_code_of(&self, thread: &Thread, image: usize) -> bool {
+        let segments = thread.segments.borrow();
+        segments.iter().filter(|s| s.import_rsp != 0).any(|s| {
+            let frames = self.images.walk(s.import_rsp, s.import_rbp, s.entry, 1);
+            frames.first().is_some_and(|f| self.images.index_of(*f) == Some(image))
+        })
+    }
+
     /// A hash of the driver's call chain, outer segments included; independent of addresses.
     pub(crate) fn call_stack_hash(&self, thread: &Thread) -> u64 {
         let start = thread.segments.borrow().last().map_or(HASH_START, |s| s.site_before);

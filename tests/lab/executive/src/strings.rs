@@ -41,3 +41,56 @@ pub fn same_name(a: &str, b: &str) -> bool {
 pub fn folded(name: &str) -> String {
     String::from_utf16_lossy(&name.encode_utf16().map(upcase).collect::<Vec<_>>())
 }
+
+const STAR: u16 = b'*' as u16;
+const QUESTION: u16 = b'?' as u16;
+/// `<`: any run of characters up to the last dot of the name.
+const DOS_STAR: u16 = b'<' as u16;
+/// `>`: one character, or nothing before a dot or at the end.
+const DOS_QUESTION: u16 = b'>' as u16;
+/// `"`: a dot, or nothing at the end.
+const DOS_DOT: u16 = b'"' as u16;
+const DOT: u16 = b'.' as u16;
+
+/// Whether a name fits a pattern, by the rules of FsRtlIsNameInExpression.
+pub fn is_name_in_expression(pattern: &[u16], name: &[u16]) -> bool {
+    // The set of pattern positions that the name read so far can have reached.
+    let mut reached = vec![false; pattern.len() + 1];
+    reached[0] = true;
+    let last_dot = name.iter().rposition(|u| *u == DOT);
+    for (at, unit) in name.iter().enumerate() {
+        skip_empty(pattern, &mut reached, Some(*unit));
+        let mut next = vec![false; pattern.len() + 1];
+        for position in (0..pattern.len()).filter(|p| reached[*p]) {
+            match pattern[position] {
+                STAR => next[position] = true,
+                DOS_STAR => {
+                    next[position] |= *unit != DOT || last_dot != Some(at);
+                    next[position + 1] |= *unit == DOT && last_dot == Some(at);
+                }
+                QUESTION => next[position + 1] = true,
+                DOS_QUESTION => next[position + 1] |= *unit != DOT,
+                DOS_DOT => next[position + 1] |= *unit == DOT,
+                literal => next[position + 1] |= literal == *unit,
+            }
+        }
+        reached = next;
+    }
+    skip_empty(pattern, &mut reached, None);
+    reached[pattern.len()]
+}
+
+/// Steps over what may stand for nothing before `next` (`None`: the end of the name).
+fn skip_empty(pattern: &[u16], reached: &mut [bool], next: Option<u16>) {
+    for position in 0..pattern.len() {
+        let empty = match pattern[position] {
+            STAR | DOS_STAR => true,
+            DOS_QUESTION => next.is_none_or(|u| u == DOT),
+            DOS_DOT => next.is_none(),
+            _ => false,
+        };
+        if reached[position] && empty {
+            reached[position + 1] = true;
+        }
+    }
+}

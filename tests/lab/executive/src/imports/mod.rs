@@ -8,6 +8,7 @@ pub mod events;
 pub mod lists;
 pub mod memory;
 pub mod mutexes;
+pub mod names;
 pub mod objects;
 pub mod pool;
 pub mod processes;
@@ -31,6 +32,7 @@ pub fn tables() -> Vec<&'static [&'static Import]> {
         lists::TABLE,
         memory::TABLE,
         mutexes::TABLE,
+        names::TABLE,
         objects::TABLE,
         objects::VARIABLES,
         pool::TABLE,

@@ -155,6 +155,21 @@ imports! {
     [ceiling: DISPATCH_LEVEL, Modelled, source: "wdm/ExDeleteNPagedLookasideList"]
     fn ExDeleteNPagedLookasideList(lab; list: *mut GENERAL_LOOKASIDE) { delete(lab, list) }
 
+    /// Prepares a lookaside list of either kind.
+    [ceiling: DISPATCH_LEVEL, Approximated("caches nothing, as under Driver Verifier"), fails: Status, source: "wdm/ExInitializeLookasideListEx"]
+    fn ExInitializeLookasideListEx(lab; list: *mut GENERAL_LOOKASIDE, allocate: *mut c_void, free: *mut c_void, pool_type: i32, flags: u32, size: usize, tag: u32, _depth: u16) -> i32 {
+        if flags != 0 {
+            lab.violate("unserved", "wdm/ExInitializeLookasideListEx", format!("flags {flags:#x}: failing by exception and fast lists are not modelled"));
+        }
+        initialise(lab, list, pool_type, size, tag);
+        override_routines(list, allocate, free);
+        crate::status::SUCCESS
+    }
+
+    /// Takes a lookaside list of either kind down.
+    [ceiling: DISPATCH_LEVEL, Modelled, source: "wdm/ExDeleteLookasideListEx"]
+    fn ExDeleteLookasideListEx(lab; list: *mut GENERAL_LOOKASIDE) { delete(lab, list) }
+
     /// Prepares a paged lookaside list.
     [ceiling: APC_LEVEL, Approximated("caches nothing, as under Driver Verifier"), source: "wdm/ExInitializePagedLookasideList"]
     fn ExInitializePagedLookasideList(lab; list: *mut GENERAL_LOOKASIDE, allocate: *mut c_void, free: *mut c_void, _flags: u32, size: usize, tag: u32, _depth: u16) {

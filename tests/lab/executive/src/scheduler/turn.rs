@@ -104,6 +104,11 @@ impl Lab {
             self.report_fault(&fault);
         }
         drop(clear);
+        if self.violation().is_some() {
+            // Whoever reports may read what the thread at DISPATCH_LEVEL could not.
+            self.pool.page_out(false);
+            self.images.page_out(false);
+        }
         match result {
             CoroutineResult::Yield(()) if thread.finished() => {
                 // SAFETY: `end_thread` left this stack for good; nothing refers into it.

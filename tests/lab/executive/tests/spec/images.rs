@@ -296,3 +296,60 @@ fn a_routine_found_by_name_knows_its_caller() {
     assert!(left.iter().any(|l| l.contains("tag 'Look' of 32 bytes")), "{left:?}");
     assert!(left.iter().any(|l| l.contains("a lookaside list")), "{left:?}");
 }
+
+#[test]
+fn extended_process_notification_needs_an_integrity_check_image() {
+    // lea rcx, [entry]; xor edx, edx; call PsSetCreateProcessNotifyRoutineEx
+    let mut driver = Driver::importing(&["PsSetCreateProcessNotifyRoutineEx"]);
+    driver.code(ENTER).relative(&[0x48, 0x8D, 0x0D], pe::TEXT).code(&[0x31, 0xD2]);
+    driver.call_import("PsSetCreateProcessNotifyRoutineEx").code(LEAVE);
+    let entered = |flags: u8| {
+        let lab = lab();
+        let mut file = driver.build();
+        file[pe::DLL_CHARACTERISTICS] |= flags;
+        let index = load(&lab, &file).expect("a good image");
+        let status = lab.run(move |lab| lab.call_entry(index, std::ptr::null_mut(), std::ptr::null_mut()));
+        (status.ok(), lab.unload_image(index))
+    };
+    assert_eq!(entered(0), (Some(lab_executive::status::ACCESS_DENIED), vec![]));
+    let (status, left) = entered(0x80);
+    assert_eq!(status, Some(0));
+    assert!(left[0].contains("a process notify routine"), "{left:?}");
+}
+
+#[test]
+fn a_driver_whose_thread_still_runs_leaves_it_behind() {
+    // DriverEntry waits for its first argument.
+    let mut driver = Driver::importing(&["KeWaitForSingleObject"]);
+    driver.code(&[0x48, 0x83, 0xEC, 0x38]).code(&[0x31, 0xD2, 0x45, 0x31, 0xC0, 0x45, 0x31, 0xC9]);
+    driver.code(&[0x48, 0xC7, 0x44, 0x24, 0x20, 0, 0, 0, 0]).call_import("KeWaitForSingleObject");
+    driver.code(&[0x48, 0x83, 0xC4, 0x38, 0xC3]).end(0, &[1, 4, 1, 0, 4, 0x62, 0, 0]);
+    let lab = lab();
+    let index = load(&lab, &driver.build()).expect("a good image");
+    let event = lab.allocate_own(24, b"Evnt");
+    lab.init_dispatcher(event, lab_executive::wait::NOTIFICATION_EVENT, 0);
+    let system = lab.processes.system();
+    lab.spawn(&system, "entry", move |lab| {
+        drop(lab.call_entry(index, event, std::ptr::null_mut()).to_string())
+    });
+    assert!(lab.run_until_idle().is_ok());
+    assert!(lab.left_behind(index)[0].contains("\"entry\" is still running its code"));
+    lab.signal_object(event, 1);
+    assert!(lab.run_until_idle().is_ok());
+    assert_eq!(lab.left_behind(index), Vec::<String>::new());
+}
+
+#[test]
+fn a_handle_left_open_is_named() {
+    // ZwCreateEvent(&data, all, null, Notification, FALSE): a handle in the system process's table.
+    let mut driver = Driver::importing(&["ZwCreateEvent"]);
+    driver.data = vec![0; 16];
+    driver.code(&[0x48, 0x83, 0xEC, 0x38]).relative(&[0x48, 0x8D, 0x0D], pe::DATA);
+    driver.code(&[0xBA, 3, 0, 0x1F, 0, 0x45, 0x31, 0xC0, 0x45, 0x31, 0xC9]);
+    driver.code(&[0x48, 0xC7, 0x44, 0x24, 0x20, 0, 0, 0, 0]).call_import("ZwCreateEvent");
+    driver.code(&[0x48, 0x83, 0xC4, 0x38, 0xC3]).end(0, &[1, 4, 1, 0, 4, 0x62, 0, 0]);
+    let lab = lab();
+    assert_eq!(enter(&lab, &driver).ok(), Some(0));
+    let left = lab.unload_image(0);
+    assert!(left.len() == 1 && left[0].ends_with("to a Event object"), "{left:?}");
+}

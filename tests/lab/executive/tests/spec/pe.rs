@@ -14,6 +14,7 @@ const SIGNATURE: usize = 0x40;
 pub(crate) const MACHINE: usize = SIGNATURE + 4;
 pub(crate) const CHARACTERISTICS: usize = SIGNATURE + 4 + 18;
 pub(crate) const SUBSYSTEM: usize = SIGNATURE + 24 + 68;
+pub(crate) const DLL_CHARACTERISTICS: usize = SIGNATURE + 24 + 70;
 pub(crate) const CHECKSUM: usize = SIGNATURE + 24 + 64;
 pub(crate) const TLS_DIRECTORY: usize = SIGNATURE + 24 + 112 + 9 * 8;
 const SECTION_HEADERS: usize = SIGNATURE + 24 + 240;

@@ -7,6 +7,7 @@ use std::ptr;
 use lab_executive::imports::debug::*;
 use lab_executive::imports::lists::*;
 use lab_executive::imports::memory::*;
+use lab_executive::imports::names::*;
 use lab_executive::imports::security::*;
 use lab_executive::imports::strings::*;
 use lab_executive::imports::threads::*;
@@ -297,4 +298,69 @@ fn a_panic_in_lab_code_under_an_import_is_a_violation() {
     assert_eq!(PANICS.len(), 1);
     // SAFETY: in a lab thread.
     must_violate("lab-defect", |_| unsafe { Panics(1) });
+}
+
+#[test]
+fn names_are_matched_as_the_file_system_runtime_does() {
+    let cases = [
+        ("*", "", true),
+        ("*", "A.B", true),
+        ("A?C", "ABC", true),
+        ("A?C", "AC", false),
+        ("*.TXT", "A.B.TXT", true),
+        ("*.TXT", "TXT", false),
+        ("<.TXT", "A.B.TXT", true),
+        ("<.", "A", false),
+        ("<\"*", "A", true),
+        ("<\"*", "A.B", true),
+        ("A>>>.X", "AB.X", true),
+        ("A>>", "A", true),
+        ("A\"", "A", true),
+        ("ABC", "ABCD", false),
+    ];
+    let units = |text: &str| text.encode_utf16().collect::<Vec<_>>();
+    for (pattern, name, fits) in cases {
+        let found = lab_executive::strings::is_name_in_expression(&units(pattern), &units(name));
+        assert_eq!(found, fits, "{pattern} {name}");
+    }
+    run(|_| {
+        // SAFETY: valid strings, in a lab thread.
+        unsafe {
+            assert_eq!(
+                FsRtlIsNameInExpression(&unicode("*.DOC?"), &unicode("Report.docx"), 1, ptr::null()),
+                1
+            );
+            assert_eq!(FsRtlDoesNameContainWildCards(&unicode("a>b")), 1);
+            assert_eq!(FsRtlDoesNameContainWildCards(&unicode("ab")), 0);
+        }
+    });
+    // SAFETY: breaking the contract is the point.
+    must_violate("bad-parameter", |_| unsafe {
+        FsRtlIsNameInExpression(&unicode("*.doc"), &unicode("a.doc"), 1, ptr::null())
+    });
+}
+
+#[test]
+fn numbers_and_guids_are_read_and_written() {
+    run(|_| {
+        let (mut number, mut hash, mut guid, mut string) = (0, 0, [0u8; 16], room(0));
+        // SAFETY: valid arguments, in a lab thread.
+        unsafe {
+            for (text, base, expected) in
+                [("0x1F", 0, 31), ("  -12z", 0, (-12i32) as u32), ("777", 8, 0o777), ("+5", 10, 5)]
+            {
+                assert_eq!(RtlUnicodeStringToInteger(&unicode(text), base, &mut number), 0);
+                assert_eq!(number, expected, "{text}");
+            }
+            let text_form = "{01234567-89AB-CDEF-0123-456789ABCDEF}";
+            assert_eq!(RtlGUIDFromString(&unicode(text_form), &mut guid), 0);
+            assert_eq!(guid[..8], [0x67, 0x45, 0x23, 0x01, 0xAB, 0x89, 0xEF, 0xCD]);
+            assert_eq!(RtlStringFromGUID(&guid, &mut string), 0);
+            assert_eq!(text(&string), text_form);
+            RtlFreeUnicodeString(&mut string);
+            assert_eq!(RtlGUIDFromString(&unicode("{0}"), &mut guid), status::INVALID_PARAMETER);
+            assert_eq!(RtlHashUnicodeString(&unicode("ab"), 1, 0, &mut hash), 0);
+            assert_eq!(hash, 65 * 65599 + 66);
+        }
+    });
 }
