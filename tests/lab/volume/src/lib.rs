@@ -47,7 +47,7 @@
 //! **Disk** ([`Disk`], [`Base`], [`CrashStates`], [`Faults`]): the only crash points. A numbered stream of
 //! effects over a shared base; [`Disk::crash_after`] builds one legal base by seed,
 //! [`CrashStates::enumerate`] a bounded set of them; [`Disk::set_lying`] makes flushes worthless;
-//! [`Faults::power_cut_after`] cuts the power; [`Base::save`] and [`Base::load`] keep images.
+//! [`Faults`] plans power cuts and I/O errors; [`Base::save`] and [`Base::load`] keep images.
 //!
 //! **NTFS** ([`Volume`]): [`create`](Volume::create) with a [`CreateRequest`] gives an [`OpenId`] (a file
 //! object's file-system half); then [`read`](Volume::read), [`write`](Volume::write),
@@ -55,7 +55,9 @@
 //! `set_*`, [`rename`](Volume::rename), [`link`](Volume::link), [`lock`](Volume::lock),
 //! [`flush`](Volume::flush); at the end [`cleanup`](Volume::cleanup) (last handle) and
 //! [`close`](Volume::close) (last reference). After a transaction's end only these two succeed on its opens.
-//! [`Volume::tree`] and [`Volume::contents`] show the committed state to oracles, past opens and faults.
+//! [`Volume::tree`] and [`Volume::contents`] show the committed state to oracles, past opens and faults;
+//! [`Volume::check`] is their chkdsk. Faults above the disk: [`Volume::set_free_space`],
+//! [`Volume::fail_write`], [`Volume::abort_after_operations`], [`Volume::restart_resource_manager`].
 //!
 //! **KTM** ([`Ktm`]): transactions by [`TxId`]; handles are counted by the caller. [`commit`] and
 //! [`rollback`] here drive one transaction on one volume to its end; with filters enlisted use

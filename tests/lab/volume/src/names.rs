@@ -85,10 +85,11 @@ const BACKSLASH: u16 = b'\\' as u16;
 const COLON: u16 = b':' as u16;
 const DOT: u16 = b'.' as u16;
 
-/// Whether a path component may be created: not empty, at most 255 units, no control characters and
-/// none of `" * / : < > ? \ |`.
+/// Whether a path component may be created: not empty, at most 255 units, not `.` or `..`, no control
+/// characters and none of `" * / : < > ? \ |`.
 pub fn is_valid_component(name: &[u16]) -> bool {
-    !name.is_empty() && name.len() <= 255 && name.iter().all(|&unit| is_valid_unit(unit))
+    let dots = matches!(name, [DOT] | [DOT, DOT]);
+    !name.is_empty() && name.len() <= 255 && !dots && name.iter().all(|&unit| is_valid_unit(unit))
 }
 
 fn is_valid_unit(unit: u16) -> bool {
@@ -200,7 +201,7 @@ mod tests {
         assert_eq!(parse(r"a::$DATA").unwrap().stream, None);
         assert!(parse(r"\dir\").unwrap().trailing);
         assert_eq!(parse(r"\").unwrap().components, []);
-        for bad in [r"\a\\b", "a*b", "a:b:c", "a:", "x<y", "a:b\\c"] {
+        for bad in [r"\a\\b", "a*b", "a:b:c", "a:", "x<y", "a:b\\c", r"a\..\b", "."] {
             assert_eq!(parse(bad), None, "{bad}");
         }
     }

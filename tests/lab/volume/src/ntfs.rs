@@ -112,8 +112,8 @@ struct Open {
     /// A TxF writer, by its access or because its transaction had one already.
     writer: bool,
     view: View,
-    /// Its transaction is over.
-    expired: bool,
+    /// Its transaction is over, and this is what every operation gets now.
+    ended: Option<Status>,
     frozen: Option<Arc<Frozen>>,
     delete_on_close: bool,
     cleaned: bool,
@@ -152,6 +152,8 @@ pub struct Volume {
     /// Abort the transaction that reaches this many more operation boundaries.
     abort_countdown: Option<u64>,
     transacted_operations: u64,
+    /// Fail a coming write: how many before it, and the status.
+    write_failure: Option<(u64, Status)>,
 }
 
 impl Volume {
@@ -175,14 +177,14 @@ impl Volume {
         if self.disk.power_is_gone() {
             return Err(Status::DEVICE_POWER_FAILURE);
         }
-        if let Some(tx) = self.open(id)?.transaction.filter(|_| !self.opens[&id].expired) {
+        if let Some(tx) = self.open(id)?.transaction.filter(|_| self.opens[&id].ended.is_none()) {
             self.boundary(tx);
         }
         let open = self.open(id)?;
-        if open.expired {
-            return Err(Status::HANDLE_NO_LONGER_VALID);
+        match open.ended {
+            Some(status) => Err(status),
+            None => Ok(open.clone()),
         }
-        Ok(open.clone())
     }
 
     /// As [`live`](Volume::live), for an open of a file or directory rather than of the volume.

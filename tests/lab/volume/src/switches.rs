@@ -23,6 +23,13 @@ pub struct Switches {
     pub no_transactions: Status,
     /// Whether the resource manager runs. If not, transacted opens get RM_NOT_ACTIVE (`txf-ktm §4.12`).
     pub resource_manager_active: bool,
+    /// `SUCCESS`, or what every transacted open gets instead: transient shortages such as
+    /// CANNOT_ACCEPT_TRANSACTED_WORK (`txf-ktm §4.12`) or FILE_LOCK_CONFLICT for a full log (`§2`).
+    pub transacted_open: Status,
+    /// Whether opening a directory as the target of a rename or link locks it as a transacted writer would:
+    /// the page warns of sharing violations for opens with FILE_ADD_FILE (`txf-ktm §4.3`), not saying
+    /// whether this kind is meant.
+    pub target_directory_is_writer: bool,
     /// Whether a non-transacted handle that has only FILE_WRITE_ATTRIBUTES of the writer rights makes a
     /// transacted open fail (`txf-ktm §4.2`, open question (j)).
     pub write_attributes_alone_is_writer: bool,
@@ -59,6 +66,8 @@ impl Default for Switches {
             transactions: true,
             no_transactions: Status::RM_NOT_ACTIVE,
             resource_manager_active: true,
+            transacted_open: Status::SUCCESS,
+            target_directory_is_writer: false,
             write_attributes_alone_is_writer: true,
             lock_outlives_unmodified_handle: true,
             execute_in_modifying_transaction: false,

@@ -50,6 +50,9 @@ impl Volume {
         if !self.switches.resource_manager_active {
             return Err(Status::RM_NOT_ACTIVE);
         }
+        if self.switches.transacted_open != Status::SUCCESS {
+            return Err(self.switches.transacted_open);
+        }
         if ktm.is_frozen() {
             return Err(Status::TRANSACTION_FREEZE_IN_PROGRESS);
         }
@@ -169,7 +172,12 @@ impl Volume {
             }
         }
         let effective = granted | implied | if exists { 0 } else { access::WRITE_DATA };
-        let writer = self.transactional_check(request.transaction, number, effective)?;
+        let for_lock = if request.open_target_directory && !self.switches.target_directory_is_writer {
+            effective & !(access::WRITE_DATA | access::APPEND_DATA)
+        } else {
+            effective
+        };
+        let writer = self.transactional_check(request.transaction, number, for_lock)?;
         if !request.ignore_share {
             self.share_check(number, &key, effective, request.share)?;
         }
@@ -331,7 +339,7 @@ impl Open {
             transaction: request.transaction,
             writer: false,
             view: View::Committed,
-            expired: false,
+            ended: None,
             frozen: None,
             delete_on_close: request.options.contains(Options::DELETE_ON_CLOSE),
             cleaned: false,

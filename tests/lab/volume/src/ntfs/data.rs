@@ -104,6 +104,7 @@ impl Volume {
         if !io.paging {
             self.check_write_lock(id, &open, offset, data.len() as u64, io)?;
         }
+        self.planned_failure()?;
         let mut stream = old.clone();
         let valid = self.valid(view, number, &open.stream);
         stream.size = stream.size.max(end);
@@ -120,6 +121,27 @@ impl Volume {
         self.write_out_if_much(open.transaction)?;
         self.lazy_writer();
         Ok(end)
+    }
+
+    /// Plans one failure: after `writes` more writes one fails with `status` and writes nothing. For errors
+    /// that have no place on the disk, such as a quota, and for writes that stay in a transaction's memory.
+    pub fn fail_write(&mut self, writes: u64, status: Status) {
+        self.write_failure = Some((writes, status));
+    }
+
+    fn planned_failure(&mut self) -> Result<(), Status> {
+        match &mut self.write_failure {
+            Some((0, status)) => {
+                let status = *status;
+                self.write_failure = None;
+                Err(status)
+            }
+            Some((left, _)) => {
+                *left -= 1;
+                Ok(())
+            }
+            None => Ok(()),
+        }
     }
 
     /// The part of a write that can fail after clusters were added.

@@ -110,7 +110,7 @@ impl Volume {
         if let Some(open) = self.opens.get_mut(&id) {
             open.cleaned = true;
         }
-        if open.expired {
+        if open.ended.is_some() {
             return Ok(());
         }
         let number = open.file.number();
@@ -144,7 +144,7 @@ impl Volume {
         let others = self.opens_of(number).any(|other| match open.transaction {
             // Only the transaction's own writers hold its deletion up.
             Some(_) => other.transaction == open.transaction && other.writer,
-            None => !other.expired && (doom.stream.is_empty() || other.stream == doom.stream),
+            None => other.ended.is_none() && (doom.stream.is_empty() || other.stream == doom.stream),
         });
         if others && doom.posix != Some(id) {
             return Ok(());
@@ -227,7 +227,13 @@ impl Volume {
         self.opens.remove(&id);
         let number = open.file.number();
         let still_open = self.opens.values().any(|other| other.file.number() == number && !other.volume);
-        if open.volume || still_open || number == ROOT {
+        if open.volume || still_open {
+            return Ok(());
+        }
+        // Locks that no cleanup released (taken by another process than the closing one) end with the file
+        // control block.
+        self.locks.retain(|(file, _), _| *file != number);
+        if number == ROOT {
             return Ok(());
         }
         if let Some(record) = self.metadata.file(number).filter(|record| record.links.is_empty()).cloned() {

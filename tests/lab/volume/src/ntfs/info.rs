@@ -190,7 +190,7 @@ impl Volume {
         let open = self.live_file(id)?;
         let number = open.file.number();
         let held = self.locked_by_other(number, None).is_some()
-            || self.opens_of(number).any(|open| open.transaction.is_some() && !open.expired);
+            || self.opens_of(number).any(|open| open.transaction.is_some() && open.ended.is_none());
         if held { Err(Status::OPLOCK_NOT_GRANTED) } else { Ok(()) }
     }
 
@@ -219,7 +219,8 @@ impl Volume {
             if self.is_pinned(number, open.transaction) {
                 return Err(Status::CANT_BREAK_TRANSACTIONAL_DEPENDENCY);
             }
-            let below = self.opens.values().filter(|other| !other.cleaned && !other.volume && !other.expired);
+            let below =
+                self.opens.values().filter(|other| !other.cleaned && !other.volume && other.ended.is_none());
             if below.into_iter().any(|other| self.is_below(other.view, other.file.number(), number)) {
                 return Err(Status::ACCESS_DENIED);
             }
@@ -355,7 +356,7 @@ impl Volume {
         let record = self.record(view, victim).ok_or(Status::OBJECT_NAME_NOT_FOUND)?.clone();
         let protected =
             record.attributes & attributes::READONLY != 0 && !flags.contains(NameFlags::IGNORE_READONLY);
-        let open_somewhere = self.opens_of(victim).any(|other| !other.expired);
+        let open_somewhere = self.opens_of(victim).any(|other| other.ended.is_none());
         if record.directory || protected || (open_somewhere && !flags.contains(NameFlags::POSIX)) {
             return Err(Status::ACCESS_DENIED);
         }

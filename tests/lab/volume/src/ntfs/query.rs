@@ -234,7 +234,7 @@ impl Volume {
     /// INVALID_HANDLE.
     pub fn is_transacted_writer(&self, id: OpenId) -> Result<bool, Status> {
         let open = self.open(id)?;
-        Ok(open.transaction.is_some() && open.writer && !open.expired)
+        Ok(open.transaction.is_some() && open.writer && open.ended.is_none())
     }
 
     /// The transaction of an open, ended or not.

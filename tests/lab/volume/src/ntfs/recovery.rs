@@ -134,6 +134,7 @@ impl Volume {
             aborted: Vec::new(),
             abort_countdown: None,
             transacted_operations: 0,
+            write_failure: None,
         };
         volume.recover(unfinished).map_err(MountError::Recovery)?;
         Ok(volume)

@@ -57,7 +57,7 @@ impl Volume {
     }
 
     fn has_transacted_reader(&self, number: RecordNumber) -> bool {
-        self.opens_of(number).any(|open| open.transaction.is_some() && !open.expired)
+        self.opens_of(number).any(|open| open.transaction.is_some() && open.ended.is_none())
     }
 
     /// A writer outside transactions.

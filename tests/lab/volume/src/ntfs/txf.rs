@@ -172,6 +172,18 @@ impl Volume {
         self.aborted.push(id);
     }
 
+    /// The resource manager stops and starts again underneath: its transactions are aborted, their opens get
+    /// EXPIRED_HANDLE (`txf-ktm §4.4`), and it is active afterwards.
+    pub fn restart_resource_manager(&mut self) {
+        for id in self.transactions.keys().copied().collect::<Vec<_>>() {
+            self.abort(id);
+            for open in self.opens.values_mut().filter(|open| open.transaction == Some(id)) {
+                open.ended = Some(Status::EXPIRED_HANDLE);
+            }
+        }
+        self.switches.resource_manager_active = true;
+    }
+
     /// Transactions that the volume has aborted by itself since the last call; KTM must be told with
     /// [`Ktm::abort`]. [`Volume::create`] and [`Volume::notify`] tell it themselves.
     pub fn take_aborted(&mut self) -> Vec<TxId> {
@@ -383,7 +395,7 @@ impl Volume {
         for open in self.opens.values_mut().filter(|open| !open.volume) {
             let number = open.file.number();
             if open.transaction == Some(id) {
-                open.expired = true;
+                open.ended = Some(Status::HANDLE_NO_LONGER_VALID);
             } else if let Some(version) = frozen.get(&number).filter(|_| open.transaction.is_some()) {
                 open.frozen.get_or_insert_with(|| version.clone());
             }
@@ -402,7 +414,7 @@ impl Volume {
     pub(super) fn undo_transaction(&mut self, id: TxId) {
         let Some(tx) = self.transactions.remove(&id) else { return };
         for open in self.opens.values_mut().filter(|open| open.transaction == Some(id)) {
-            open.expired = true;
+            open.ended = Some(Status::HANDLE_NO_LONGER_VALID);
         }
         let fresh: Vec<Run> = tx.fresh.iter().map(|&lcn| Run { vcn: 0, lcn, count: 1 }).collect();
         self.space.release(&fresh);

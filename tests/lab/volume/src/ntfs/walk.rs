@@ -30,8 +30,8 @@ impl Volume {
                     return Err(Status::OBJECT_NAME_INVALID);
                 }
                 let base = self.open(*base)?;
-                if base.expired {
-                    return Err(Status::HANDLE_NO_LONGER_VALID);
+                if let Some(status) = base.ended {
+                    return Err(status);
                 }
                 (base.file.number(), base.link.clone(), path.clone())
             }

@@ -246,3 +246,44 @@ fn a_prepared_transaction_takes_no_more_changes() {
     assert_eq!(lab.ktm.phase(tx), Ok(Phase::Committed));
     assert_eq!(lab.contents("f").unwrap(), "new", "the late close deletes nothing");
 }
+
+/// txf-ktm §4.4: the resource manager was restarted underneath.
+#[test]
+fn opens_that_outlive_a_restart_of_the_resource_manager_are_expired() {
+    let mut lab = lab();
+    let tx = lab.begin();
+    let twin = lab.open_in(tx, "f", WRITE).unwrap();
+    lab.write(twin, 0, b"new").unwrap();
+    lab.volume.restart_resource_manager();
+    assert_eq!(lab.read(twin), Err(Status::EXPIRED_HANDLE));
+    assert_eq!(lab.open_in(tx, "f", READ), Err(Status::TRANSACTION_NOT_ACTIVE));
+    assert_eq!(lab.commit(tx), Err(Status::TRANSACTION_ALREADY_ABORTED));
+    lab.close(twin);
+    assert_eq!(lab.contents("f").unwrap(), "old");
+    let next = lab.begin();
+    lab.open_in(next, "f", WRITE).unwrap();
+}
+
+/// txf-ktm §4.12, §2: transient refusals.
+#[test]
+fn transacted_opens_are_refused_with_a_planned_status() {
+    for status in [Status::CANNOT_ACCEPT_TRANSACTED_WORK, Status::FILE_LOCK_CONFLICT] {
+        let mut lab = lab();
+        lab.volume.switches.transacted_open = status;
+        let tx = lab.begin();
+        assert_eq!(lab.open_in(tx, "f", WRITE), Err(status));
+        lab.open("f", WRITE).unwrap();
+    }
+}
+
+#[test]
+fn a_planned_failure_of_a_write_writes_nothing_and_happens_once() {
+    let mut lab = lab();
+    let tx = lab.begin();
+    let twin = lab.open_in(tx, "f", WRITE).unwrap();
+    lab.volume.fail_write(1, Status::IO_DEVICE_ERROR);
+    lab.write(twin, 0, b"1").unwrap();
+    assert_eq!(lab.write(twin, 1, b"2"), Err(Status::IO_DEVICE_ERROR));
+    lab.write(twin, 2, b"3").unwrap();
+    assert_eq!(lab.read(twin).unwrap(), b"1l3");
+}

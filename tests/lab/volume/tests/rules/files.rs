@@ -376,6 +376,12 @@ fn cleanup_releases_only_the_locks_of_the_closing_process() {
     assert_eq!(lab.volume.lock(two, other, 0, 1, true), Err(Status::LOCK_NOT_GRANTED));
     lab.volume.cleanup(one, 1).unwrap();
     lab.volume.lock(two, other, 0, 1, true).unwrap();
+    lab.volume.cleanup(two, 2).unwrap();
+    for open in [one, two] {
+        lab.volume.close(open).unwrap();
+    }
+    let next = lab.open("f", WRITE).unwrap();
+    lab.volume.lock(next, other, 0, 1, true).unwrap();
 }
 
 #[test]

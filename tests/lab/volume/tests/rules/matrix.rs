@@ -238,3 +238,30 @@ fn the_volume_tells_which_transaction_holds_a_file() {
     assert_eq!(lab.volume.locked_files(tx), [lab.volume.id(twin).unwrap()]);
     assert_eq!(lab.volume.resource_manager().transactions, 1);
 }
+
+/// txf-ktm §4.3: a transacted open of a directory with FILE_ADD_FILE leads to sharing violations.
+#[test]
+fn a_transacted_open_of_a_directory_that_may_add_files_locks_it() {
+    let mut lab = lab();
+    let (one, two) = (lab.begin(), lab.begin());
+    lab.open_in(one, "d", access::WRITE_DATA).unwrap();
+    assert_eq!(lab.open_in(two, "d", access::WRITE_DATA), Err(Status::SHARING_VIOLATION));
+    assert_eq!(lab.open("d", access::WRITE_ATTRIBUTES), Err(Status::SHARING_VIOLATION));
+    lab.open("d", READ).unwrap();
+    lab.make(r"d\new").unwrap();
+}
+
+#[test]
+fn a_target_directory_open_locks_the_directory_by_switch() {
+    for (locks, expected) in [(false, Ok(())), (true, Err(Status::SHARING_VIOLATION))] {
+        let mut lab = lab();
+        lab.volume.switches.target_directory_is_writer = locks;
+        let (one, two) = (lab.begin(), lab.begin());
+        let target = |tx| CreateRequest {
+            open_target_directory: true,
+            ..CreateRequest::path(r"d\n").access(access::WRITE_DATA | access::SYNCHRONIZE).inside(tx)
+        };
+        lab.create(target(one)).unwrap();
+        assert_eq!(lab.create(target(two)).map(drop), expected);
+    }
+}
