@@ -15,7 +15,6 @@ mod program;
 pub mod report;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use lab_volume::Disk;
@@ -23,6 +22,7 @@ use lab_volume::Disk;
 pub use arguments::Arguments;
 use compare::{Contents, judge, origins};
 use host::HostFiles;
+pub use machine::DriverFile;
 use machine::{Pristine, Setup};
 use program::{Plan, Session};
 use report::{Fault, File, Range, Reference, Report, Trial};
@@ -71,7 +71,7 @@ pub fn run(arguments: &Arguments) -> Result<Report> {
         bytes: first.account.bytes,
     };
     let setup = Setup {
-        drivers: if arguments.without { Vec::new() } else { arguments.drivers() },
+        drivers: if arguments.without { Vec::new() } else { arguments.drivers.clone() },
         policy: arguments.policy()?,
         seed: arguments.seed,
     };
@@ -110,7 +110,7 @@ pub fn run(arguments: &Arguments) -> Result<Report> {
     if let (Some(path), Some(base)) = (&arguments.keep, &last) {
         base.save(path).with_context(|| format!("keeping the volume in {}", path.display()))?;
     }
-    Ok(Report { program: arguments.program.clone(), drivers: names(&setup.drivers), reference, trials })
+    Ok(Report { program: arguments.program.clone(), drivers: setup.drivers.iter().map(DriverFile::name).collect(), reference, trials })
 }
 
 /// What the power cut leaves: the worst of the states that were tried.
@@ -145,12 +145,6 @@ fn power_cut(
         }
     }
     worst.context("no state of the power cut was tried; give --states at least 1")
-}
-
-fn names(drivers: &[PathBuf]) -> Vec<String> {
-    let name =
-        |driver: &PathBuf| driver.file_name().unwrap_or(driver.as_os_str()).to_string_lossy().into_owned();
-    drivers.iter().map(name).collect()
 }
 
 /// All files of a volume, by name from its root.

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use clap::Parser;
 
+use super::machine::DriverFile;
 use super::points::Points;
 
 /// Runs an unmodified program on a lab volume and reports what became of its files.
@@ -24,9 +25,10 @@ use super::points::Points;
 made; 3 the lab or its verifier objected to a driver."
 )]
 pub struct Arguments {
-    /// A driver to load; may be repeated. The first is the highest.
-    #[arg(long = "driver", value_name = "FILE.sys")]
-    drivers: Vec<PathBuf>,
+    /// A driver to load; may be repeated, the highest first. It attaches in the System Recovery group, or at an
+    /// altitude of its own.
+    #[arg(long = "driver", value_name = "FILE.sys[@ALTITUDE]")]
+    pub drivers: Vec<DriverFile>,
     /// Registry values for the drivers, as a .reg file [default: C:\** for Intact, where a driver is loaded].
     #[arg(long, value_name = "FILE.reg")]
     policy: Option<PathBuf>,
@@ -93,11 +95,6 @@ impl Arguments {
     pub fn wants_undisturbed(&self) -> bool {
         let faults = [&self.kill_after_writes, &self.power_cut_after, &self.disk_full_after];
         self.undisturbed || faults.iter().all(|fault| fault.is_none())
-    }
-
-    /// The drivers, the highest first.
-    pub fn drivers(&self) -> Vec<PathBuf> {
-        self.drivers.clone()
     }
 
     /// The text of the registry file.

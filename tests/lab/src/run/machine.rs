@@ -1,7 +1,9 @@
 //! Labs for a run: the pristine volume, a machine with its drivers, what is left at its end.
 
+use std::convert::Infallible;
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::str::FromStr;
 
 use anyhow::{Context, Result};
 use lab_volume::{Base, Disk, Volume};
@@ -9,6 +11,7 @@ use lab_volume::{Base, Disk, Volume};
 use super::Tree;
 use super::host::HostFiles;
 use super::report::Event;
+use crate::loading::Service;
 use crate::mount::{WriteHook, names, windows_time};
 use crate::{Executive, Lab};
 
@@ -16,10 +19,47 @@ use crate::{Executive, Lab};
 #[derive(Clone, Debug)]
 pub(crate) struct Setup {
     /// Drivers, the highest first.
-    pub(crate) drivers: Vec<PathBuf>,
+    pub(crate) drivers: Vec<DriverFile>,
     /// Registry values.
     pub(crate) policy: Option<Vec<u8>>,
     pub(crate) seed: u64,
+}
+
+/// A driver and where it attaches: `FILE.sys` or `FILE.sys@ALTITUDE`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DriverFile {
+    /// The image.
+    pub path: PathBuf,
+    /// Altitude of its instance, if it was given.
+    pub altitude: Option<String>,
+}
+
+impl FromStr for DriverFile {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<DriverFile, Infallible> {
+        let digits = |text: &&str| !text.is_empty() && text.chars().all(|c| c.is_ascii_digit() || c == '.');
+        let (path, altitude) = match text.rsplit_once('@') {
+            Some((path, altitude)) if digits(&altitude) => (path, Some(altitude.to_owned())),
+            _ => (text, None),
+        };
+        Ok(DriverFile { path: path.into(), altitude })
+    }
+}
+
+impl DriverFile {
+    /// Its file name.
+    pub fn name(&self) -> String {
+        self.path.file_name().unwrap_or(self.path.as_os_str()).to_string_lossy().into_owned()
+    }
+
+    /// The service of the driver at this place in the list, from the top.
+    fn service(&self, place: usize) -> Service {
+        let name = self.path.file_stem().unwrap_or(self.path.as_os_str()).to_string_lossy();
+        // The System Recovery group, each below the one before.
+        let altitude = self.altitude.clone().unwrap_or_else(|| (225_000 - 100 * place).to_string());
+        Service::new(&name, &altitude)
+    }
 }
 
 /// The volume that every run starts from.
@@ -70,6 +110,14 @@ pub(crate) struct End {
 impl Machine {
     pub(crate) fn start(base: Base, setup: &Setup) -> Result<Machine> {
         let lab = Lab::builder().seed(setup.seed).base(base).build()?;
+        if let Some(policy) = &setup.policy {
+            let applied = lab.executive().change_registry(|registry| registry.apply(policy));
+            applied.map_err(|error| anyhow::anyhow!("the registry file: {error}"))?;
+        }
+        for (place, driver) in setup.drivers.iter().enumerate() {
+            let loaded = lab.load(&driver.path, &driver.service(place));
+            loaded.map_err(|error| anyhow::anyhow!("{error}"))?;
+        }
         Ok(Machine(lab))
     }
 
@@ -89,18 +137,23 @@ impl Machine {
     /// Unloads the drivers and takes the volume out.
     pub(crate) fn end(self, mut trouble: Vec<String>) -> End {
         let lab = self.0;
-        let events = Vec::new();
         if trouble.is_empty() {
             let report = lab.unload();
             if !report.is_clean() {
                 trouble.push(format!("unload: {report}"));
             }
         }
+        let events = lab.executive().etw.events().iter().map(event).collect();
         let volume = lab.with_volume(|volume| volume.clone());
         let disk = volume.disk.clone();
         let tree = tree(&volume);
         End { disk, base: volume.dismount(), tree, events, trouble }
     }
+}
+
+fn event(event: &lab_executive::etw::Event) -> Event {
+    let name = if event.name.is_empty() { event.to_string() } else { event.name.clone() };
+    Event { name, fields: event.fields.iter().map(|(name, field)| (name.clone(), field.to_string())).collect() }
 }
 
 fn tree(volume: &Volume) -> Tree {

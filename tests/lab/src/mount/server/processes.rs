@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use lab_executive::Mode;
-use lab_executive::process::{LOCAL_SYSTEM, Process};
+use lab_executive::Process;
 
 use super::super::linux::{Caller, LinuxProcess, exit_status};
 use super::super::names;
@@ -104,7 +104,7 @@ impl Server {
         parent: Option<&Rc<Mirror>>,
     ) -> Rc<Mirror> {
         let image = names::image_path(&linux.executable);
-        let process = lab.create_process(&image, LOCAL_SYSTEM.to_vec(), parent.map(|parent| &parent.process));
+        let process = lab.create_process(&image, crate::assembly::USER.to_vec(), parent.map(|parent| &parent.process));
         let mirror = Rc::new(Mirror {
             linux: linux.clone(),
             process,
