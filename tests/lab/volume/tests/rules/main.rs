@@ -1,6 +1,7 @@
 //! What the volume promises, rule by rule. Tests of a documented rule name its place in the facts.
 
 mod crash;
+mod data;
 mod endings;
 mod files;
 mod isolation;
