@@ -23,15 +23,18 @@
 //! | [`ktm`] | transactions |
 //! | [`loading`] | services, drivers, their start and unload |
 //! | [`mount`] | FUSE: unmodified Linux programs on the volume |
+//! | [`load`], [`fidelity`] | `lab load`, `lab fidelity` |
 //! | [`run`] | `lab run`: a program, a fault, and what became of its files |
 //!
 //! The lab knows nothing of any driver: no code path asks which one it runs.
 
 mod assembly;
 pub mod caller;
+pub mod fidelity;
 pub mod flt;
 pub mod io;
 pub mod ktm;
+pub mod load;
 pub mod loading;
 mod memory;
 pub mod mount;

@@ -45,7 +45,8 @@ pub struct Service {
 impl Service {
     /// A service with one instance at an altitude, in today's registry generation.
     pub fn new(name: &str, altitude: &str) -> Self {
-        let instance = InstanceDefinition { name: format!("{name} Instance"), altitude: altitude.into(), flags: 0 };
+        let instance =
+            InstanceDefinition { name: format!("{name} Instance"), altitude: altitude.into(), flags: 0 };
         Self { name: name.into(), instances: vec![instance], parameters_generation: true }
     }
 }
@@ -174,6 +175,14 @@ impl Lab {
         });
     }
 
+    /// Whether the registry defines instances for a service, by either generation.
+    pub fn has_instances(&self, service: &str) -> bool {
+        let registry = &self.executive().registry;
+        [r"Parameters\Instances", "Instances"]
+            .iter()
+            .any(|place| registry.find(&format!(r"{SERVICES}\{service}\{place}")).is_some())
+    }
+
     /// Installs a service and loads its driver from a file: maps it, binds it, calls DriverEntry in a system thread.
     ///
     /// # Errors
@@ -264,7 +273,11 @@ impl Lab {
     ///
     /// # Errors
     /// What InstanceSetup answers, altitude and name collisions.
-    pub fn attach(&self, driver: &Rc<Driver>, definition: InstanceDefinition) -> Result<Rc<Instance>, lab_volume::Status> {
+    pub fn attach(
+        &self,
+        driver: &Rc<Driver>,
+        definition: InstanceDefinition,
+    ) -> Result<Rc<Instance>, lab_volume::Status> {
         let Some(filter) = driver.filter() else { return Err(lab_volume::Status::NOT_FOUND) };
         let manual = fltkernel::FLTFL_INSTANCE_SETUP_MANUAL_ATTACHMENT;
         let attached = self.executive().run(move |lab| life::attach(lab, &filter, &definition, manual));
@@ -302,8 +315,13 @@ fn new_driver(lab: &Executive, name: &str, image: Option<usize>) -> (Rc<Driver>,
     memory::write(object, value);
     let path = lab.allocate_own(size_of::<lab_nt::UNICODE_STRING>(), b"IoRp");
     memory::write(path.cast(), counted(lab, &service, b"IoRs"));
-    let driver =
-        Rc::new(Driver { name: name.into(), image, object, filter: RefCell::new(None), gone: Cell::new(false) });
+    let driver = Rc::new(Driver {
+        name: name.into(),
+        image,
+        object,
+        filter: RefCell::new(None),
+        gone: Cell::new(false),
+    });
     lab.room::<Drivers>().by_object.borrow_mut().insert(object.addr(), driver.clone());
     (driver, path)
 }
@@ -348,7 +366,9 @@ pub(crate) fn unload_all(lab: &Executive, report: &mut Report) {
     let mut drivers = all(lab);
     let top = |driver: &Rc<Driver>| {
         let filter = driver.filter();
-        filter.and_then(|filter| filter.instances.borrow().iter().map(|instance| instance.altitude.clone()).max())
+        filter.and_then(|filter| {
+            filter.instances.borrow().iter().map(|instance| instance.altitude.clone()).max()
+        })
     };
     drivers.sort_by_cached_key(|driver| std::cmp::Reverse((top(driver), driver.name.clone())));
     for driver in drivers {

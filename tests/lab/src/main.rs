@@ -14,11 +14,15 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
+    Load(lab::load::Arguments),
+    Fidelity(lab::fidelity::Arguments),
     Run(lab::run::Arguments),
 }
 
 fn main() -> ExitCode {
     let done = match Arguments::parse().command {
+        Task::Load(arguments) => lab::load::command(&arguments),
+        Task::Fidelity(arguments) => lab::fidelity::command(&arguments),
         Task::Run(arguments) => lab::run::command(&arguments),
     };
     match done {
