@@ -15,7 +15,8 @@ use crate::{Executive, ktm};
 /// Clusters of a volume that a builder formats: 256 MiB.
 const CLUSTERS: u64 = 65_536;
 /// A user's SID: S-1-5-21-1-2-3-1001.
-pub(crate) const USER: &[u8] = &[1, 5, 0, 0, 0, 0, 0, 5, 21, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0, 0xE9, 3, 0, 0];
+pub(crate) const USER: &[u8] =
+    &[1, 5, 0, 0, 0, 0, 0, 5, 21, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0, 0xE9, 3, 0, 0];
 
 /// What a lab is made from. Two labs with equal settings and equal inputs run alike.
 #[derive(Clone)]

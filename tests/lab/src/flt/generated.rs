@@ -164,7 +164,12 @@ fn prepare(lab: &Lab, instance: Option<&Rc<Instance>>, arguments: &CreateArgumen
     Ok(open)
 }
 
-fn hand_over(lab: &Lab, opened: Opened, arguments: &CreateArguments, finish: &dyn Fn(i32, usize) -> i32) -> i32 {
+fn hand_over(
+    lab: &Lab,
+    opened: Opened,
+    arguments: &CreateArguments,
+    finish: &dyn Fn(i32, usize) -> i32,
+) -> i32 {
     let attributes = memory::read(arguments.attributes);
     let kernel = attributes.Attributes & OBJ_KERNEL_HANDLE != 0;
     let body = opened.file.body;
@@ -206,14 +211,21 @@ pub(crate) fn query(
 ) -> i32 {
     check_top_level(lab, "FltQueryInformationFile");
     let file = lab.io().file(lab, file);
-    let (result, data) = requests::query_information(lab, &file, &from(&instance.altitude), class, buffer.1 as usize);
+    let (result, data) =
+        requests::query_information(lab, &file, &from(&instance.altitude), class, buffer.1 as usize);
     memory::fill(buffer.0.cast(), &data);
     memory::write_optional(returned, data.len() as u32);
     result.Status
 }
 
 /// FltSetInformationFile. A rename or link to a whole path opens the target directory as the I/O manager would.
-pub(crate) fn set(lab: &Lab, instance: &Instance, file: PFILE_OBJECT, buffer: (PVOID, u32), class: u32) -> i32 {
+pub(crate) fn set(
+    lab: &Lab,
+    instance: &Instance,
+    file: PFILE_OBJECT,
+    buffer: (PVOID, u32),
+    class: u32,
+) -> i32 {
     check_top_level(lab, "FltSetInformationFile");
     let file = lab.io().file(lab, file);
     let data = memory::bytes(buffer.0.cast(), buffer.1 as usize);
@@ -241,7 +253,8 @@ pub(crate) fn set(lab: &Lab, instance: &Instance, file: PFILE_OBJECT, buffer: (P
 type Parent = (*mut lab_nt::FILE_OBJECT, usize);
 
 fn open_target(lab: &Lab, instance: &Instance, file: &File, data: &[u8]) -> Result<Option<Parent>, i32> {
-    let long = |at: usize| data.get(at..at + 4).map_or(0, |b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])) as usize;
+    let long =
+        |at: usize| data.get(at..at + 4).map_or(0, |b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])) as usize;
     let root: usize = data.get(8..16).and_then(|b| b.try_into().ok()).map_or(0, usize::from_le_bytes);
     let bytes = data.get(20..20 + long(16)).ok_or(status::INVALID_PARAMETER)?;
     let units: Vec<u16> = bytes.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect();
@@ -346,8 +359,13 @@ pub(crate) fn query_volume(
     open.generated = true;
     let result = match create::open(lab, open) {
         Ok(opened) => {
-            let (result, data) =
-                requests::query_volume(lab, &opened.file, &from(&instance.altitude), class, buffer.1 as usize);
+            let (result, data) = requests::query_volume(
+                lab,
+                &opened.file,
+                &from(&instance.altitude),
+                class,
+                buffer.1 as usize,
+            );
             memory::fill(buffer.0.cast(), &data);
             lab.objects.dereference(lab, opened.file.body.cast());
             result

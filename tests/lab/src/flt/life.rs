@@ -28,7 +28,8 @@ pub(crate) fn register(
     at: *const FLT_REGISTRATION,
     out: *mut PFLT_FILTER,
 ) -> i32 {
-    let inside = |address: usize| driver.image.is_none_or(|image| lab.images.index_of(address) == Some(image));
+    let inside =
+        |address: usize| driver.image.is_none_or(|image| lab.images.index_of(address) == Some(image));
     let registration = match registration::read(at, inside) {
         Ok(registration) => registration,
         Err(registration::Broken(rule, what)) => {
@@ -65,7 +66,9 @@ pub(crate) fn start(lab: &Executive, filter: &Rc<Filter>) -> i32 {
     if filter.started.replace(true) {
         return status::INVALID_PARAMETER;
     }
-    let Some(driver) = crate::loading::driver_of(lab, filter.driver) else { return status::INVALID_PARAMETER };
+    let Some(driver) = crate::loading::driver_of(lab, filter.driver) else {
+        return status::INVALID_PARAMETER;
+    };
     for definition in driver.instances(lab) {
         if definition.flags & 1 == 0 {
             // A refusal (STATUS_FLT_DO_NOT_ATTACH) is the filter's right and no failure of the start.
@@ -154,7 +157,9 @@ fn forget(lab: &Executive, instance: &Rc<Instance>) {
 /// # Errors
 /// STATUS_FLT_DO_NOT_DETACH if the filter refuses, or has no InstanceQueryTeardown.
 pub(crate) fn detach(lab: &Executive, instance: &Rc<Instance>) -> Result<(), i32> {
-    let Some(query) = instance.filter.registration.query_teardown else { return Err(STATUS_FLT_DO_NOT_DETACH) };
+    let Some(query) = instance.filter.registration.query_teardown else {
+        return Err(STATUS_FLT_DO_NOT_DETACH);
+    };
     let related = related(lab, instance);
     let answer = super::call(lab, "InstanceQueryTeardown", || {
         // SAFETY: the registered callback, called as its type says.
@@ -187,7 +192,11 @@ pub(crate) fn tear_down(lab: &Executive, instance: &Rc<Instance>, reason: u32) {
         lab.violate(
             "teardown-waits",
             "minifilter-rules §3.2: InstanceTeardownStart completes or restarts pended operations",
-            format!("{} still has {} operation(s) pended or in a callback", instance.label(), instance.inside.get()),
+            format!(
+                "{} still has {} operation(s) pended or in a callback",
+                instance.label(),
+                instance.inside.get()
+            ),
         );
     }
     tell(lab, instance, registration.teardown_complete, "InstanceTeardownComplete", reason);
@@ -195,7 +204,13 @@ pub(crate) fn tear_down(lab: &Executive, instance: &Rc<Instance>, reason: u32) {
     forget(lab, instance);
 }
 
-fn tell(lab: &Executive, instance: &Instance, callback: PFLT_INSTANCE_TEARDOWN_CALLBACK, what: &str, reason: u32) {
+fn tell(
+    lab: &Executive,
+    instance: &Instance,
+    callback: PFLT_INSTANCE_TEARDOWN_CALLBACK,
+    what: &str,
+    reason: u32,
+) {
     if let Some(callback) = callback {
         let related = related(lab, instance);
         super::call(lab, what, || {
@@ -218,7 +233,8 @@ pub(crate) fn unregister(lab: &Executive, filter: &Rc<Filter>) {
     }
     let flt = lab.flt();
     let address = filter.address;
-    flt.contexts.remove_where(lab, |key| matches!(key, super::contexts::Key::Volume { filter } if filter == address));
+    flt.contexts
+        .remove_where(lab, |key| matches!(key, super::contexts::Key::Volume { filter } if filter == address));
     let waiting = filter.clone();
     let gone = lab.block_until(
         format!("the references to filter {}", filter.name),

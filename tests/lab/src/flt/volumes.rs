@@ -67,8 +67,11 @@ pub(crate) fn name(at: *mut UNICODE_STRING, needed: *mut u32) -> i32 {
 /// SDDL of FltBuildDefaultSecurityDescriptor as bytes: SYSTEM and Administrators get `access` (minifilter-rules §3.6).
 pub(crate) fn default_descriptor(lab: &Lab, access: u32) -> *mut u8 {
     const ADMINISTRATORS: &[u8] = &[1, 2, 0, 0, 0, 0, 0, 5, 32, 0, 0, 0, 32, 2, 0, 0];
-    let aces = [lab_volume::LOCAL_SYSTEM, ADMINISTRATORS]
-        .map(|sid| lab_volume::Ace { allow: true, sid, mask: access });
+    let aces = [lab_volume::LOCAL_SYSTEM, ADMINISTRATORS].map(|sid| lab_volume::Ace {
+        allow: true,
+        sid,
+        mask: access,
+    });
     let bytes = lab_volume::descriptor(ADMINISTRATORS, &aces);
     let at = lab.allocate(bytes.len(), lab_executive::pool::Kind::Paged, u32::from_le_bytes(*b"FMsd"));
     memory::fill(at, &bytes);

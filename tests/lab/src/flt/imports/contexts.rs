@@ -73,7 +73,9 @@ fn delete(lab: &Lab, key: Option<Key>, old: *mut PFLT_CONTEXT) -> i32 {
 }
 
 fn supports(lab: &Lab, file: PFILE_OBJECT) -> BOOLEAN {
-    u8::from(lab.io().try_file(file).is_some_and(|file| file.open.get().is_some() && file.fcb.borrow().is_some()))
+    u8::from(
+        lab.io().try_file(file).is_some_and(|file| file.open.get().is_some() && file.fcb.borrow().is_some()),
+    )
 }
 
 imports! {

@@ -11,7 +11,11 @@ use crate::rooms::Rooms;
 /// Completion routines make a read or write asynchronous, which the lab does not do.
 fn no_callback(lab: &lab_executive::Lab, callback: PVOID) {
     if !callback.is_null() {
-        lab.violate("not-modelled", "lab: FltReadFile and FltWriteFile are synchronous", "passes a completion routine");
+        lab.violate(
+            "not-modelled",
+            "lab: FltReadFile and FltWriteFile are synchronous",
+            "passes a completion routine",
+        );
     }
 }
 
