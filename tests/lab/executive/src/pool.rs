@@ -21,6 +21,8 @@ const UNINITIALISED: u8 = 0xCD;
 /// KI_USER_SHARED_DATA, x64 (wdm.h).
 const SHARED_USER_DATA: usize = 0xFFFF_F780_0000_0000;
 const SLACK: u8 = 0xFD;
+/// Freed blocks up to this size keep their pages while in quarantine: giving them back costs more than they hold.
+const KEPT_PAGES: usize = 4;
 const READ_WRITE: i32 = libc::PROT_READ | libc::PROT_WRITE;
 
 /// What kind of memory a block is.
@@ -74,17 +76,12 @@ pub fn tag_text(tag: u32) -> String {
         .collect()
 }
 
-struct Freed {
-    text: String,
-    pages: usize,
-}
-
 /// The pool of one lab.
 pub struct Pool {
     arena: Mapping,
     next: Cell<usize>,
     live: RefCell<BTreeMap<usize, Block>>,
-    freed: RefCell<BTreeMap<usize, Freed>>,
+    freed: RefCell<BTreeMap<usize, Block>>,
     quarantine: RefCell<BTreeMap<usize, VecDeque<usize>>>,
     unguarded: RefCell<BTreeMap<usize, Box<[u128]>>>,
     serial: Cell<u64>,
@@ -210,8 +207,10 @@ impl Pool {
         }
         let offset = block.data - self.arena.address();
         self.arena.protect(offset, block.pages * PAGE, libc::PROT_NONE);
-        self.arena.discard(offset, block.pages * PAGE);
-        self.freed.borrow_mut().insert(block.data, Freed { text: block.describe(), pages: block.pages });
+        if block.pages > KEPT_PAGES {
+            self.arena.discard(offset, block.pages * PAGE);
+        }
+        self.freed.borrow_mut().insert(block.data, block.clone());
         self.quarantine.borrow_mut().entry(block.pages).or_default().push_back(offset);
     }
 
@@ -245,7 +244,7 @@ impl Pool {
         {
             return Some((
                 "use-after-free",
-                format!("freed memory: byte {} of the page(s) of {}", address - start, freed.text),
+                format!("freed memory: byte {} of the page(s) of {}", address - start, freed.describe()),
             ));
         }
         let live = self.live.borrow();
@@ -265,6 +264,15 @@ impl Pool {
             _ => ("bad-address", "pool address space that holds no block".into()),
         })
     }
+}
+
+/// The first byte of a block's border that lost its pattern.
+fn overwritten(from: usize, to: usize) -> Option<usize> {
+    static PATTERN: [u8; PAGE] = [SLACK; PAGE];
+    // SAFETY: the range lies in the memory of a live block, outside what the driver may use, and is readable.
+    let border = unsafe { std::slice::from_raw_parts(ptr::with_exposed_provenance::<u8>(from), to - from) };
+    let intact = border.chunks(PAGE).all(|chunk| *chunk == PATTERN[..chunk.len()]);
+    if intact { None } else { border.iter().position(|b| *b != SLACK).map(|at| from + at) }
 }
 
 /// The range of all bytes of the block's memory, slack included.
@@ -353,10 +361,7 @@ impl Lab {
     /// Checks the pattern around a block.
     fn check_block(&self, block: &Block) {
         let (start, end) = slack(block);
-        let bad = (start..block.address).chain(block.address + block.size..end).find(|at| {
-            // SAFETY: the whole range belongs to the live block and is readable.
-            unsafe { ptr::with_exposed_provenance::<u8>(*at).read() != SLACK }
-        });
+        let bad = overwritten(start, block.address).or_else(|| overwritten(block.address + block.size, end));
         if let Some(at) = bad {
             let (rule, where_) = if at < block.address {
                 ("pool-underrun", format!("{} bytes before", block.address - at))
