@@ -1,10 +1,10 @@
 //! `FLTMGR.SYS`, as drivers import it.
 
-mod contexts;
-mod filters;
-mod names;
-mod operations;
-mod requests;
+pub mod contexts;
+pub mod filters;
+pub mod names;
+pub mod operations;
+pub mod requests;
 
 pub use contexts::CONTEXTS;
 pub use filters::FILTERS;
