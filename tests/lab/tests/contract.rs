@@ -58,7 +58,11 @@ unsafe extern "win64" fn answer<const STATUS: i32>(_: Data, _: Related, _: *mut 
     STATUS
 }
 
-unsafe extern "win64" fn answer_with_context<const STATUS: i32>(_: Data, _: Related, context: *mut PVOID) -> i32 {
+unsafe extern "win64" fn answer_with_context<const STATUS: i32>(
+    _: Data,
+    _: Related,
+    context: *mut PVOID,
+) -> i32 {
     // SAFETY: the Filter Manager gave room for a pointer.
     unsafe { context.write(std::ptr::without_provenance_mut(8)) };
     STATUS
@@ -78,7 +82,10 @@ fn a_callback_that_was_not_registered_cannot_be_asked_for() {
 
 #[test]
 fn a_create_is_synchronised_already() {
-    assert_eq!(broken_with_post(IRP_MJ_CREATE, answer::<FLT_PREOP_SYNCHRONIZE>), "preop-synchronize-forbidden");
+    assert_eq!(
+        broken_with_post(IRP_MJ_CREATE, answer::<FLT_PREOP_SYNCHRONIZE>),
+        "preop-synchronize-forbidden"
+    );
     assert_eq!(broken_with_post(IRP_MJ_CLEANUP, answer::<FLT_PREOP_SYNCHRONIZE>), "none");
 }
 
@@ -97,7 +104,10 @@ fn only_fast_io_is_disallowed_as_such() {
 fn a_completion_context_without_a_callback_is_a_leak() {
     let no_callback = answer_with_context::<FLT_PREOP_SUCCESS_NO_CALLBACK>;
     assert_eq!(broken_with_post(IRP_MJ_CREATE, no_callback), "context-without-callback");
-    assert_eq!(broken_with_post(IRP_MJ_WRITE, answer_with_context::<FLT_PREOP_COMPLETE>), "complete-with-context");
+    assert_eq!(
+        broken_with_post(IRP_MJ_WRITE, answer_with_context::<FLT_PREOP_COMPLETE>),
+        "complete-with-context"
+    );
 }
 
 #[test]
@@ -193,7 +203,8 @@ unsafe extern "win64" fn look_at_kept_data(_: Data, _: Related, _: *mut PVOID) -
 #[test]
 fn callback_data_is_gone_when_the_operation_is() {
     let lab = lab();
-    let made = Made::new().on(IRP_MJ_CREATE, Some(keep_data), None).on(IRP_MJ_READ, Some(look_at_kept_data), None);
+    let made =
+        Made::new().on(IRP_MJ_CREATE, Some(keep_data), None).on(IRP_MJ_READ, Some(look_at_kept_data), None);
     made.load::<0>(&lab, "300000").unwrap();
     assert_eq!(rule(exercise(&lab.process("program.exe"))), "use-after-free");
 }
@@ -302,10 +313,16 @@ fn a_registration_is_checked() {
     assert_eq!(registration_rule(with(|r| r.Version = 0x0300)), "registration-version");
     assert_eq!(registration_rule(with(|r| r.Flags = 0x100)), "registration-flags");
     let pre: Option<Pre> = Some(answer::<FLT_PREOP_SUCCESS_NO_CALLBACK>);
-    assert_eq!(registration_rule(Made::new().on(IRP_MJ_READ, pre, None).on(IRP_MJ_READ, pre, None)), "operation-duplicate");
+    assert_eq!(
+        registration_rule(Made::new().on(IRP_MJ_READ, pre, None).on(IRP_MJ_READ, pre, None)),
+        "operation-duplicate"
+    );
     assert_eq!(registration_rule(Made::new().on(IRP_MJ_READ, None, None)), "operation-empty");
     assert_eq!(registration_rule(Made::new().on(0x55, pre, None)), "operation-unknown");
-    assert_eq!(registration_rule(Made::new().on(IRP_MJ_SHUTDOWN, pre, Some(finished))), "operation-shutdown-post");
+    assert_eq!(
+        registration_rule(Made::new().on(IRP_MJ_SHUTDOWN, pre, Some(finished))),
+        "operation-shutdown-post"
+    );
     assert_eq!(registration_rule(Made::new().context(0x80, 8, None)), "context-kind");
     assert_eq!(registration_rule(Made::new().context(FLT_STREAM_CONTEXT, 70_000, None)), "context-size");
     assert_eq!(registration_rule(Made::new()), "none");
@@ -318,7 +335,8 @@ fn two_instances_do_not_share_an_altitude() {
     let second = Made::new().load::<1>(&lab, "300000.0").unwrap();
     assert!(second.filter().is_some());
     assert_eq!(notes(), Vec::<String>::new());
-    let attached = lab::loading::InstanceDefinition { name: "by hand".into(), altitude: "300000".into(), flags: 0 };
+    let attached =
+        lab::loading::InstanceDefinition { name: "by hand".into(), altitude: "300000".into(), flags: 0 };
     let collision = Status(STATUS_FLT_INSTANCE_ALTITUDE_COLLISION.cast_unsigned());
     assert_eq!(lab.attach(&second, attached).map(|_| ()), Err(collision));
 }

@@ -106,7 +106,11 @@ impl Made {
     }
 
     /// Registers and starts it as filter number `N`. Its tables live for the rest of the test process.
-    pub(crate) fn load<const N: usize>(mut self, lab: &Lab, altitude: &str) -> Result<Rc<Driver>, StartError> {
+    pub(crate) fn load<const N: usize>(
+        mut self,
+        lab: &Lab,
+        altitude: &str,
+    ) -> Result<Rc<Driver>, StartError> {
         self.registration.FilterUnloadCallback.get_or_insert(unload::<N>);
         let end = FLT_OPERATION_REGISTRATION {
             MajorFunction: IRP_MJ_OPERATION_END,

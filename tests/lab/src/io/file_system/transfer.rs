@@ -142,12 +142,15 @@ pub(super) fn lock_control(call: &Call<'_>) -> Answer {
                 return fail(STATUS_FLT_DISALLOW_FAST_IO);
             }
             let granted = std::cell::Cell::new(None);
-            call.lab.block_until("a byte-range lock", None, || match try_lock() {
-                Err(Status::LOCK_NOT_GRANTED) => false,
-                other => {
-                    granted.set(Some(other));
-                    true
+            // The scheduler may ask more than once before this thread runs; the lock is taken the first time.
+            call.lab.block_until("a byte-range lock", None, || {
+                if granted.get().is_none() {
+                    match try_lock() {
+                        Err(Status::LOCK_NOT_GRANTED) => return false,
+                        other => granted.set(Some(other)),
+                    }
                 }
+                true
             });
             granted.take().unwrap_or(Ok(())).map(|()| 0).map_err(Failure::from)
         }
