@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use crate::Lab;
-use crate::irql::DISPATCH_LEVEL;
 use crate::thread::Thread;
 
 /// A kind of lock.
@@ -62,7 +61,11 @@ impl Locks {
     }
 
     pub(crate) fn holds_spin_lock(&self, thread: u32) -> bool {
-        self.held.borrow().iter().any(|h| h.thread == thread && h.kind == LockKind::Spin)
+        self.spin_locks_of(thread) > 0
+    }
+
+    pub(crate) fn spin_locks_of(&self, thread: u32) -> usize {
+        self.held.borrow().iter().filter(|h| h.thread == thread && h.kind == LockKind::Spin).count()
     }
 
     pub(crate) fn mutant_owner(&self, object: usize) -> Option<u32> {
@@ -186,15 +189,13 @@ impl Lab {
     }
 
     /// No spin lock may survive the callback that took it.
-    pub(crate) fn check_locks_after(&self, thread: &Thread, what: &str) {
-        if thread.irql.get() >= DISPATCH_LEVEL {
-            return;
-        }
-        if let Some(lock) = self.locks.held_by(thread.id).iter().find(|h| h.kind == LockKind::Spin) {
+    pub(crate) fn check_locks_after(&self, thread: &Thread, what: &str, before: usize) {
+        let after = self.locks.spin_locks_of(thread.id);
+        if after != before {
             self.violate(
                 "lock-after-callback",
-                "Driver Verifier: spin locks are released before returning",
-                format!("{what} returned while a spin lock ({}) is held", self.describe_lock(lock.address)),
+                "Driver Verifier: spin locks are released by the callback that took them",
+                format!("{what} was entered with {before} spin locks held and returned with {after}"),
             );
         }
     }

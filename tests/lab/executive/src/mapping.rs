@@ -41,15 +41,22 @@ impl Mapping {
     }
 
     /// Changes the protection of the pages in `[offset, offset + len)`.
+    ///
+    /// # Panics
+    /// If the host refuses.
     pub(crate) fn protect(&self, offset: usize, len: usize, protection: i32) {
-        assert!(offset.is_multiple_of(PAGE) && offset + len <= self.len, "protect outside the mapping");
-        // SAFETY: the range lies inside this mapping, which this value owns.
-        let result = unsafe { libc::mprotect(self.at(offset).cast(), len, protection) };
         assert!(
-            result == 0,
+            self.try_protect(offset, len, protection),
             "the host refused to change a protection (too many mappings? see /proc/sys/vm/max_map_count): {}",
             std::io::Error::last_os_error()
         );
+    }
+
+    /// As [`protect`](Self::protect); returns whether the host did it. It limits how many mappings there are.
+    pub(crate) fn try_protect(&self, offset: usize, len: usize, protection: i32) -> bool {
+        assert!(offset.is_multiple_of(PAGE) && offset + len <= self.len, "protect outside the mapping");
+        // SAFETY: the range lies inside this mapping, which this value owns.
+        unsafe { libc::mprotect(self.at(offset).cast(), len, protection) == 0 }
     }
 
     /// Forgets the contents of the pages in `[offset, offset + len)`; they read as zero afterwards.

@@ -13,7 +13,7 @@ use crate::Lab;
 use crate::mapping::{Mapping, PAGE};
 
 /// How many live blocks get guard pages.
-pub const GUARDED: usize = 20_000;
+pub const GUARDED: usize = 8_000;
 
 const ARENA: usize = 8 << 30;
 const QUARANTINE: usize = 256;
@@ -150,6 +150,23 @@ impl Pool {
         offset
     }
 
+    /// Opens a slot's pages; `None` if the host has no more mappings.
+    fn open_slot(&self, pages: usize) -> Option<usize> {
+        let offset = self.slot(pages);
+        let opened = self.arena.try_protect(offset, pages * PAGE, READ_WRITE);
+        opened.then_some(self.arena.address() + offset)
+    }
+
+    /// Memory without guard pages: where its border and where the block begin.
+    fn unguarded_memory(&self, rounded: usize) -> (usize, usize) {
+        // Page-sized blocks are aligned to pages here too.
+        let alignment = if rounded >= PAGE { PAGE } else { 16 };
+        let memory = vec![0u128; (rounded + 2 * alignment + 16) / 16].into_boxed_slice();
+        let start = (memory.as_ptr().expose_provenance() + 16).next_multiple_of(alignment);
+        self.unguarded.borrow_mut().insert(start, memory);
+        (start - 16, start)
+    }
+
     fn allocate(
         &self,
         size: usize,
@@ -162,19 +179,14 @@ impl Pool {
         self.serial.set(serial);
         let rounded = size.max(1).next_multiple_of(16);
         let pages = rounded.div_ceil(PAGE);
-        let guarded = self.live.borrow().len() < GUARDED || size >= PAGE || kind == Kind::Paged;
-        let (data, start) = if guarded {
-            let offset = self.slot(pages);
-            self.arena.protect(offset, pages * PAGE, READ_WRITE);
-            let data = self.arena.address() + offset;
+        let wanted = self.live.borrow().len() < GUARDED || size >= PAGE || kind == Kind::Paged;
+        let slot = if wanted { self.open_slot(pages) } else { None };
+        let (data, start) = match slot {
             // Windows aligns blocks of a page and more to pages; smaller ones end at the guard.
-            (data, if size >= PAGE { data } else { data + pages * PAGE - rounded })
-        } else {
-            let memory = vec![0u128; rounded / 16 + 2].into_boxed_slice();
-            let data = memory.as_ptr().addr();
-            self.unguarded.borrow_mut().insert(data + 16, memory);
-            (data, data + 16)
+            Some(data) => (data, if size >= PAGE { data } else { data + pages * PAGE - rounded }),
+            None => self.unguarded_memory(rounded),
         };
+        let guarded = slot.is_some();
         let block = Block {
             address: start,
             size,
@@ -206,7 +218,10 @@ impl Pool {
             return;
         }
         let offset = block.data - self.arena.address();
-        self.arena.protect(offset, block.pages * PAGE, libc::PROT_NONE);
+        if !self.arena.try_protect(offset, block.pages * PAGE, libc::PROT_NONE) {
+            // The slot stays open and is never used again: its neighbours cannot be told apart from it.
+            return;
+        }
         if block.pages > KEPT_PAGES {
             self.arena.discard(offset, block.pages * PAGE);
         }
@@ -221,7 +236,9 @@ impl Pool {
         }
         let protection = if away { libc::PROT_NONE } else { READ_WRITE };
         for block in self.live.borrow().values().filter(|b| b.kind == Kind::Paged) {
-            self.arena.protect(block.data - self.arena.address(), block.pages * PAGE, protection);
+            if block.pages > 0 {
+                self.arena.protect(block.data - self.arena.address(), block.pages * PAGE, protection);
+            }
         }
     }
 

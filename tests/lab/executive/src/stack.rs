@@ -31,6 +31,7 @@ impl Lab {
     pub fn call_driver<R>(&self, what: &str, f: impl FnOnce() -> R) -> R {
         let thread = self.thread();
         let before = (thread.irql.get(), thread.critical_regions.get(), thread.guarded_regions.get());
+        let spin_locks = self.locks.spin_locks_of(thread.id);
         let budget = thread.segments.borrow().last().map_or(self.config.kernel_stack, |s| s.budget);
         let nested = if thread.segments.borrow().is_empty() { 0 } else { self.config.nested_call_stack };
         let segment = Segment {
@@ -60,7 +61,7 @@ impl Lab {
                 ),
             );
         }
-        self.check_locks_after(&thread, what);
+        self.check_locks_after(&thread, what, spin_locks);
         result
     }
 

@@ -22,9 +22,10 @@ fn check_initialised(lab: &Lab, mutex: *mut FAST_MUTEX) {
 unsafe fn mark(lab: &Lab, mutex: *mut FAST_MUTEX, held: Option<u8>) {
     // SAFETY: by this function's contract.
     unsafe {
-        (*mutex).Count = i32::from(held.is_none());
-        (*mutex).Owner = held.map_or(std::ptr::null_mut(), |_| lab.thread().ethread.cast());
-        (*mutex).OldIrql = u32::from(held.unwrap_or(0));
+        let owner = held.map_or(std::ptr::null_mut(), |_| lab.thread().ethread.cast());
+        (&raw mut (*mutex).Count).write_unaligned(i32::from(held.is_none()));
+        (&raw mut (*mutex).Owner).write_unaligned(owner);
+        (&raw mut (*mutex).OldIrql).write_unaligned(u32::from(held.unwrap_or(0)));
     }
 }
 
@@ -101,7 +102,7 @@ imports! {
         // SAFETY: the contract says a mutex of the driver; KGUARDED_MUTEX has FAST_MUTEX's form.
         unsafe {
             std::ptr::write_bytes(mutex.cast::<u8>(), 0, size_of::<FAST_MUTEX>());
-            (*mutex).Count = 1;
+            (&raw mut (*mutex).Count).write_unaligned(1);
             lab.init_dispatcher((&raw mut (*mutex).Event).cast(), SYNCHRONIZATION_EVENT, 0);
         }
     }

@@ -61,15 +61,22 @@ fn initialise(lab: &Lab, list: *mut GENERAL_LOOKASIDE, pool_type: i32, size: usi
     if !lab.obligations.add(lab, list.addr(), LOOKASIDE) {
         lab.violate("lookaside", "wdm/ExInitializeNPagedLookasideList", "initialises a lookaside list twice");
     }
+    if !list.addr().is_multiple_of(16) {
+        lab.violate(
+            "bad-alignment",
+            "wdm/ExInitializeNPagedLookasideList: 16-byte aligned",
+            "a lookaside list is not aligned",
+        );
+    }
     let allocate = lab.thunk_for(&ExAllocatePoolWithTag::IMPORT);
     let free = lab.thunk_for(&ExFreePool::IMPORT);
     // SAFETY: the contract says that the list lies in resident, writable memory of the driver. `Depth` 0 sends
     // every inlined free to the pool, as Driver Verifier does, so that each block keeps its guards.
     unsafe {
         ptr::write_bytes(list.cast::<u8>(), 0, size_of::<GENERAL_LOOKASIDE>());
-        (*list).Type = pool_type as _;
-        (*list).Tag = tag;
-        (*list).Size = u32::try_from(size).unwrap_or(u32::MAX);
+        (&raw mut (*list).Type).write_unaligned(pool_type as _);
+        (&raw mut (*list).Tag).write_unaligned(tag);
+        (&raw mut (*list).Size).write_unaligned(u32::try_from(size).unwrap_or(u32::MAX));
         list.cast::<u8>().wrapping_add(0x30).cast::<usize>().write_unaligned(allocate);
         list.cast::<u8>().wrapping_add(0x38).cast::<usize>().write_unaligned(free);
     }

@@ -353,3 +353,50 @@ fn a_handle_left_open_is_named() {
     let left = lab.unload_image(0);
     assert!(left.len() == 1 && left[0].ends_with("to a Event object"), "{left:?}");
 }
+
+#[test]
+fn a_driver_must_not_give_programs_handles_nor_close_what_it_does_not_hold() {
+    // ZwClose(first argument)
+    let mut closer = Driver::importing(&["ZwClose"]);
+    closer.code(ENTER).call_import("ZwClose").code(LEAVE).end(0, ENTER_UNWIND);
+    let closing = lab();
+    let index = load(&closing, &closer.build()).expect("a good image");
+    let handle = std::ptr::without_provenance_mut(0x4444);
+    let result = closing.run(move |lab| lab.call_entry(index, handle, std::ptr::null_mut()));
+    assert_eq!(result.expect_err("no such handle").rule, "invalid-handle");
+
+    // ZwCreateEvent(&data, all, null, Notification, FALSE) in a program's process: no OBJ_KERNEL_HANDLE.
+    let mut driver = Driver::importing(&["ZwCreateEvent"]);
+    driver.data = vec![0; 16];
+    driver.code(&[0x48, 0x83, 0xEC, 0x38]).relative(&[0x48, 0x8D, 0x0D], pe::DATA);
+    driver.code(&[0xBA, 3, 0, 0x1F, 0, 0x45, 0x31, 0xC0, 0x45, 0x31, 0xC9]);
+    driver.code(&[0x48, 0xC7, 0x44, 0x24, 0x20, 0, 0, 0, 0]).call_import("ZwCreateEvent");
+    driver.code(&[0x48, 0x83, 0xC4, 0x38, 0xC3]);
+    let creating = lab();
+    let index = load(&creating, &driver.build()).expect("a good image");
+    let result = creating.run(move |lab| {
+        let process = lab.create_process("\\x\\a.exe", vec![], None);
+        lab.attached(&process, || lab.call_entry(index, std::ptr::null_mut(), std::ptr::null_mut()))
+    });
+    assert_eq!(result.expect_err("a program could use it").rule, "user-handle");
+}
+
+#[test]
+fn a_lookaside_list_is_initialised_once_and_deleted_once() {
+    use lab_executive::imports::pool::{ExDeleteNPagedLookasideList, ExInitializeNPagedLookasideList};
+    let list = || Box::leak(Box::new([0u128; 16])).as_mut_ptr().cast();
+    // SAFETY: memory of ours; breaking the contract is the point.
+    crate::must_violate("lookaside", move |_| unsafe { ExDeleteNPagedLookasideList(list()) });
+    // SAFETY: as above.
+    crate::must_violate("lookaside", move |_| unsafe {
+        let (list, none) = (list(), std::ptr::null_mut());
+        for _ in 0..2 {
+            ExInitializeNPagedLookasideList(list, none, none, 0, 32, crate::TAG, 0);
+        }
+    });
+    // SAFETY: as above.
+    crate::must_violate("bad-alignment", move |_| unsafe {
+        let (list, none) = (std::ptr::without_provenance_mut(0x1_0008), std::ptr::null_mut());
+        ExInitializeNPagedLookasideList(list, none, none, 0, 32, crate::TAG, 0);
+    });
+}

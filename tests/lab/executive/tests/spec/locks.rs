@@ -168,6 +168,26 @@ fn broken_lock_rules_are_named() {
         ("returns from a callback in a critical region", "state-after-callback", |lab| {
             lab.call_driver("a callback", || unsafe { KeEnterCriticalRegion() });
         }),
+        ("returns from a callback with a spin lock", "lock-after-callback", |lab| unsafe {
+            KeRaiseIrqlToDpcLevel();
+            lab.call_driver("a callback", || KeAcquireSpinLockAtDpcLevel(cell()));
+        }),
+        ("initialises a held push lock", "lock-reinitialised", |_| unsafe {
+            let lock = cell();
+            KeEnterCriticalRegion();
+            ExAcquirePushLockExclusiveEx(lock, 0);
+            ExInitializePushLock(lock);
+        }),
+        ("waits with a spin lock after writing CR8 itself", "spin-lock-deadlock", |lab| unsafe {
+            let lock = cell();
+            let system = lab.processes.system();
+            lab.spawn(&system, "other", move |_| {
+                KeAcquireSpinLockRaiseToDpc(lock);
+            });
+            KeAcquireSpinLockRaiseToDpc(lock);
+            std::arch::asm!("mov cr8, {}", in(reg) 0u64);
+            lab.delay(10);
+        }),
     ];
     for (name, rule, case) in cases {
         match lab().run(case) {

@@ -221,3 +221,28 @@ fn past_the_limit_blocks_still_show_an_overrun() {
         free(last, TAG);
     });
 }
+
+/// A driver's null pointer faults inside the routine, and is the driver's: the process survives.
+#[test]
+#[allow(clippy::undocumented_unsafe_blocks, reason = "every case breaks a contract; that is the point")]
+fn null_pointers_passed_to_routines_are_named_with_the_routine() {
+    use lab_executive::imports::{events, memory, mutexes, spinlocks, strings};
+    let cases: [(&str, fn()); 6] = [
+        ("KeSetEvent", || unsafe {
+            events::KeSetEvent(ptr::null_mut(), 0, 0);
+        }),
+        ("memcpy", || unsafe {
+            memory::memcpy(ptr::null_mut(), [1u8; 4].as_ptr(), 4);
+        }),
+        ("memset", || unsafe {
+            memory::memset(ptr::null_mut(), 0, 4);
+        }),
+        ("KeInitializeSpinLock", || unsafe { spinlocks::KeInitializeSpinLock(ptr::null_mut()) }),
+        ("ExAcquireFastMutex", || unsafe { mutexes::ExAcquireFastMutex(ptr::null_mut()) }),
+        ("RtlCopyUnicodeString", || unsafe { strings::RtlCopyUnicodeString(ptr::null_mut(), ptr::null()) }),
+    ];
+    for (routine, case) in cases {
+        let violation = must_violate("null-pointer", move |_| case());
+        assert_eq!(violation.place.import, Some(routine));
+    }
+}

@@ -9,7 +9,7 @@ use lab_executive::imports::processes::*;
 use lab_executive::imports::threads::{PsCreateSystemThread, PsTerminateSystemThread};
 use lab_executive::{Lab, Timeout, status};
 
-use crate::{lab, run};
+use crate::{lab, must_violate, run};
 
 const IMAGE: &str = "\\Device\\HarddiskVolume1\\Windows\\notepad.exe";
 
@@ -156,4 +156,14 @@ fn a_system_thread_ends_where_it_stands() {
         assert!(lab.close_handle(handle, lab_executive::Mode::Kernel).is_ok());
         let _ = Rc::new(());
     });
+}
+
+#[test]
+fn misuse_of_processes_is_named() {
+    // SAFETY: breaking the contract is the point.
+    must_violate("bad-object-type", |lab| unsafe { PsGetProcessId(lab.thread().ethread) });
+    // SAFETY: as above.
+    must_violate("bad-object-type", |lab| unsafe { PsGetThreadId(lab.processes.system().eprocess) });
+    // SAFETY: as above.
+    must_violate("attach", |_| unsafe { KeUnstackDetachProcess(ptr::null_mut()) });
 }
