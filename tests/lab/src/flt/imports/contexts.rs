@@ -116,13 +116,13 @@ imports! {
     }
 
     /// Gets it, referenced.
-    [ceiling: APC_LEVEL, Modelled, fails: Status, source: "minifilter-rules §3.1"]
+    [ceiling: APC_LEVEL, Modelled, source: "minifilter-rules §3.1"]
     fn FltGetInstanceContext(lab; Instance: PFLT_INSTANCE, Context: *mut PFLT_CONTEXT) -> NTSTATUS {
         get(lab, Some(instance_key(lab, Instance)), Context)
     }
 
     /// Takes it off.
-    [ceiling: APC_LEVEL, Modelled, fails: Status, source: "minifilter-rules §3.1"]
+    [ceiling: APC_LEVEL, Modelled, source: "minifilter-rules §3.1"]
     fn FltDeleteInstanceContext(lab; Instance: PFLT_INSTANCE, OldContext: *mut PFLT_CONTEXT) -> NTSTATUS {
         delete(lab, Some(instance_key(lab, Instance)), OldContext)
     }
@@ -134,13 +134,13 @@ imports! {
     }
 
     /// Gets it, referenced.
-    [ceiling: APC_LEVEL, Modelled, fails: Status, source: "minifilter-rules §3.1"]
+    [ceiling: APC_LEVEL, Modelled, source: "minifilter-rules §3.1"]
     fn FltGetFileContext(lab; Instance: PFLT_INSTANCE, FileObject: PFILE_OBJECT, Context: *mut PFLT_CONTEXT) -> NTSTATUS {
         get(lab, file_key(lab, Instance, FileObject), Context)
     }
 
     /// Takes it off.
-    [ceiling: APC_LEVEL, Modelled, fails: Status, source: "minifilter-rules §3.1"]
+    [ceiling: APC_LEVEL, Modelled, source: "minifilter-rules §3.1"]
     fn FltDeleteFileContext(lab; Instance: PFLT_INSTANCE, FileObject: PFILE_OBJECT, OldContext: *mut PFLT_CONTEXT) -> NTSTATUS {
         delete(lab, file_key(lab, Instance, FileObject), OldContext)
     }
@@ -152,13 +152,13 @@ imports! {
     }
 
     /// Gets it, referenced.
-    [ceiling: APC_LEVEL, Approximated("a transaction's view of a stream has contexts of its own"), fails: Status, source: "minifilter-rules §3.1"]
+    [ceiling: APC_LEVEL, Approximated("a transaction's view of a stream has contexts of its own"), source: "minifilter-rules §3.1"]
     fn FltGetStreamContext(lab; Instance: PFLT_INSTANCE, FileObject: PFILE_OBJECT, Context: *mut PFLT_CONTEXT) -> NTSTATUS {
         get(lab, stream_key(lab, Instance, FileObject), Context)
     }
 
     /// Takes it off.
-    [ceiling: APC_LEVEL, Approximated("a transaction's view of a stream has contexts of its own"), fails: Status, source: "minifilter-rules §3.1"]
+    [ceiling: APC_LEVEL, Approximated("a transaction's view of a stream has contexts of its own"), source: "minifilter-rules §3.1"]
     fn FltDeleteStreamContext(lab; Instance: PFLT_INSTANCE, FileObject: PFILE_OBJECT, OldContext: *mut PFLT_CONTEXT) -> NTSTATUS {
         delete(lab, stream_key(lab, Instance, FileObject), OldContext)
     }
@@ -170,13 +170,13 @@ imports! {
     }
 
     /// Gets it, referenced.
-    [ceiling: APC_LEVEL, Modelled, fails: Status, source: "minifilter-rules §3.1"]
+    [ceiling: APC_LEVEL, Modelled, source: "minifilter-rules §3.1"]
     fn FltGetStreamHandleContext(lab; Instance: PFLT_INSTANCE, FileObject: PFILE_OBJECT, Context: *mut PFLT_CONTEXT) -> NTSTATUS {
         get(lab, handle_key(lab, Instance, FileObject), Context)
     }
 
     /// Takes it off.
-    [ceiling: APC_LEVEL, Modelled, fails: Status, source: "minifilter-rules §3.1"]
+    [ceiling: APC_LEVEL, Modelled, source: "minifilter-rules §3.1"]
     fn FltDeleteStreamHandleContext(lab; Instance: PFLT_INSTANCE, FileObject: PFILE_OBJECT, OldContext: *mut PFLT_CONTEXT) -> NTSTATUS {
         delete(lab, handle_key(lab, Instance, FileObject), OldContext)
     }
@@ -188,13 +188,13 @@ imports! {
     }
 
     /// Gets it, referenced.
-    [ceiling: APC_LEVEL, Modelled, fails: Status, source: "txf-ktm §3"]
+    [ceiling: APC_LEVEL, Modelled, source: "txf-ktm §3"]
     fn FltGetTransactionContext(lab; Instance: PFLT_INSTANCE, Transaction: PKTRANSACTION, Context: *mut PFLT_CONTEXT) -> NTSTATUS {
         get(lab, Some(transaction_key(lab, Instance, Transaction)), Context)
     }
 
     /// Takes it off.
-    [ceiling: APC_LEVEL, Modelled, fails: Status, source: "txf-ktm §3"]
+    [ceiling: APC_LEVEL, Modelled, source: "txf-ktm §3"]
     fn FltDeleteTransactionContext(lab; Instance: PFLT_INSTANCE, Transaction: PKTRANSACTION, OldContext: *mut PFLT_CONTEXT) -> NTSTATUS {
         delete(lab, Some(transaction_key(lab, Instance, Transaction)), OldContext)
     }

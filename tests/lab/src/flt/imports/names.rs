@@ -54,7 +54,7 @@ imports! {
     }
 
     /// Fills parent directory, final component, extension and stream.
-    [ceiling: APC_LEVEL, Modelled, fails: Status, source: "minifilter-rules §3.5; fltkernel/FltParseFileNameInformation"]
+    [ceiling: APC_LEVEL, Modelled, source: "minifilter-rules §3.5; fltkernel/FltParseFileNameInformation"]
     fn FltParseFileNameInformation(lab; FileNameInformation: *mut FLT_FILE_NAME_INFORMATION) -> NTSTATUS {
         lab.flt().names.parse(lab, FileNameInformation)
     }

@@ -51,7 +51,7 @@ imports! {
     }
 
     /// The create's ECP list, or null.
-    [ceiling: APC_LEVEL, Approximated("programs' creates have no ECPs"), fails: Status, source: "minifilter-rules §1.3, §2.6"]
+    [ceiling: APC_LEVEL, Approximated("programs' creates have no ECPs"), source: "minifilter-rules §1.3, §2.6"]
     fn FltGetEcpListFromCallbackData(lab; Filter: PFLT_FILTER, CallbackData: *mut FLT_CALLBACK_DATA, EcpList: *mut PECP_LIST) -> NTSTATUS {
         lab.flt().filter(lab, Filter);
         let request = lab.flt().request_of(lab, CallbackData);

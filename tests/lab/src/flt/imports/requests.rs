@@ -52,8 +52,9 @@ imports! {
         generated::create_file(lab, instance.as_ref(), &arguments)
     }
 
-    /// Closes a handle of FltCreateFileEx2; the cleanup of the last one comes from the system process.
-    [ceiling: PASSIVE_LEVEL, Modelled, fails: Status, source: "minifilter-rules §1.9, §2.6"]
+    /// Closes a handle of FltCreateFileEx2; the cleanup of the last one comes from the system process. Always succeeds
+    /// for a good handle, so no fault plan makes it fail.
+    [ceiling: PASSIVE_LEVEL, Modelled, source: "minifilter-rules §1.9, §2.6"]
     fn FltClose(lab; FileHandle: HANDLE) -> NTSTATUS {
         generated::check_top_level(lab, "FltClose");
         match lab.close_handle(FileHandle.addr(), Mode::Kernel) {
