@@ -70,6 +70,9 @@ pub(crate) fn command(arguments: &[String]) -> Result<Command> {
     if wants_intact(arguments) {
         let folder = driver::build_intact(&Builder::prepare()?)?;
         command.arg("--driver").arg(folder.join("intact.sys"));
+        if !arguments.iter().any(|argument| argument.starts_with("--policy")) {
+            command.arg("--policy").arg(workspace::root().join("tests/apps/everything.reg"));
+        }
     }
     command.args(arguments.iter().skip(1));
     Ok(command)
@@ -88,9 +91,12 @@ fn wants_intact(arguments: &[String]) -> bool {
 pub(crate) fn bench(arguments: &[String]) -> Result<Command> {
     let mut command = Command::new(build()?);
     let builder = Builder::prepare()?;
-    driver::build_intact(&builder)?;
+    let intact = driver::build_intact(&builder)?.join("intact.sys");
     driver::build_test_drivers(&builder)?;
-    command.arg("bench").args(arguments).envs(environment());
+    let nothing = driver::test_drivers_folder().join("nothing.sys");
+    command.arg("bench").arg("--driver").arg(nothing).arg("--driver").arg(intact);
+    command.arg("--policy").arg(workspace::root().join("tests/apps/bench.reg"));
+    command.args(arguments).envs(environment());
     Ok(command)
 }
 

@@ -14,7 +14,8 @@ pub(crate) enum Column {
 }
 
 impl Column {
-    pub(crate) const ALL: [Column; 4] = [Column::Finishes, Column::Killed, Column::DiskFull, Column::PowerCut];
+    pub(crate) const ALL: [Column; 4] =
+        [Column::Finishes, Column::Killed, Column::DiskFull, Column::PowerCut];
 
     pub(crate) fn title(self) -> &'static str {
         match self {
@@ -122,7 +123,7 @@ impl<'a> Cell<'a> {
     pub(crate) fn word(&self) -> String {
         match self.states().as_slice() {
             [(state, _)] => (*state).to_owned(),
-            [(state, count), ..] if self.losses() > 0 => format!("{state} {count} of {}", self.trials.len()),
+            [(state, count), ..] if self.losses() > 0 => format!("{state} {count}/{}", self.trials.len()),
             states => states.iter().map(|(state, _)| *state).collect::<Vec<_>>().join(" or "),
         }
     }
@@ -144,7 +145,15 @@ pub(crate) mod tests {
             ranges: vec![Range { start: 0, end: 12, origin: "new".into() }],
         };
         let (exit, events) = (Exit::Code(0), Vec::new());
-        Trial { fault, struck: true, exit, said: String::new(), files: vec![file], events, trouble: Vec::new() }
+        Trial {
+            fault,
+            struck: true,
+            exit,
+            said: String::new(),
+            files: vec![file],
+            events,
+            trouble: Vec::new(),
+        }
     }
 
     pub(crate) fn row(without: [&str; 4], with: [&str; 4]) -> Row {
@@ -201,7 +210,7 @@ pub(crate) mod tests {
     fn a_cell_says_the_worst_that_happened() {
         let mut row = row(HARM, SAFE);
         row.without.trials.push(trial(Fault::Kill { after_writes: 2 }, "new"));
-        assert_eq!(row.cell(Column::Killed, false).word(), "damaged 1 of 2");
+        assert_eq!(row.cell(Column::Killed, false).word(), "damaged 1/2");
         row.with.trials.push(trial(Fault::Kill { after_writes: 2 }, "new"));
         assert_eq!(row.cell(Column::Killed, true).word(), "old or new");
     }

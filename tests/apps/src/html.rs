@@ -107,7 +107,11 @@ fn details(text: &mut String, row: &Row) {
 fn command(report: &Report) -> String {
     let short = |argument: &String| {
         let last = argument.strip_prefix("/usr/bin/").unwrap_or(argument).replace('\n', " ");
-        if last.chars().count() > 60 { format!("{}…", last.chars().take(60).collect::<String>()) } else { last }
+        if last.chars().count() > 60 {
+            format!("{}…", last.chars().take(60).collect::<String>())
+        } else {
+            last
+        }
     };
     report.program.iter().map(short).collect::<Vec<_>>().join(" ")
 }

@@ -65,7 +65,8 @@ fn main() -> ExitCode {
 
 fn demo(arguments: &Arguments) -> Result<bool> {
     let begun = Instant::now();
-    let wanted = |name: &str| arguments.only.is_empty() || arguments.only.iter().any(|part| name.contains(part));
+    let wanted =
+        |name: &str| arguments.only.is_empty() || arguments.only.iter().any(|part| name.contains(part));
     let programs: Vec<_> = programs::PROGRAMS.iter().filter(|program| wanted(program.name)).collect();
     if programs.is_empty() {
         let names: Vec<_> = programs::PROGRAMS.iter().map(|program| program.name).collect();
@@ -99,7 +100,9 @@ fn demo(arguments: &Arguments) -> Result<bool> {
             cells.fold((0, 0), |(losses, all), cell| (losses + cell.losses(), all + cell.trials.len()))
         };
         let ((without, of), (with, of_with)) = (count(false), count(true));
-        println!("\nfiles damaged: without Intact in {without} of {of} runs, with Intact in {with} of {of_with}");
+        println!(
+            "\nfiles damaged: without Intact in {without} of {of} runs, with Intact in {with} of {of_with}"
+        );
         println!("page: {} ({seconds:.0} s)", arguments.page.display());
         for complaint in &complaints {
             println!("NOT GOOD: {complaint}");

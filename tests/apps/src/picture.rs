@@ -104,16 +104,21 @@ fn strip(body: &mut String, file: &File, x: u32, y: u32) {
         return;
     }
     let worst = |pixel: u32| -> &str {
-        let (start, end) = (u64::from(pixel) * total / u64::from(STRIP), u64::from(pixel + 1) * total / u64::from(STRIP));
+        let (start, end) =
+            (u64::from(pixel) * total / u64::from(STRIP), u64::from(pixel + 1) * total / u64::from(STRIP));
         let under = file.ranges.iter().filter(|range| range.start < end.max(start + 1) && range.end > start);
-        let rank = |origin: &str| ["both", "new", "old", "absent", "foreign"].iter().position(|known| *known == origin);
+        let rank = |origin: &str| {
+            ["both", "new", "old", "absent", "foreign"].iter().position(|known| *known == origin)
+        };
         under.map(|range| range.origin.as_str()).max_by_key(|origin| rank(origin)).unwrap_or("absent")
     };
+    // A whole old file that is shorter than the new one lacks nothing.
+    let class = |origin| if origin == "absent" && !file.is_loss() { "rest" } else { origin };
     let mut pixel = 0;
     while pixel < STRIP {
         let origin = worst(pixel);
         let end = (pixel + 1..STRIP).find(|next| worst(next.to_owned()) != origin).unwrap_or(STRIP);
-        rect(body, origin, x + pixel, y, end - pixel);
+        rect(body, class(origin), x + pixel, y, end - pixel);
         pixel = end;
     }
 }
@@ -124,7 +129,11 @@ fn rect(body: &mut String, class: &str, x: u32, y: u32, width: u32) {
 
 /// Text for between tags and in quotes.
 pub(crate) fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('\'', "&#39;").replace('"', "&quot;")
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('\'', "&#39;")
+        .replace('"', "&quot;")
 }
 
 fn wrap(text: &str, columns: usize) -> Vec<String> {
@@ -153,7 +162,8 @@ mod tests {
             .iter()
             .map(|(start, end, origin)| Range { start: *start, end: *end, origin: (*origin).into() })
             .collect();
-        let file = File { name: "a".into(), state: "damaged".into(), old: None, new: None, found: None, ranges };
+        let file =
+            File { name: "a".into(), state: "damaged".into(), old: None, new: None, found: None, ranges };
         let mut body = String::new();
         strip(&mut body, &file, 0, 0);
         body
@@ -170,6 +180,16 @@ mod tests {
         let svg = bars(&[(0, 512, "old"), (512, 1024, "absent")]);
         assert!(svg.contains("class='old' x='0' y='0' width='52'"), "{svg}");
         assert!(svg.contains("class='absent' x='52' y='0' width='52'"), "{svg}");
+    }
+
+    #[test]
+    fn a_whole_file_that_is_shorter_than_the_other_version_lacks_nothing() {
+        let ranges = [(0, 512, "old"), (512, 1024, "absent")];
+        let ranges = ranges.map(|(start, end, origin)| Range { start, end, origin: origin.into() }).to_vec();
+        let file = File { name: "a".into(), state: "old".into(), old: None, new: None, found: None, ranges };
+        let mut body = String::new();
+        strip(&mut body, &file, 0, 0);
+        assert!(!body.contains("absent"), "{body}");
     }
 
     #[test]

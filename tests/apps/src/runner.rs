@@ -15,15 +15,7 @@ use crate::grid::Row;
 use crate::programs::Program;
 
 /// The policy of the demo: everything on the volume.
-const POLICY: &str = "Windows Registry Editor Version 5.00
-
-[HKEY_LOCAL_MACHINE\\SOFTWARE\\Policies\\Intact]
-\"Version\"=dword:00000001
-\"Enabled\"=dword:00000001
-
-[HKEY_LOCAL_MACHINE\\SOFTWARE\\Policies\\Intact\\Everything]
-\"Paths\"=hex(7):43,00,3a,00,5c,00,2a,00,2a,00,00,00,00,00
-";
+const POLICY: &str = include_str!("../everything.reg");
 
 /// How the programs are run.
 pub(crate) struct Runner {
@@ -63,7 +55,8 @@ impl Runner {
             fs::create_dir_all(&folder)?;
             (program.prepare)(&folder).with_context(|| format!("preparing the files of {}", program.name))?;
         }
-        let jobs: Vec<_> = programs.iter().flat_map(|program| [(*program, false), (*program, true)]).collect();
+        let jobs: Vec<_> =
+            programs.iter().flat_map(|program| [(*program, false), (*program, true)]).collect();
         let next = AtomicUsize::new(0);
         let done = AtomicUsize::new(0);
         let reports: Vec<Mutex<Option<Result<Report>>>> = jobs.iter().map(|_| Mutex::new(None)).collect();
@@ -71,7 +64,8 @@ impl Runner {
             for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
                 scope.spawn(|| {
                     while let Some((program, with)) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
-                        let index = jobs.iter().position(|job| std::ptr::eq(job.0, *program) && job.1 == *with);
+                        let index =
+                            jobs.iter().position(|job| std::ptr::eq(job.0, *program) && job.1 == *with);
                         let report = self.one(program, *with);
                         if let Some(slot) = index.and_then(|index| reports.get(index)) {
                             *slot.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(report);
@@ -148,7 +142,8 @@ pub(crate) fn install(programs: &[&'static Program]) -> Result<()> {
             command.args(arguments).env("DEBIAN_FRONTEND", "noninteractive");
             command.output()
         };
-        let install = [&["install", "--yes", "--quiet", "--no-install-recommends"], packages.as_slice()].concat();
+        let install =
+            [&["install", "--yes", "--quiet", "--no-install-recommends"], packages.as_slice()].concat();
         if !apt(&install)?.status.success() {
             apt(&["update", "--quiet"])?;
             let output = apt(&install)?;
@@ -157,7 +152,8 @@ pub(crate) fn install(programs: &[&'static Program]) -> Result<()> {
             }
         }
     }
-    let missing: Vec<_> = missing().iter().map(|(path, package)| format!("{path} (package {package})")).collect();
+    let missing: Vec<_> =
+        missing().iter().map(|(path, package)| format!("{path} (package {package})")).collect();
     if missing.is_empty() {
         return Ok(());
     }

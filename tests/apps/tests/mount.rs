@@ -155,8 +155,10 @@ fn names_that_windows_does_not_know_come_back() {
         for name in names {
             fs::write(folder.join(name), name).unwrap();
         }
-        let mut listed: Vec<String> =
-            fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        let mut listed: Vec<String> = fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
         listed.sort();
         let read = names.map(|name| fs::read_to_string(folder.join(name)).unwrap());
         (listed, read)

@@ -29,6 +29,7 @@
 //! The lab knows nothing of any driver: no code path asks which one it runs.
 
 mod assembly;
+pub mod bench;
 pub mod caller;
 pub mod fidelity;
 pub mod flt;

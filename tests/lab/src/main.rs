@@ -17,6 +17,7 @@ enum Task {
     Load(lab::load::Arguments),
     Fidelity(lab::fidelity::Arguments),
     Run(lab::run::Arguments),
+    Bench(lab::bench::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -24,6 +25,7 @@ fn main() -> ExitCode {
         Task::Load(arguments) => lab::load::command(&arguments),
         Task::Fidelity(arguments) => lab::fidelity::command(&arguments),
         Task::Run(arguments) => lab::run::command(&arguments),
+        Task::Bench(arguments) => lab::bench::command(&arguments),
     };
     match done {
         Ok(code) => ExitCode::from(code),

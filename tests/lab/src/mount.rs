@@ -53,9 +53,11 @@ pub struct Options {
     pub before_write: WriteHook,
     /// Called in the lab after each write request and before it is answered.
     pub after_write: WriteHook,
+    /// Called in the lab after each request, once it is answered.
+    pub after_request: WriteHook,
 }
 
-/// Something to do at a write request: where planned faults strike.
+/// Something to do at a request: where planned faults strike.
 pub type WriteHook = Box<dyn Fn(&Executive, Account)>;
 
 impl Default for Options {
@@ -63,7 +65,13 @@ impl Default for Options {
         // SAFETY: these take and touch nothing.
         let owner = unsafe { (libc::geteuid(), libc::getegid()) };
         let nothing = || Box::new(|_: &Executive, _| ());
-        Options { share: nt::SHARE_ALL, owner, before_write: nothing(), after_write: nothing() }
+        Options {
+            share: nt::SHARE_ALL,
+            owner,
+            before_write: nothing(),
+            after_write: nothing(),
+            after_request: nothing(),
+        }
     }
 }
 

@@ -25,7 +25,7 @@ use host::HostFiles;
 pub use machine::DriverFile;
 use machine::{Pristine, Setup};
 use program::{Plan, Session};
-use report::{Fault, File, Range, Reference, Report, Trial};
+use report::{Exit, Fault, File, Range, Reference, Report, Trial};
 
 /// `lab run`: prints the report, and returns [`Report::exit_code`].
 ///
@@ -110,7 +110,12 @@ pub fn run(arguments: &Arguments) -> Result<Report> {
     if let (Some(path), Some(base)) = (&arguments.keep, &last) {
         base.save(path).with_context(|| format!("keeping the volume in {}", path.display()))?;
     }
-    Ok(Report { program: arguments.program.clone(), drivers: setup.drivers.iter().map(DriverFile::name).collect(), reference, trials })
+    Ok(Report {
+        program: arguments.program.clone(),
+        drivers: setup.drivers.iter().map(DriverFile::name).collect(),
+        reference,
+        trials,
+    })
 }
 
 /// What the power cut leaves: the worst of the states that were tried.
@@ -138,7 +143,13 @@ fn power_cut(
         let (contents, trouble) = machine::recover(base, setup)?;
         let fault = Fault::PowerCut { after_effects, state: state as u64 };
         let files = judge.files(&contents);
-        let trial = Trial { trouble, ..judge.trial_of(fault, struck, session, files) };
+        let trial = Trial {
+            exit: Exit::Stopped,
+            said: String::new(),
+            events: session.events_until(after_effects),
+            trouble,
+            ..judge.trial_of(fault, struck, session, files)
+        };
         let badness = |trial: &Trial| (!trial.trouble.is_empty(), trial.is_loss());
         if worst.as_ref().is_none_or(|known| badness(&trial) > badness(known)) {
             worst = Some(trial);

@@ -63,11 +63,11 @@ impl Steps {
         protect(libc::PROT_READ);
         Ok(Steps(()))
     }
+}
 
-    /// Instructions executed inside the image so far.
-    pub(crate) fn instructions(&self) -> u64 {
-        INSTRUCTIONS.load(Ordering::SeqCst)
-    }
+/// Instructions executed inside the watched image so far.
+pub(crate) fn instructions() -> u64 {
+    INSTRUCTIONS.load(Ordering::SeqCst)
 }
 
 impl Drop for Steps {
@@ -176,10 +176,10 @@ mod tests {
             let code: extern "C" fn() = std::mem::transmute(page);
             let steps = Steps::watch(page as usize..page as usize + 4096).unwrap();
             code();
-            assert_eq!(steps.instructions(), 12);
+            assert_eq!(instructions(), 12);
             std::hint::black_box(vec![0u8; 1000]);
             code();
-            assert_eq!(steps.instructions(), 24);
+            assert_eq!(instructions(), 24);
             drop(steps);
             code();
         }

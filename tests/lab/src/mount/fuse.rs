@@ -101,7 +101,7 @@ impl Filesystem for Reader {
             ));
         }
         let mapped = config.add_capabilities(InitFlags::FUSE_DIRECT_IO_ALLOW_MMAP).is_ok();
-        drop(self.mappings.send(if mapped { SharedMappings::Allowed } else { SharedMappings::Refused }));
+        self.mappings.send(if mapped { SharedMappings::Allowed } else { SharedMappings::Refused }).ok();
         // RELEASE counts as background work; past this limit the kernel would hold one back and let a
         // later request overtake it.
         config.set_max_background(u16::MAX).ok();

@@ -6,11 +6,9 @@ use std::time::{Duration, SystemTime};
 pub(crate) mod access {
     pub(crate) const READ_DATA: u32 = 0x1;
     pub(crate) const WRITE_DATA: u32 = 0x2;
-    pub(crate) const APPEND_DATA: u32 = 0x4;
     pub(crate) const READ_ATTRIBUTES: u32 = 0x80;
     pub(crate) const WRITE_ATTRIBUTES: u32 = 0x100;
     pub(crate) const DELETE: u32 = 0x1_0000;
-    pub(crate) const SYNCHRONIZE: u32 = 0x10_0000;
     /// `FILE_GENERIC_READ`.
     pub(crate) const GENERIC_READ: u32 = 0x12_0089;
     /// `FILE_GENERIC_WRITE`.
@@ -28,9 +26,6 @@ pub(crate) mod disposition {
 
 /// Create options.
 pub(crate) mod option {
-    pub(crate) const DIRECTORY_FILE: u32 = 0x1;
-    pub(crate) const SYNCHRONOUS_IO_NONALERT: u32 = 0x20;
-    pub(crate) const NON_DIRECTORY_FILE: u32 = 0x40;
     pub(crate) const OPEN_REPARSE_POINT: u32 = 0x20_0000;
 }
 

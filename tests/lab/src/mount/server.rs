@@ -94,6 +94,7 @@ impl Server {
         self.mirror(lab, caller).post(Box::new(move |lab, mirror| {
             server.earlier_closes(lab, number);
             work(&Request { lab, server: &server, mirror });
+            (server.options.after_request)(lab, server.account.get());
         }));
     }
 
@@ -114,6 +115,7 @@ impl Server {
             Request { lab, server: &server, mirror }.release(file);
             server.closing.borrow_mut().remove(&number);
             answer();
+            (server.options.after_request)(lab, server.account.get());
         }));
     }
 

@@ -29,7 +29,7 @@ pub struct Arguments {
     /// altitude of its own.
     #[arg(long = "driver", value_name = "FILE.sys[@ALTITUDE]")]
     pub drivers: Vec<DriverFile>,
-    /// Registry values for the drivers, as a .reg file [default: C:\** for Intact, where a driver is loaded].
+    /// Registry values for the drivers, as a .reg file.
     #[arg(long, value_name = "FILE.reg")]
     policy: Option<PathBuf>,
     /// Load no driver.
@@ -79,17 +79,6 @@ pub struct Arguments {
     pub program: Vec<String>,
 }
 
-/// Intact's policy where none is given: everything on the volume. Other drivers do not read it.
-const DEFAULT_POLICY: &str = "Windows Registry Editor Version 5.00
-
-[HKEY_LOCAL_MACHINE\\SOFTWARE\\Policies\\Intact]
-\"Version\"=dword:00000001
-\"Enabled\"=dword:00000001
-
-[HKEY_LOCAL_MACHINE\\SOFTWARE\\Policies\\Intact\\Everything]
-\"Paths\"=hex(7):43,00,3a,00,5c,00,2a,00,2a,00,00,00,00,00
-";
-
 impl Arguments {
     /// Whether a trial without a fault is wanted.
     pub fn wants_undisturbed(&self) -> bool {
@@ -104,8 +93,7 @@ impl Arguments {
     pub fn policy(&self) -> Result<Option<Vec<u8>>> {
         match &self.policy {
             Some(path) => fs::read(path).map(Some).with_context(|| path.display().to_string()),
-            None if self.drivers.is_empty() => Ok(None),
-            None => Ok(Some(DEFAULT_POLICY.into())),
+            None => Ok(None),
         }
     }
 }

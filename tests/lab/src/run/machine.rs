@@ -1,5 +1,6 @@
 //! Labs for a run: the pristine volume, a machine with its drivers, what is left at its end.
 
+use std::cell::RefCell;
 use std::convert::Infallible;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -54,7 +55,7 @@ impl DriverFile {
     }
 
     /// The service of the driver at this place in the list, from the top.
-    fn service(&self, place: usize) -> Service {
+    pub(crate) fn service(&self, place: usize) -> Service {
         let name = self.path.file_stem().unwrap_or(self.path.as_os_str()).to_string_lossy();
         // The System Recovery group, each below the one before.
         let altitude = self.altitude.clone().unwrap_or_else(|| (225_000 - 100 * place).to_string());
@@ -96,7 +97,11 @@ fn volume_path(name: &str) -> Result<String> {
 }
 
 /// A running machine.
-pub(crate) struct Machine(Rc<Lab>);
+pub(crate) struct Machine {
+    lab: Rc<Lab>,
+    /// After each request of the mount: disk effects and events so far.
+    progress: Rc<RefCell<Vec<(u64, usize)>>>,
+}
 
 /// What a machine leaves.
 pub(crate) struct End {
@@ -104,6 +109,7 @@ pub(crate) struct End {
     pub(crate) base: Base,
     pub(crate) tree: Tree,
     pub(crate) events: Vec<Event>,
+    pub(crate) progress: Vec<(u64, usize)>,
     pub(crate) trouble: Vec<String>,
 }
 
@@ -118,16 +124,24 @@ impl Machine {
             let loaded = lab.load(&driver.path, &driver.service(place));
             loaded.map_err(|error| anyhow::anyhow!("{error}"))?;
         }
-        Ok(Machine(lab))
+        Ok(Machine { lab, progress: Rc::default() })
     }
 
     pub(crate) fn executive(&self) -> &Executive {
-        self.0.executive()
+        self.lab.executive()
+    }
+
+    /// After each request, notes how far the disk and the drivers are.
+    pub(crate) fn note_progress(&self) -> WriteHook {
+        let (lab, progress) = (self.lab.clone(), self.progress.clone());
+        Box::new(move |executive, _| {
+            progress.borrow_mut().push((lab.effects(), executive.etw.events().len()));
+        })
     }
 
     /// Before each write request, leaves as much free space as remains of `limit` bytes.
     pub(crate) fn free_space_before_write(&self, limit: u64) -> WriteHook {
-        let lab = self.0.clone();
+        let lab = self.lab.clone();
         Box::new(move |_, account| {
             let rest = limit.saturating_sub(account.bytes);
             lab.with_volume(|volume| volume.set_free_space(Some(rest)));
@@ -136,7 +150,7 @@ impl Machine {
 
     /// Unloads the drivers and takes the volume out.
     pub(crate) fn end(self, mut trouble: Vec<String>) -> End {
-        let lab = self.0;
+        let lab = self.lab;
         if trouble.is_empty() {
             let report = lab.unload();
             if !report.is_clean() {
@@ -147,13 +161,17 @@ impl Machine {
         let volume = lab.with_volume(|volume| volume.clone());
         let disk = volume.disk.clone();
         let tree = tree(&volume);
-        End { disk, base: volume.dismount(), tree, events, trouble }
+        let progress = self.progress.take();
+        End { disk, base: volume.dismount(), tree, events, progress, trouble }
     }
 }
 
 fn event(event: &lab_executive::etw::Event) -> Event {
     let name = if event.name.is_empty() { event.to_string() } else { event.name.clone() };
-    Event { name, fields: event.fields.iter().map(|(name, field)| (name.clone(), field.to_string())).collect() }
+    Event {
+        name,
+        fields: event.fields.iter().map(|(name, field)| (name.clone(), field.to_string())).collect(),
+    }
 }
 
 fn tree(volume: &Volume) -> Tree {

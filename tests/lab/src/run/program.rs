@@ -54,10 +54,19 @@ pub(crate) struct Session {
     pub(crate) base: Base,
     pub(crate) tree: Tree,
     pub(crate) events: Vec<Event>,
+    /// After each request: disk effects and events so far.
+    pub(crate) progress: Vec<(u64, usize)>,
     pub(crate) trouble: Vec<String>,
 }
 
 impl Session {
+    /// What the drivers had reported when the disk had come so far; what they wrote in the request during
+    /// which it did is left out.
+    pub(crate) fn events_until(&self, effects: u64) -> Vec<Event> {
+        let reached = self.progress.iter().take_while(|(so_far, _)| *so_far <= effects).last();
+        self.events.iter().take(reached.map_or(0, |(_, events)| *events)).cloned().collect()
+    }
+
     pub(crate) fn contents(&self) -> Tree {
         self.tree.clone()
     }
@@ -94,7 +103,8 @@ pub(crate) fn run(pristine: &Pristine, setup: &Setup, plan: &Plan) -> Result<Ses
     let machine = Machine::start(pristine.base(), setup)?;
     let folder = Folder::new()?;
     let group = Group::default();
-    let mut options = Options { share: plan.share, ..Options::default() };
+    let mut options =
+        Options { share: plan.share, after_request: machine.note_progress(), ..Options::default() };
     if let Some(limit) = plan.kill_after_writes {
         let group = group.clone();
         options.after_write = Box::new(move |_, account| {
@@ -133,6 +143,7 @@ pub(crate) fn run(pristine: &Pristine, setup: &Setup, plan: &Plan) -> Result<Ses
         base: end.base,
         tree: end.tree,
         events: end.events,
+        progress: end.progress,
         trouble: end.trouble,
     })
 }

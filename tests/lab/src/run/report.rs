@@ -84,6 +84,8 @@ pub enum Exit {
     Code(i32),
     /// By a signal.
     Signal(i32),
+    /// With everything else, when the power went.
+    Stopped,
 }
 
 impl Exit {
@@ -171,6 +173,7 @@ impl fmt::Display for Exit {
             Exit::Code(0) => f.write_str("finished"),
             Exit::Code(code) => write!(f, "exited with {code}"),
             Exit::Signal(libc::SIGKILL) => f.write_str("killed"),
+            Exit::Stopped => f.write_str("stopped"),
             Exit::Signal(signal) => write!(f, "ended by signal {signal}"),
         }
     }

@@ -26,8 +26,7 @@ const FILE_RENAME_POSIX_SEMANTICS: u32 = 2;
 const FILE_DISPOSITION_DELETE: u32 = 1;
 const FILE_DISPOSITION_POSIX_SEMANTICS: u32 = 2;
 /// What a volume says that does not know POSIX semantics.
-const NOT_KNOWN_HERE: [Status; 3] =
-    [Status(0xC000_0003), Status::INVALID_PARAMETER, Status::NOT_SUPPORTED];
+const NOT_KNOWN_HERE: [Status; 3] = [Status(0xC000_0003), Status::INVALID_PARAMETER, Status::NOT_SUPPORTED];
 
 impl Request<'_> {
     pub(crate) fn make_folder(&self, parent: u64, name: &[u8]) -> Answer<FileAttr> {

@@ -104,7 +104,8 @@ impl Server {
         parent: Option<&Rc<Mirror>>,
     ) -> Rc<Mirror> {
         let image = names::image_path(&linux.executable);
-        let process = lab.create_process(&image, crate::assembly::USER.to_vec(), parent.map(|parent| &parent.process));
+        let process =
+            lab.create_process(&image, crate::assembly::USER.to_vec(), parent.map(|parent| &parent.process));
         let mirror = Rc::new(Mirror {
             linux: linux.clone(),
             process,
