@@ -36,6 +36,8 @@ pub enum Refusal {
     ReadOnly,
     /// It is a shadow copy.
     Snapshot,
+    /// Out of memory.
+    Resources,
 }
 
 impl Refusal {
@@ -50,6 +52,7 @@ impl Refusal {
             Self::DirectAccess => "it is a direct-access volume",
             Self::ReadOnly => "it is read-only",
             Self::Snapshot => "it is a shadow copy",
+            Self::Resources => "out of resources",
         }
     }
 }

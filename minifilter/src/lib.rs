@@ -46,7 +46,8 @@ pub mod driver {
     use kernel::instance::{Instance, Setup};
     use kernel::{Result, Status};
 
-    use crate::operations::cleanup::Cleanup;
+    use crate::attach::{self, Refusal};
+    use crate::operations::cleanup::{Cleanup, Close};
     use crate::operations::create::Create;
     use crate::operations::lock::SwappedLock;
     use crate::operations::section::Section;
@@ -54,11 +55,11 @@ pub mod driver {
     use crate::operations::swap::Swapped;
     use crate::operations::write::SwappedWrite;
     use crate::processes::Processes;
+    use crate::report;
     use crate::report::{Report, counters};
     use crate::save::files::Files;
     use crate::save::live::Redirect;
     use crate::settings::{self, Settings};
-    use crate::{attach, report};
     use kernel::fltkernel::*;
 
     kernel::driver!(Intact, INTACT);
@@ -78,6 +79,7 @@ pub mod driver {
         const OPERATIONS: &'static [OperationEntry] = &[
             OperationEntry::of::<Create>(),
             OperationEntry::of::<Cleanup>(),
+            OperationEntry::of::<Close>(),
             OperationEntry::of::<Swapped<IRP_MJ_READ>>(),
             OperationEntry::of::<SwappedWrite>(),
             OperationEntry::of::<Swapped<IRP_MJ_QUERY_INFORMATION>>(),
@@ -127,11 +129,12 @@ pub mod driver {
         }
 
         fn attach(&self, setup: &Setup<'_>) -> Result<()> {
-            attach::decide(&attach::facts(setup)).map_err(|refusal| {
+            let attached = attach::decide(&attach::facts(setup))
+                .and_then(|()| Files::attach(setup.instance).map_err(|_| Refusal::Resources));
+            attached.map_err(|refusal| {
                 self.report.instance_refused(setup.volume, refusal);
                 Status::FLT_DO_NOT_ATTACH
-            })?;
-            Files::attach(setup.instance)
+            })
         }
 
         /// As for unloading, for one volume.

@@ -1,10 +1,10 @@
 //! Which rules are about which process, remembered, so that a process's image is looked at once.
 
 use intact_policy::RuleSet;
-use kernel::Result;
 use kernel::pool::{PoolVec, Tag};
 use kernel::process::{Process, ProcessKey};
 use kernel::sync::PushLock;
+use kernel::{Result, Status};
 
 use crate::settings::Settings;
 
@@ -29,23 +29,24 @@ impl Processes {
         Ok(Processes(PushLock::new(places)))
     }
 
-    /// The rules that are about a process. PASSIVE_LEVEL.
-    pub fn rules(&self, settings: &Settings, process: Process<'_>) -> RuleSet {
+    /// The rules that are about a process. PASSIVE_LEVEL. Fails with `INSUFFICIENT_RESOURCES`; it is asked anew then.
+    pub fn rules(&self, settings: &Settings, process: Process<'_>) -> Result<RuleSet> {
         let key = process.key();
         let place = key.hash() & (PLACES - 1);
         if let Some(known) = self.0.read().get(place)
             && known.process == key
         {
-            return known.rules;
+            return Ok(known.rules);
         }
         let rules = match process.image_name() {
             Ok(image) => settings.match_process(image.as_slice()),
+            Err(Status::INSUFFICIENT_RESOURCES) => return Err(Status::INSUFFICIENT_RESOURCES),
             // A process without an image is none that saves.
             Err(_) => RuleSet::EMPTY,
         };
         if let Some(known) = self.0.write().get_mut(place) {
             *known = Known { process: key, rules };
         }
-        rules
+        Ok(rules)
     }
 }

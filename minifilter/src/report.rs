@@ -190,6 +190,21 @@ impl Report {
         );
     }
 
+    /// The placeholder of a new file could not be taken away: an empty file stays.
+    pub fn placeholder_left(&self, save: &Save, status: Status) {
+        self.not_committed(
+            Level::Error,
+            event!(
+                "PlaceholderLeft",
+                "Save": U64, "File": Text, "ProcessId": ProcessId, "Image": Text, "Rule": Text, "Bytes": U64,
+                "Reason": Utf8, "Status": Status,
+            ),
+            save,
+            "an empty new file could not be deleted",
+            status,
+        );
+    }
+
     fn not_committed(
         &self,
         level: Level,

@@ -200,29 +200,33 @@ impl<T: Context> ContextRef<T> {
         .ok()
     }
 
-    /// The context of a handle, if it has one. IRQL up to APC_LEVEL.
+    /// The context of a handle; `None` if it has none or cannot have one. IRQL up to APC_LEVEL. Any other failure is not
+    /// documented to happen.
     #[inline]
-    pub fn of_handle(instance: Instance<'_>, file: FileObject<'_>) -> Option<Self> {
+    pub fn of_handle(instance: Instance<'_>, file: FileObject<'_>) -> Result<Option<Self>> {
         let mut context = null_mut();
         // SAFETY: live instance and file object, an out pointer.
         let status = unsafe { ffi::FltGetStreamHandleContext(instance.raw(), file.raw(), &mut context) };
-        if !wdk::nt_success(status) {
-            return None;
+        if wdk::nt_success(status) {
+            // SAFETY: success returns a referenced context.
+            return Ok(unsafe { Self::adopt(context) });
         }
-        // SAFETY: success returns a referenced context.
-        unsafe { Self::adopt(context) }
+        match Status(status) {
+            Status::NOT_FOUND | Status::NOT_SUPPORTED | Status::INVALID_PARAMETER => Ok(None),
+            status => Err(status),
+        }
     }
 
-    /// The context of an instance, if it has one. IRQL up to APC_LEVEL.
-    pub fn of_instance(instance: Instance<'_>) -> Option<Self> {
+    /// The context of an instance, if it has one. IRQL up to APC_LEVEL. Fails with `NOT_FOUND`.
+    pub fn of_instance(instance: Instance<'_>) -> Result<Self> {
         let mut context = null_mut();
         // SAFETY: live instance, an out pointer.
         let status = unsafe { ffi::FltGetInstanceContext(instance.raw(), &mut context) };
         if !wdk::nt_success(status) {
-            return None;
+            return Err(Status(status));
         }
         // SAFETY: success returns a referenced context.
-        unsafe { Self::adopt(context) }
+        unsafe { Self::adopt(context) }.ok_or(Status::NOT_FOUND)
     }
 
     /// Detaches it from its object; the value lives on until the last reference goes. IRQL up to APC_LEVEL.

@@ -1,17 +1,16 @@
-//! `IRP_MJ_CLEANUP`: the last handle of a file object is closed. Here a save ends.
+//! `IRP_MJ_CLEANUP`: the last handle of a file object is closed. Here a save ends. `IRP_MJ_CLOSE`: its last reference.
 //!
 //! It runs in the closer's process, and never fails: nobody could be told.
 
 use kernel::callback::{Before, Callback, Operation};
 use kernel::context::ContextRef;
 use kernel::file::FileObject;
-use kernel::fltkernel::IRP_MJ_CLEANUP;
+use kernel::fltkernel::{IRP_MJ_CLEANUP, IRP_MJ_CLOSE};
 use kernel::instance::{Instance, InstanceRef};
 use kernel::pool::Tag;
 use kernel::work::{self, Work};
 
 use crate::Intact;
-use crate::save::files::Files;
 use crate::save::live::{Redirect, Role, ending_of};
 use crate::save::outcome::Ending;
 
@@ -30,7 +29,7 @@ impl Operation for Cleanup {
     type Carry = ();
 
     fn before(data: &mut Callback<'_>) -> Before<()> {
-        if let Some(redirect) = Redirect::of(data)
+        if let Ok(Some(redirect)) = Redirect::of(data)
             && let Some(intact) = Intact::get()
             && let Some(file) = data.file()
         {
@@ -41,6 +40,41 @@ impl Operation for Cleanup {
             }
         }
         Before::Pass
+    }
+}
+
+/// `IRP_MJ_CLOSE`: the file object goes. Nothing is left to do, unless its cleanup could not find its redirect: then
+/// nobody knows how its program ended, and the save must not commit.
+pub struct Close;
+
+impl Operation for Close {
+    const MAJOR: u8 = IRP_MJ_CLOSE;
+    const WATCHES: bool = false;
+    type Carry = ();
+
+    #[inline]
+    fn before(data: &mut Callback<'_>) -> Before<()> {
+        if let Ok(Some(redirect)) = Redirect::of(data)
+            && redirect.twin.is_open()
+        {
+            abandoned(data.instance(), redirect);
+        }
+        Before::Pass
+    }
+}
+
+#[cold]
+fn abandoned(instance: Instance<'_>, redirect: ContextRef<Redirect>) {
+    let Some(intact) = Intact::get() else { return };
+    match (redirect.role, &redirect.save) {
+        (Role::Reader, _) => stop_reading(&redirect),
+        (Role::Writer, save) => {
+            if let Some(save) = save {
+                save.force();
+            }
+            redirect.gate.close_and_wait(None);
+            close(intact, instance, &redirect, Ending::Closed, None);
+        }
     }
 }
 
@@ -92,8 +126,8 @@ fn close(
     }
     redirect.twin.close();
     save.delist(redirect);
-    if let Some(files) = ContextRef::<Files>::of_instance(instance) {
-        save.leave(intact, &files, ending, own);
+    if let Some(files) = redirect.files() {
+        save.leave(intact, files, ending, own);
     }
 }
 

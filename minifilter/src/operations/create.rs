@@ -9,7 +9,7 @@
 //! Whatever fails on the way to the twin lets the application's create go down untouched, so that its answer is the
 //! file system's.
 
-use intact_policy::Rule;
+use intact_policy::{Rule, RuleSet};
 use kernel::callback::{Before, Callback, Create as Parameters, Operation, Parcel};
 use kernel::context::ContextRef;
 use kernel::fltkernel::IRP_MJ_CREATE;
@@ -140,8 +140,18 @@ fn prepare(data: &mut Callback<'_>) -> Option<Parcel<Option<Carried>>> {
     if intent != Intent::ModifiesData && !crate::report::counters::any_redirected() {
         return None;
     }
-    let files = ContextRef::<Files>::of_instance(data.instance())?;
     let process = data.process();
+    let lost = |status| {
+        if status == Status::INSUFFICIENT_RESOURCES
+            && intent == Intent::ModifiesData
+            && !intact.settings.is_off()
+        {
+            // What the policy would have said is not known.
+            let nothing = U16Str::from_slice(&[]);
+            intact.report.passed_through(nothing, process.id(), &[], Why::Resources, status);
+        }
+    };
+    let files = ContextRef::<Files>::of_instance(data.instance()).inspect_err(|&status| lost(status)).ok()?;
     let may_join = files.has(process.key());
     if intent == Intent::Reads {
         return if may_join { Parcel::new(TAG, Some(Carried::Reader)).ok() } else { None };
@@ -154,11 +164,12 @@ fn prepare(data: &mut Callback<'_>) -> Option<Parcel<Option<Carried>>> {
     if data.has_transaction() || file.is_transacted() || process::is_inside_file_system() {
         return None;
     }
-    let rules = if begins { intact.processes.rules(&intact.settings, process) } else { Default::default() };
+    let rules = if begins { intact.processes.rules(&intact.settings, process) } else { Ok(RuleSet::EMPTY) };
+    let rules = rules.inspect_err(|&status| lost(status)).ok()?;
     if !may_join && rules.is_empty() {
         return None;
     }
-    let name = FileName::of(data, NameForm::Normalized).ok()?;
+    let name = FileName::of(data, NameForm::Normalized).inspect_err(|&status| lost(status)).ok()?;
     let rule = if begins { intact.settings.match_path(name.full(), &rules) } else { None };
     if !may_join && rule.is_none() {
         return None;

@@ -10,7 +10,7 @@ use wdk_sys::{FILE_ATTRIBUTE_DIRECTORY, FILE_ATTRIBUTE_REPARSE_POINT};
 
 use super::create::Candidate;
 use super::decision::{self, FILE_CREATED, FILE_OPEN, FILE_OPENED, Rights};
-use super::opening::{Part, Verdict, bind, came_through, is_case_sensitive, is_same, undo};
+use super::opening::{Part, Verdict, bind, came_through, is_case_sensitive, same, undo};
 use crate::Intact;
 use crate::report::Why;
 use crate::save::failure::is_transaction_problem;
@@ -115,14 +115,22 @@ fn accept(
         return Verdict::Pass;
     }
     let untouched = FILE_ATTRIBUTE_REPARSE_POINT | FILE_ATTRIBUTE_DIRECTORY;
-    let (Ok(attributes), Ok(id)) = (file.object().attributes(instance), file.object().id(instance)) else {
-        file.close();
-        return Verdict::Pass;
+    let known = file
+        .object()
+        .attributes(instance)
+        .and_then(|attributes| Ok((attributes, file.object().id(instance)?)));
+    let id = match known {
+        Ok((attributes, _)) if attributes & untouched != 0 => {
+            file.close();
+            return Verdict::Pass;
+        }
+        Ok((_, id)) => id,
+        Err(status) => {
+            file.close();
+            candidate.passes(Why::Resources, status);
+            return Verdict::Pass;
+        }
     };
-    if attributes & untouched != 0 {
-        file.close();
-        return Verdict::Pass;
-    }
     if let Err(status) = part.establish(candidate.intact, id) {
         file.close();
         candidate.passes(Why::Resources, status);
@@ -179,10 +187,10 @@ impl Existing {
             return;
         };
         let instance = data.instance();
-        if !is_same(data, file, instance, twin.id, stream) {
+        if let Err(status) = same(data, file, instance, twin.id, stream) {
             drop(edit);
             twin.discard();
-            undo(data, file, Status::SHARING_VIOLATION);
+            undo(data, file, status);
             return;
         }
         let Twin { file: lower, part, granted, information, .. } = twin;

@@ -5,7 +5,7 @@ use kernel::callback::{Before, Callback, Operation};
 use kernel::context::ContextRef;
 use kernel::fltkernel::IRP_MJ_LOCK_CONTROL;
 
-use super::swap::{came_back, enter};
+use super::swap::{came_back, enter, unknown};
 use crate::save::live::Redirect;
 use crate::save::state::Effect;
 
@@ -17,7 +17,11 @@ impl Operation for SwappedLock {
     type Carry = ContextRef<Redirect>;
 
     fn before(data: &mut Callback<'_>) -> Before<Self::Carry> {
-        let Some(redirect) = Redirect::of(data) else { return Before::Pass };
+        let redirect = match Redirect::of(data) {
+            Ok(None) => return Before::Pass,
+            Ok(Some(redirect)) => redirect,
+            Err(status) => return unknown(data, status),
+        };
         if data.is_fast_io() {
             return Before::DisallowFastIo;
         }

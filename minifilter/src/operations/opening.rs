@@ -108,18 +108,22 @@ pub(super) fn came_through(data: &Callback<'_>) -> bool {
     data.status().is_success() && data.status() != Status::REPARSE
 }
 
-/// Whether the application's handle and the twin are the same stream of the same file: names may have changed between
-/// the two opens, and lower filters may lead them apart.
-pub(super) fn is_same(
+/// Fails unless the application's handle and the twin are the same stream of the same file: names may have changed
+/// between the two opens, and lower filters may lead them apart.
+pub(super) fn same(
     data: &Callback<'_>,
     file: FileObject<'_>,
     instance: Instance<'_>,
     id: u64,
     stream: Stream,
-) -> bool {
+) -> Result<()> {
     // A name that cannot be had says nothing against it.
     let same_stream = |name: FileName| stream_of(name.stream()) == stream;
-    file.id(instance) == Ok(id) && FileName::of(data, NameForm::Opened).map_or(true, same_stream)
+    if file.id(instance)? == id && FileName::of(data, NameForm::Opened).map_or(true, same_stream) {
+        Ok(())
+    } else {
+        Err(Status::SHARING_VIOLATION)
+    }
 }
 
 /// Takes a successful create back.

@@ -25,7 +25,7 @@ pub fn complete(intact: &Intact, data: &mut Callback<'_>) {
         return;
     }
     let instance = data.instance();
-    let Some(files) = ContextRef::<Files>::of_instance(instance) else { return };
+    let Ok(files) = ContextRef::<Files>::of_instance(instance) else { return };
     let Some(save) = file.id(instance).ok().and_then(|id| files.find(data.process().key(), id)) else {
         return;
     };

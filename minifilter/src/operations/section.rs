@@ -18,9 +18,10 @@ impl Operation for Section {
     fn before(data: &mut Callback<'_>) -> Before<()> {
         match Redirect::of(data) {
             // Only the creation of a section may be failed (minifilter-rules §2.2).
-            Some(redirect) if redirect.role == Role::Writer && data.creates_section() => {
+            Ok(Some(redirect)) if redirect.role == Role::Writer && data.creates_section() => {
                 Before::Complete(NO_SECTION, 0)
             }
+            Err(_) if data.creates_section() => Before::Complete(NO_SECTION, 0),
             _ => Before::Pass,
         }
     }

@@ -18,7 +18,10 @@ impl<const MAJOR: u8> Operation for NoShortcut<MAJOR> {
 
     #[inline]
     fn before(data: &mut Callback<'_>) -> Before<()> {
-        if Redirect::of(data).is_some() { Before::DisallowFastIo } else { Before::Pass }
+        match Redirect::of(data) {
+            Ok(None) => Before::Pass,
+            Ok(Some(_)) | Err(_) => Before::DisallowFastIo,
+        }
     }
 }
 
@@ -27,7 +30,7 @@ impl<const MAJOR: u8> Operation for NoShortcut<MAJOR> {
 fn process_saves(data: &Callback<'_>) -> bool {
     counters::any_redirected()
         && ContextRef::<Files>::of_instance(data.instance())
-            .is_some_and(|files| files.has(data.process().key()))
+            .is_ok_and(|files| files.has(data.process().key()))
 }
 
 /// The fast I/O form.

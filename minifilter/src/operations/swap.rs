@@ -9,6 +9,7 @@ use super::{Modifies, Treatment, treatment};
 use wdk_sys::{IRP_PAGING_IO, IRP_SYNCHRONOUS_PAGING_IO};
 
 use crate::save::failure::{Failure, classify};
+use crate::save::files::Files;
 use crate::save::live::{Redirect, Role};
 use crate::save::state::Effect;
 use crate::save::wounds::Change;
@@ -23,8 +24,9 @@ impl<const MAJOR: u8> Operation for Swapped<MAJOR> {
     #[inline]
     fn before(data: &mut Callback<'_>) -> Before<Self::Carry> {
         match Redirect::of(data) {
-            None => Before::Pass,
-            Some(redirect) => redirected(data, redirect),
+            Ok(None) => Before::Pass,
+            Ok(Some(redirect)) => redirected(data, redirect),
+            Err(status) => unknown(data, status),
         }
     }
 
@@ -35,6 +37,20 @@ impl<const MAJOR: u8> Operation for Swapped<MAJOR> {
         };
         came_back(data, &carry, effect);
     }
+}
+
+/// Whether the handle is redirected could not be told. If it is, passing the operation would miss the twin; so it fails,
+/// and as nobody knows which save it was for, none of the process's may commit if it was to modify.
+#[cold]
+pub(super) fn unknown<C>(data: &Callback<'_>, status: Status) -> Before<C> {
+    let modifies = !matches!(
+        treatment(data.major(), detail(data)),
+        Treatment::Pass | Treatment::NoShortcut | Treatment::Swap(Modifies::Nothing)
+    );
+    if modifies && let Ok(files) = ContextRef::<Files>::of_instance(data.instance()) {
+        files.force(data.process().key());
+    }
+    Before::Complete(status, 0)
 }
 
 /// A redirected operation.

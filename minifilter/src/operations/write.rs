@@ -5,7 +5,7 @@ use kernel::context::{ContextRef, Entered};
 use kernel::fltkernel::IRP_MJ_WRITE;
 use kernel::pool::Tag;
 
-use super::swap::{came_back, enter, send};
+use super::swap::{came_back, enter, send, unknown};
 use crate::save::live::{Redirect, Role};
 use crate::save::state::Effect;
 use crate::save::wounds::Range;
@@ -30,8 +30,9 @@ impl Operation for SwappedWrite {
     #[inline]
     fn before(data: &mut Callback<'_>) -> Before<Self::Carry> {
         match Redirect::of(data) {
-            None => Before::Pass,
-            Some(redirect) => write(data, redirect),
+            Ok(None) => Before::Pass,
+            Ok(Some(redirect)) => write(data, redirect),
+            Err(status) => unknown(data, status),
         }
     }
 

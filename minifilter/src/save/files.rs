@@ -41,14 +41,14 @@ impl Files {
 
     /// Whether no handle is redirected on this volume.
     pub fn is_idle(instance: Instance<'_>) -> bool {
-        ContextRef::<Files>::of_instance(instance).is_none_or(|files| {
+        ContextRef::<Files>::of_instance(instance).is_ok_and(|files| {
             files.handles.load(Ordering::Acquire) == 0 && files.count.load(Ordering::Acquire) == 0
         })
     }
 
     /// Ends every save, because the volume goes. PASSIVE_LEVEL.
     pub fn break_off(intact: &Intact, instance: Instance<'_>) {
-        let Some(files) = ContextRef::<Files>::of_instance(instance) else { return };
+        let Ok(files) = ContextRef::<Files>::of_instance(instance) else { return };
         loop {
             let next = files.saves.write().pop();
             let Some(save) = next else { return };
@@ -72,6 +72,12 @@ impl Files {
     /// The process's save of this file, live or ending. IRQL up to APC_LEVEL.
     pub fn find(&self, process: ProcessKey, file: u64) -> Option<Shared<Save>> {
         self.saves.read().iter().find(|save| save.process == process && save.file() == file).cloned()
+    }
+
+    /// None of the process's saves may commit: something was asked of one of them, and it is not known which. IRQL up to
+    /// APC_LEVEL.
+    pub fn force(&self, process: ProcessKey) {
+        self.saves.read().iter().filter(|save| save.process == process).for_each(|save| save.force());
     }
 
     /// Makes a save known. Fails with `INSUFFICIENT_RESOURCES`.
@@ -104,6 +110,13 @@ impl Pass {
         }
         files.handles.fetch_add(1, Ordering::AcqRel);
         Some(Pass { files: files.clone() })
+    }
+}
+
+impl Pass {
+    /// The volume's saves.
+    pub fn files(&self) -> &ContextRef<Files> {
+        &self.files
     }
 }
 

@@ -3,6 +3,7 @@
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use intact_policy::OnExit;
+use kernel::callback::Callback;
 use kernel::context::{Context, ContextKind, ContextRef, Gated};
 use kernel::file::{FileObject, LowerFile};
 use kernel::instance::Instance;
@@ -244,7 +245,8 @@ impl Save {
         let transaction = self.transaction.write().take();
         let (decided, result) = match transaction {
             Some(transaction) => {
-                let active = facts.active && transaction.is_undecided().unwrap_or(false);
+                // If KTM does not say, the commit itself will.
+                let active = facts.active && transaction.is_undecided().unwrap_or(true);
                 let decided = outcome(&Facts { active, ..facts });
                 let result = match decided {
                     Outcome::Commit => transaction.commit(),
@@ -255,12 +257,12 @@ impl Save {
             None => (Outcome::RollBack(Reason::TransactionGone), Ok(())),
         };
         let committed = decided == Outcome::Commit && result.is_ok();
-        if !committed
-            && self.made_file.load(Ordering::Acquire)
-            && let Some((instance, file)) = own
-        {
+        if !committed && self.made_file.load(Ordering::Acquire) {
             // The placeholder goes with the application's own handle: no second open, no race for the name.
-            let _ = file.delete(instance);
+            let deleted = own.ok_or(Status::FILE_CLOSED).and_then(|(instance, file)| file.delete(instance));
+            if let Err(status) = deleted {
+                intact.report.placeholder_left(self, status);
+            }
         }
         let first_failure = {
             let mut state = self.state.lock();
@@ -320,7 +322,7 @@ pub struct Redirect {
     /// Those of its operations that have to be out before the twin is closed.
     pub gate: Gate,
     /// What keeps the driver here as long as a redirected handle writes; readers have none.
-    _pass: Option<Pass>,
+    pass: Option<Pass>,
 }
 
 impl Drop for Redirect {
@@ -343,17 +345,25 @@ impl Redirect {
         let role = if pass.is_some() { Role::Writer } else { Role::Reader };
         // Before the context is set, so that no operation on the handle misses it; taken back by `Drop`.
         counters::redirected();
-        ContextRef::new(filter, Redirect { twin, save, role, stream, gate, _pass: pass })
+        ContextRef::new(filter, Redirect { twin, save, role, stream, gate, pass })
     }
 
     /// The redirect of the handle that an operation is about. Nearly every operation of a system is about a handle that
     /// is not redirected, so the first question costs one load. IRQL up to APC_LEVEL.
     #[inline]
-    pub fn of(data: &kernel::callback::Callback<'_>) -> Option<ContextRef<Redirect>> {
+    pub fn of(data: &Callback<'_>) -> Result<Option<ContextRef<Redirect>>> {
         if !counters::any_redirected() {
-            return None;
+            return Ok(None);
         }
-        ContextRef::of_handle(data.instance(), data.file()?)
+        match data.file() {
+            Some(file) => ContextRef::of_handle(data.instance(), file),
+            None => Ok(None),
+        }
+    }
+
+    /// The saves of its volume; readers have no business there.
+    pub fn files(&self) -> Option<&ContextRef<Files>> {
+        self.pass.as_ref().map(Pass::files)
     }
 }
 
