@@ -145,14 +145,19 @@ impl<'r, 'w, U: Upcase + ?Sized, V: Volumes + ?Sized> Compiler<'r, 'w, U, V> {
         Invalid { errors: self.errors }
     }
 
-    /// Whether a section is a rule that no rule of the same name hides: one of an earlier key, or one before it.
+    /// Whether a section is a rule that no rule of the same name hides: one of an earlier key, or one before it. A key
+    /// without values is no rule: Group Policy leaves such keys behind when a setting is no longer configured.
     fn is_in_force(&self, section: &RawSection<'_>) -> bool {
         let Some(name) = section.rule.filter(|name| !section.key.is_foreign_rule(name)) else { return false };
+        if section.is_empty() {
+            return false;
+        }
         let winner = self
             .raw
             .sections()
             .filter(|other| {
-                other.rule.is_some_and(|other| compare(self.upcase, other, name) == Ordering::Equal)
+                !other.is_empty()
+                    && other.rule.is_some_and(|other| compare(self.upcase, other, name) == Ordering::Equal)
             })
             .min_by_key(|other| other.key);
         winner.is_some_and(|winner| core::ptr::eq(winner.rule.unwrap_or_default(), name))

@@ -165,6 +165,11 @@ impl<'a> Raw<'a> {
 }
 
 impl<'a> RawSection<'a> {
+    /// Whether it has no values.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
     pub(crate) fn values(self) -> impl Iterator<Item = RawValue<'a>> {
         let mut rest = self.values;
         core::iter::from_fn(move || {

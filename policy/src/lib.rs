@@ -78,6 +78,9 @@
     )
 )]
 
+#[cfg(feature = "std")]
+extern crate std;
+
 mod block;
 mod compile;
 mod gather;
@@ -90,6 +93,8 @@ mod problem;
 pub mod reg;
 mod schema;
 mod text;
+#[cfg(feature = "tools")]
+pub mod tools;
 mod walk;
 
 pub use compile::{CompileError, Invalid, Volumes, check, compile};

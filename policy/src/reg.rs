@@ -3,7 +3,7 @@
 //! UTF-16 with a byte order mark, UTF-8, and the ANSI of `REGEDIT4` (read as Windows-1252) are read; values of every
 //! type, continued lines, comments, text that spans lines, and deletions. Names keep unpaired surrogates.
 
-extern crate std;
+mod write;
 
 use std::collections::HashMap;
 use std::string::{String, ToString};
@@ -35,8 +35,8 @@ impl RegKey {
     }
 }
 
-/// A value: the empty name is the default value's.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A value: the empty name is the default value's. Two are equal wherever they are written.
+#[derive(Clone, Debug, Eq)]
 pub struct RegValue {
     /// Its name.
     pub name: Vec<u16>,
@@ -44,6 +44,14 @@ pub struct RegValue {
     pub kind: u32,
     /// Its bytes, as the registry keeps them.
     pub data: Vec<u8>,
+    /// On which line of a `.reg` file it is, counted from 1; 0 where there are no lines.
+    pub line: usize,
+}
+
+impl PartialEq for RegValue {
+    fn eq(&self, other: &Self) -> bool {
+        self.kind == other.kind && self.name == other.name && self.data == other.data
+    }
 }
 
 /// What a line of a `.reg` file has wrong.
@@ -98,6 +106,32 @@ impl RegFile {
     pub fn values(&self, path: &str) -> Option<&[RegValue]> {
         let path: Vec<u16> = path.encode_utf16().collect();
         Some(self.keys.get(*self.places.get(&upper(&path))?)?.values.as_slice())
+    }
+
+    /// Every key that is there, with its full path.
+    pub fn keys(&self) -> impl Iterator<Item = (&[u16], &[RegValue])> {
+        self.keys.iter().map(|key| (key.path.as_slice(), key.values.as_slice()))
+    }
+
+    /// Makes a key, and sets a value of it if one is given.
+    pub fn set(&mut self, path: &[u16], value: Option<RegValue>) {
+        let place = self.key(path);
+        if let (Some(value), Some(key)) = (value, self.keys.get_mut(place)) {
+            key.values.retain(|known| compare(&HostUpcase, &known.name, &value.name).is_ne());
+            key.values.push(value);
+        }
+    }
+
+    /// The text of a `.reg` file that leaves the same in an empty registry, one line for each element of a list over
+    /// its value. Regedit wants it in UTF-16 with a byte order mark: [`RegFile::to_bytes`].
+    pub fn to_text(&self) -> String {
+        write::text(self)
+    }
+
+    /// The file that Regedit reads.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let text = self.to_text();
+        [0xFEFF].into_iter().chain(text.encode_utf16()).flat_map(u16::to_le_bytes).collect()
     }
 
     fn key(&mut self, path: &[u16]) -> usize {
@@ -209,6 +243,7 @@ impl Cursor<'_> {
     }
 
     fn value(&mut self) -> Result<(), String> {
+        let line = self.line;
         let name = if self.next() == Some(QUOTE) { self.quoted()? } else { Vec::new() };
         self.skip_space();
         if self.next() != Some(u16::from(b'=')) {
@@ -226,7 +261,7 @@ impl Cursor<'_> {
         };
         key.values.retain(|value| compare(&HostUpcase, &value.name, &name).is_ne());
         if let Some((kind, data)) = data {
-            key.values.push(RegValue { name, kind, data });
+            key.values.push(RegValue { name, kind, data, line });
         }
         Ok(())
     }

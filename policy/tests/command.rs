@@ -125,5 +125,83 @@ fn wrong_use_is_told_with_status_2() {
         assert!(text(&output).contains("--help"), "{args:?}");
     }
     assert!(run(&["--help"]).status.success());
-    assert!(text(&run(&[])).contains("intact-policy check FILE.reg"));
+    assert!(text(&run(&[])).contains("intact-policy check FILE"));
+}
+
+#[test]
+fn check_says_on_which_line_a_problem_is() {
+    let policy =
+        file("lines.reg", "\n[HKEY_LOCAL_MACHINE\\SOFTWARE\\Policies\\Intact\\R]\n\"Order\"=\"x\"\n");
+    let told = text(&run(&["check", &policy]));
+    assert!(told.contains("lines.reg:4: error: policy rule \"R\": Order: is REG_SZ"), "{told}");
+    assert!(told.contains("lines.reg: error: policy rule \"R\": the rule names no files"), "{told}");
+}
+
+#[test]
+fn show_prints_the_rules_in_order_with_their_sources() {
+    let local = "[HKEY_LOCAL_MACHINE\\SYSTEM\\CurrentControlSet\\Services\\Intact\\Parameters";
+    let list = "\"Paths\"=hex(7):43,00,3a,00,5c,00,2a,00,2a,00,00,00,00,00\n";
+    let group = format!("[HKEY_LOCAL_MACHINE\\SOFTWARE\\Policies\\Intact\\A]\n{list}\"Order\"=dword:2\n");
+    let policy = file(
+        "show.reg",
+        &format!(
+            "{group}{local}]\n\"Enabled\"=dword:1\n{local}\\a]\n{list}{local}\\B]\n{list}\"Order\"=dword:1\n"
+        ),
+    );
+    let told = text(&run(&["show", &policy]));
+    let places: Vec<Option<usize>> = [
+        "Enabled = 1    (HKEY_LOCAL_MACHINE\\SYSTEM",
+        "Version = 1    (default)",
+        "rule \"B\"    (HKEY_LOCAL_MACHINE\\SYSTEM",
+        "  Order = 1\n",
+        "rule \"A\"    (HKEY_LOCAL_MACHINE\\SOFTWARE",
+        "  Order = 2\n",
+        "rule \"a\" of HKEY_LOCAL_MACHINE\\SYSTEM\\CurrentControlSet\\Services\\Intact\\Parameters is hidden",
+    ]
+    .iter()
+    .map(|part| told.find(part))
+    .collect();
+    assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{places:?}: {told}");
+    let wrong =
+        file("show-wrong.reg", "[HKEY_LOCAL_MACHINE\\SOFTWARE\\Policies\\Intact\\R]\n\"Order\"=\"x\"\n");
+    let output = run(&["show", &wrong]);
+    assert!(
+        !output.status.success() && text(&output).contains("the rule names no files"),
+        "{}",
+        text(&output)
+    );
+}
+
+#[test]
+fn convert_leads_from_each_form_to_each_other() {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
+    let path = |name: &str| folder.join(name).to_str().expect("a path").to_owned();
+    let shown = text(&run(&["show", SAMPLE]));
+    let forms = [("reg", path("c.reg")), ("json", path("c.json")), ("oma-uri", path("c.xml"))];
+    for (to, file) in &forms {
+        assert!(run(&["convert", SAMPLE, "--to", to, "--output", file]).status.success());
+    }
+    for (_, from) in &forms {
+        for (to, _) in &forms {
+            let output = run(&["convert", from, "--to", to, "--output", &path("again")]);
+            assert!(output.status.success(), "{from} to {to}: {}", text(&output));
+            // Device management writes defaults out.
+            let told = text(&run(&["show", &path("again")])).replace("    (default)", "");
+            assert_eq!(told, shown.replace("    (default)", ""), "{from} to {to}");
+        }
+    }
+    assert_eq!(run(&["convert", SAMPLE, "--to", "yaml"]).status.code(), Some(2));
+    let unknown =
+        file("unknown.reg", "[HKEY_LOCAL_MACHINE\\SOFTWARE\\Policies\\Intact\\R]\n\"Ordr\"=dword:1\n");
+    let output = run(&["convert", &unknown, "--to", "json"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(output.stdout.is_empty() && text(&output).contains("Ordr is not a value"), "{}", text(&output));
+}
+
+#[test]
+fn the_templates_are_printed() {
+    let told = text(&run(&["template", "admx"]));
+    assert!(told.starts_with("<?xml") && told.contains("<policyDefinitions "), "{told}");
+    assert!(text(&run(&["template", "adml"])).contains("<policyDefinitionResources "));
+    assert_eq!(run(&["template", "adm"]).status.code(), Some(2));
 }

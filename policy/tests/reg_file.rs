@@ -15,7 +15,7 @@ fn utf16(text: &str) -> Vec<u16> {
 }
 
 fn value(name: &str, kind: u32, data: &[u8]) -> RegValue {
-    RegValue { name: utf16(name), kind, data: data.to_vec() }
+    RegValue { name: utf16(name), kind, data: data.to_vec(), line: 0 }
 }
 
 fn text(name: &str, text: &str) -> RegValue {

@@ -272,5 +272,16 @@ fn what_filter_manager_keeps_below_parameters_is_no_policy() {
     let policy = rule(registry.clone(), "R").policy();
     assert_eq!(registry.messages(), [""; 0]);
     assert_eq!(policy.0.len(), 1);
-    assert!(!Registry::new().rule("Instances").is_valid(), "group policy may have a rule of this name");
+    let by_group_policy = Registry::new().rule("Instances").number(Value::Order, 1);
+    assert!(!by_group_policy.is_valid(), "group policy may have a rule of this name");
+}
+
+#[test]
+fn a_key_without_values_is_no_rule_and_hides_none() {
+    let empty = Registry::new().rule("R");
+    assert_eq!(empty.messages(), [""; 0]);
+    assert!(empty.policy().0.is_empty());
+    let local = rule(empty.key(Key::Parameters), "r").policy();
+    assert_eq!(local.0.len(), 1);
+    assert_eq!(local.0.rule(RuleId(0)).expect("the local rule").key, Key::Parameters);
 }

@@ -56,8 +56,14 @@ pub(crate) fn warm(solver: &mut dyn Solver, paths: &[Path], budget: Duration) ->
             if round > 0 {
                 samples.push(started.elapsed().as_nanos() as f64 / batch.len() as f64);
             }
-            if samples.len() > 8 && begun.elapsed() > budget {
-                return median(&mut samples);
+            if begun.elapsed() > budget {
+                if samples.len() > 8 {
+                    return median(&mut samples);
+                }
+                // One that is this slow is not made faster by warming up.
+                if round == 0 {
+                    break;
+                }
             }
         }
     }

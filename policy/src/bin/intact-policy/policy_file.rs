@@ -3,19 +3,23 @@
 use std::path::Path;
 
 use intact_policy::reg::RegFile;
-use intact_policy::{CompileError, Gather, HostUpcase, Policy, Raw, Value, check, compile};
+use intact_policy::tools::{Document, HIVE_SIGNATURE, from_json, from_oma_uri, read_hive};
+use intact_policy::{CompileError, Gather, HostUpcase, Policy, Problem, Raw, Value, check, compile};
 
 use crate::machine::Machine;
 
 /// A policy that was read and not judged yet.
 pub(crate) struct PolicyFile {
-    reg: RegFile,
+    pub(crate) reg: RegFile,
+    /// What a reader should know about the file.
+    pub(crate) notes: Vec<String>,
+    name: String,
     gathered: Vec<u16>,
 }
 
 /// What is wrong with a policy.
 pub(crate) struct Checked {
-    /// `error: …` and `warning: …`, in the order of the file.
+    /// `file:line: error: …` and `… warning: …`, in the order of the file.
     pub(crate) problems: Vec<String>,
     /// How many of them are errors.
     pub(crate) errors: usize,
@@ -25,13 +29,48 @@ impl PolicyFile {
     pub(crate) fn read(path: &Path) -> Result<PolicyFile, String> {
         let shown = path.display();
         let bytes = std::fs::read(path).map_err(|error| format!("{shown} cannot be read: {error}"))?;
-        let reg = RegFile::parse(&bytes).map_err(|errors| {
+        let mut notes = Vec::new();
+        let listed = |what: &str, errors: Vec<String>| {
             let lines: Vec<String> = errors.iter().map(|error| format!("{shown}: {error}")).collect();
-            format!("this is no .reg file that regedit would take:\n{}", lines.join("\n"))
-        })?;
+            format!("{what}:\n{}", lines.join("\n"))
+        };
+        let document = |read: fn(&str) -> Result<Document, Vec<String>>, what: &str| {
+            let text = String::from_utf8(bytes.clone()).map_err(|error| format!("{shown}: {error}"))?;
+            let text = text.trim_start_matches('\u{FEFF}');
+            read(text).map(|document| document.to_reg()).map_err(|errors| listed(what, errors))
+        };
+        let first = bytes.iter().find(|byte| !byte.is_ascii_whitespace() && !b"\xEF\xBB\xBF".contains(byte));
+        let reg = if bytes.starts_with(HIVE_SIGNATURE) {
+            let (reg, about) = read_hive(&bytes).map_err(|error| format!("{shown}: {error}"))?;
+            notes = about;
+            reg
+        } else if first == Some(&b'{') {
+            document(from_json, "this is no policy in JSON")?
+        } else if first == Some(&b'<') {
+            document(from_oma_uri, "this is no policy in SyncML")?
+        } else {
+            RegFile::parse(&bytes).map_err(|errors| {
+                let lines = errors.iter().map(ToString::to_string).collect();
+                listed("this is no .reg file that regedit would take", lines)
+            })?
+        };
         let mut measure = Gather::new(&mut []);
         reg.gather(&mut measure);
-        Ok(PolicyFile { gathered: vec![0; measure.needed()], reg })
+        Ok(PolicyFile { gathered: vec![0; measure.needed()], reg, notes, name: shown.to_string() })
+    }
+
+    /// Where a problem is: the file, and the line if it has lines.
+    fn place(&self, problem: &Problem<'_>) -> String {
+        let key = problem.key.path();
+        let path = match problem.rule {
+            Some(rule) => format!(r"{key}\{}", String::from_utf16_lossy(rule)),
+            None => key.to_owned(),
+        };
+        let mut values = self.reg.values(&path).into_iter().flatten();
+        match values.find(|value| value.name == problem.value).map_or(0, |value| value.line) {
+            0 => self.name.clone(),
+            line => format!("{}:{line}", self.name),
+        }
     }
 
     /// Gathers the keys and hands them on.
@@ -51,7 +90,7 @@ impl PolicyFile {
             let result = check(raw, &HostUpcase, machine, &mut |problem| {
                 checked.errors += usize::from(problem.is_error());
                 let severity = if problem.is_error() { "error" } else { "warning" };
-                checked.problems.push(format!("{severity}: {problem}"));
+                checked.problems.push(format!("{}: {severity}: {problem}", self.place(problem)));
             });
             debug_assert_eq!(result.is_err(), checked.errors > 0);
         });
