@@ -381,7 +381,6 @@ impl Volume {
                 used.extend(clusters(&file.record));
             }
             released.extend(self.metadata.file(number).into_iter().flat_map(|old| clusters(old)));
-            self.written_at.remove(&number);
         }
         released.extend(tx.fresh.iter().copied());
         changes.iter().for_each(|change| self.metadata.apply(change));

@@ -188,6 +188,29 @@ fn an_unflushed_append_may_be_zeros_but_never_somebody_elses_data() {
     assert!(zeros);
 }
 
+/// A hole below the valid data length that is being filled, on clusters that held something else.
+#[test]
+fn a_filled_hole_never_shows_stale_data_after_a_crash() {
+    let mut lab = prepared();
+    let stale = lab.open("f", DELETE).unwrap();
+    lab.delete(stale).unwrap();
+    lab.close(stale);
+    let open = lab.make("sparse").unwrap();
+    lab.volume.set_sparse(open, true).unwrap();
+    lab.write(open, 60_000, &[0xEE]).unwrap();
+    lab.volume.flush(open).unwrap();
+    let start = lab.volume.disk.effect_count();
+    lab.write(open, 10_000, &[0xEE; 3000]).unwrap();
+    let held = lab.volume.disk.peek_cluster(0).is_some();
+    assert!(held, "the new clusters are not blank");
+    for number in start..=lab.volume.disk.effect_count() {
+        for base in lab.volume.disk.crash_states(number).enumerate(4, SEEDS) {
+            let found = Volume::mount(base).unwrap().contents("sparse").unwrap();
+            assert!(found.iter().all(|byte| [0, 0xEE].contains(byte)), "after effect {number}");
+        }
+    }
+}
+
 #[test]
 fn several_files_and_names_change_together_or_not_at_all() {
     let mut lab = lab();

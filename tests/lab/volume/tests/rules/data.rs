@@ -36,6 +36,22 @@ fn what_was_cut_off_does_not_come_back() {
     assert_eq!((standard.size, standard.allocation), (4_096, 40_960));
 }
 
+#[test]
+fn what_an_overwrite_emptied_does_not_come_back() {
+    let mut lab = lab();
+    let open = lab.make("n").unwrap();
+    lab.write(open, 0, &[0xAA; 9_000]).unwrap();
+    lab.volume.flush(open).unwrap();
+    lab.write(open, 9_000, &[0xAA; 9_000]).unwrap();
+    lab.close(open);
+    let overwrite = CreateRequest::path("n").access(WRITE).disposition(Disposition::Overwrite);
+    let open = lab.create(overwrite).unwrap().open;
+    lab.volume.flush(open).unwrap();
+    lab.volume.set_end_of_file(open, 18_000).unwrap();
+    assert_eq!(lab.read(open).unwrap(), [0; 18_000]);
+    assert_eq!(lab.volume.query(open).unwrap().valid_data_length, 0);
+}
+
 /// The same where the transaction cuts and the outside had written without a flush.
 #[test]
 fn what_a_transaction_cut_off_does_not_come_back_outside() {

@@ -257,3 +257,17 @@ fn an_ended_transaction_can_be_forgotten_a_live_one_not() {
     assert_eq!(ktm.phase(tx), Err(Status::TRANSACTION_NOT_FOUND));
     assert_eq!(ktm.list().count(), 0);
 }
+
+#[test]
+fn an_abort_overtakes_notifications_that_are_not_delivered() {
+    let mut ktm = ktm();
+    let tx = begin(&mut ktm);
+    for number in 0..2 {
+        ktm.enlist(tx, Participant::Other(number), Mask::RESOURCE_MANAGER).unwrap();
+    }
+    ktm.commit(tx).unwrap();
+    assert!(ktm.abort(tx));
+    let told: Vec<Mask> = deliver_all(&mut ktm).into_iter().map(|(_, notification)| notification).collect();
+    assert_eq!(told, [Mask::ROLLBACK, Mask::ROLLBACK]);
+    assert_eq!(ktm.phase(tx), Ok(Phase::Aborted));
+}

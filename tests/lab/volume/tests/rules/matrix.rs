@@ -134,8 +134,18 @@ fn share_modes_count_only_opens_with_data_or_delete_access() {
     assert_eq!(lab.open("f", DELETE), Err(Status::SHARING_VIOLATION));
     lab.open("f", access::WRITE_ATTRIBUTES).unwrap();
     lab.open("f", READ).unwrap();
-    let ignoring = CreateRequest { ignore_share: true, ..CreateRequest::path("f").access(WRITE) };
+}
+
+/// txf-ktm §2: IO_IGNORE_SHARE_ACCESS_CHECK neither checks nor records.
+#[test]
+fn an_open_that_ignores_share_modes_is_not_seen_by_them() {
+    let mut lab = lab();
+    let alone = CreateRequest::path("f").access(WRITE).share(Share::empty());
+    let first = lab.create(alone.clone()).unwrap().open;
+    let ignoring = CreateRequest { ignore_share: true, ..alone.clone() };
     lab.create(ignoring).unwrap();
+    lab.close(first);
+    lab.create(alone).unwrap();
 }
 
 /// txf-ktm §4.2: locking is per file, not per stream.

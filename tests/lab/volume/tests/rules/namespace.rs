@@ -12,6 +12,11 @@ fn a_created_file_is_invisible_and_its_name_reserved() {
     lab.write(made, 0, b"content").unwrap();
     assert_eq!(lab.open("new", READ), Err(Status::OBJECT_NAME_NOT_FOUND));
     assert_eq!(lab.make("NEW"), Err(Status::TRANSACTIONAL_CONFLICT));
+    let outside = lab.open(r"d\g", DELETE).unwrap();
+    let taken = NameTarget::named(r"\new");
+    assert_eq!(lab.volume.rename(outside, &taken, NameFlags::REPLACE), Err(Status::TRANSACTIONAL_CONFLICT));
+    assert_eq!(lab.volume.link(outside, &taken, NameFlags::REPLACE), Err(Status::TRANSACTIONAL_CONFLICT));
+    lab.close(outside);
     let other = lab.begin();
     assert_eq!(lab.make_in(other, "new"), Err(Status::TRANSACTIONAL_CONFLICT));
     lab.open_in(tx, "new", READ).unwrap();
@@ -31,6 +36,8 @@ fn a_rolled_back_create_leaves_nothing_and_frees_the_name() {
     assert_eq!(lab.contents("new"), None);
     assert_eq!(lab.volume.information().free_clusters, free);
     let again = lab.make("new").unwrap();
+    let identities = [made, again].map(|open| lab.volume.stream_identity(open).unwrap());
+    assert_ne!(identities[0], identities[1], "the dead open is not an open of the new file");
     lab.close(made);
     assert_eq!(lab.read(again), Err(Status::END_OF_FILE));
 }
@@ -157,6 +164,38 @@ fn a_rename_over_a_file_inside_is_undone_with_both_files() {
     lab.commit(tx).unwrap();
     assert_eq!(lab.contents("f").unwrap(), "fresh");
     assert_eq!(lab.contents("temp"), None);
+}
+
+/// A file that a transaction locked is not replaced by somebody else, handles or not.
+#[test]
+fn nobody_renames_over_a_file_that_a_transaction_modified() {
+    let mut lab = lab();
+    let tx = lab.begin();
+    let twin = lab.open_in(tx, "f", WRITE).unwrap();
+    lab.write(twin, 0, b"new").unwrap();
+    lab.close(twin);
+    let outside = lab.open(r"d\g", DELETE).unwrap();
+    let over = lab.volume.rename(outside, &NameTarget::named(r"\f"), NameFlags::REPLACE);
+    assert_eq!(over, Err(Status::TRANSACTIONAL_CONFLICT));
+    lab.commit(tx).unwrap();
+    assert_eq!(lab.contents("f").unwrap(), "new");
+}
+
+/// txf-ktm §4.3: the same for an ancestor that the file was moved into or out of.
+#[test]
+fn both_ends_of_a_move_are_pinned() {
+    let mut lab = lab();
+    lab.volume.put_file(r"from\x\file", b"m").unwrap();
+    lab.volume.put_directory(r"to\y").unwrap();
+    let tx = lab.begin();
+    let twin = lab.open_in(tx, r"from\x\file", DELETE).unwrap();
+    lab.volume.rename(twin, &NameTarget::named(r"\to\y\file"), NameFlags::empty()).unwrap();
+    lab.close(twin);
+    for directory in ["from", "to"] {
+        let open = lab.open(directory, DELETE).unwrap();
+        let renamed = lab.volume.rename(open, &NameTarget::named("z"), NameFlags::empty());
+        assert_eq!(renamed, Err(Status::CANT_BREAK_TRANSACTIONAL_DEPENDENCY), "{directory}");
+    }
 }
 
 /// txf-ktm §4.3, §9 rule 7: ancestors of a modified file are pinned against rename.
