@@ -19,7 +19,7 @@ pub(crate) const USER: &[u8] =
     &[1, 5, 0, 0, 0, 0, 0, 5, 21, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0, 0xE9, 3, 0, 0];
 
 /// What a lab is made from. Two labs with equal settings and equal inputs run alike.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Builder {
     config: Config,
     base: Option<Base>,
@@ -60,20 +60,15 @@ pub enum PowerState {
     },
 }
 
-impl Default for Builder {
-    fn default() -> Self {
-        Self {
-            config: Config::default(),
-            base: None,
-            faults: Faults::default(),
-            free_space: None,
-            planned: Vec::new(),
-            switches: Switches::default(),
-            ktm_switches: KtmSwitches::default(),
-            settings: crate::flt::Settings::default(),
-            access_from_security_context: false,
-        }
-    }
+/// A transaction, as a test looks at it.
+#[derive(Debug, Clone)]
+pub struct TransactionState {
+    /// Which.
+    pub id: lab_volume::TxId,
+    /// Where it is on its way.
+    pub phase: Option<lab_volume::Phase>,
+    /// The self-relative security descriptor it was made with.
+    pub security: Option<Vec<u8>>,
 }
 
 impl Builder {
@@ -276,6 +271,20 @@ impl Lab {
             report.left.extend(self.left_over());
         }
         report
+    }
+
+    /// Every transaction object that is still there, oldest first.
+    pub fn transactions(&self) -> Vec<TransactionState> {
+        let lab = &self.executive;
+        let all = lab.objects.all("TmTx");
+        let found = all.iter().filter_map(|body| lab.objects.payload::<ktm::Transaction>(*body));
+        found
+            .map(|transaction| TransactionState {
+                id: transaction.id,
+                phase: ktm::with_ktm(lab, |ktm| ktm.phase(transaction.id)).ok(),
+                security: transaction.security.clone(),
+            })
+            .collect()
     }
 
     fn left_over(&self) -> Vec<String> {

@@ -45,7 +45,7 @@ mod report;
 mod rooms;
 pub mod run;
 
-pub use assembly::{Builder, Lab, PowerState};
+pub use assembly::{Builder, Lab, PowerState, TransactionState};
 pub use caller::{
     Caller, CreateOptions, Created, DELETE, DIRECTORY, DirectoryEntry, GENERIC_READ, GENERIC_WRITE, Handle,
     Information, NON_DIRECTORY, Name, NetworkOpen, Offset, READ_ATTRIBUTES, SHARE_ALL, SYNCHRONIZE,

@@ -178,6 +178,11 @@ impl Contexts {
         })
     }
 
+    /// The address of the filter that allocated a context.
+    pub(crate) fn filter_of(&self, lab: &Executive, address: usize) -> usize {
+        self.find(lab, address, "FltSetVolumeContext").filter.address
+    }
+
     pub(crate) fn reference(&self, lab: &Executive, address: usize) {
         let context = self.find(lab, address, "FltReferenceContext");
         context.references.set(context.references.get() + 1);

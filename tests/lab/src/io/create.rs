@@ -47,8 +47,6 @@ pub(crate) struct CreatePacket {
     pub(crate) subject: Option<Subject>,
     /// The reparse point that the create ran into.
     pub(crate) reparse: RefCell<Option<lab_volume::ReparseStop>>,
-    /// The last component that a target-directory open found.
-    pub(crate) last_component: RefCell<Option<Vec<u16>>>,
 }
 
 /// An open, as NtCreateFile and FltCreateFileEx2 ask for it.
@@ -111,7 +109,6 @@ pub(crate) struct Opened {
     pub(crate) information: usize,
     /// What a handle to it may do.
     pub(crate) granted: u32,
-    pub(crate) last_component: Option<Vec<u16>>,
 }
 
 /// Opens; reparse points are followed.
@@ -281,7 +278,6 @@ fn make_packet(lab: &Executive, open: &Open) -> CreatePacket {
         ignore_share: open.ignore_share,
         subject: checked.then(|| Subject { sids: vec![user], privileged }),
         reparse: RefCell::new(None),
-        last_component: RefCell::new(None),
     }
 }
 
@@ -386,8 +382,7 @@ fn finish(
     }
     let state = memory::read(packet.access_state);
     let granted = state.PreviouslyGrantedAccess;
-    let last_component = packet.last_component.borrow_mut().take();
-    Ok(Ended::Opened(Opened { file: file.clone(), information: result.Information, granted, last_component }))
+    Ok(Ended::Opened(Opened { file: file.clone(), information: result.Information, granted }))
 }
 
 fn string(value: lab_nt::UNICODE_STRING) -> UNICODE_STRING {

@@ -83,7 +83,7 @@ imports! {
     [ceiling: APC_LEVEL, Modelled, fails: Status, source: "minifilter-rules §1.6"]
     fn IoReplaceFileObjectName(lab; file: PFILE_OBJECT, name: *const u16, length: u16) -> i32 {
         let file = lab.io().file(lab, file);
-        if length % 2 != 0 || file.open.get().is_some() {
+        if !length.is_multiple_of(2) || file.open.get().is_some() {
             return status::INVALID_PARAMETER;
         }
         let bytes = memory::bytes(name.cast(), usize::from(length));

@@ -23,7 +23,6 @@ const IRP_READ_OPERATION: u32 = 0x100;
 const IRP_WRITE_OPERATION: u32 = 0x200;
 const IRP_DEFER_IO_COMPLETION: u32 = 0x800;
 const SL_WRITE_THROUGH: u8 = 0x4;
-const STATUS_END_OF_FILE: i32 = 0xC000_0011_u32.cast_signed();
 
 /// Byte offset that means "at the end" in a write.
 pub(crate) const WRITE_TO_END: i64 = -1;
@@ -419,9 +418,4 @@ pub(crate) fn with_buffer(
     let data = if answered { buffer.contents(result.Information.min(length)) } else { Vec::new() };
     buffer.free(lab);
     (result, data)
-}
-
-/// Whether a read ended because there was nothing.
-pub(crate) fn is_end_of_file(status: i32) -> bool {
-    status == STATUS_END_OF_FILE
 }

@@ -30,11 +30,14 @@ pub(crate) struct Section {
     fcb: Rc<Fcb>,
 }
 
+/// A control area: the file object behind it, its sections, its memory.
+type Area = (Rc<File>, u32, *mut u8);
+
 /// All sections of a lab.
 #[derive(Default)]
 pub(crate) struct Sections {
     /// The file object behind the control area of a stream, and how many sections use it.
-    areas: RefCell<BTreeMap<u64, (Rc<File>, u32, *mut u8)>>,
+    areas: RefCell<BTreeMap<u64, Area>>,
     writable: RefCell<BTreeMap<u64, u32>>,
 }
 

@@ -194,7 +194,7 @@ imports! {
         }
         let timeout: i64 = memory::read(buffer.wrapping_add(8).cast());
         let bytes: u32 = memory::read(buffer.wrapping_add(20).cast());
-        if bytes > length - 24 || bytes % 2 != 0 {
+        if bytes > length - 24 || !bytes.is_multiple_of(2) {
             return status::INVALID_PARAMETER;
         }
         let description = memory::bytes(buffer.wrapping_add(24), bytes as usize);

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 ///
 /// # Panics
 /// If it was not built.
-pub fn driver(name: &str) -> PathBuf {
+pub(crate) fn driver(name: &str) -> PathBuf {
     let here = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
     let folder =
         std::env::var_os("INTACT_DRIVERS").map_or_else(|| here.join("../../target/drivers"), PathBuf::from);

@@ -127,6 +127,31 @@ imports! {
         delete(lab, Some(instance_key(lab, Instance)), OldContext)
     }
 
+    /// Sets a filter's context of the volume.
+    [ceiling: APC_LEVEL, Modelled, fails: Status, source: "minifilter-rules §3.1"]
+    fn FltSetVolumeContext(lab; Volume: PFLT_VOLUME, Operation: FLT_SET_CONTEXT_OPERATION, NewContext: PFLT_CONTEXT, OldContext: *mut PFLT_CONTEXT) -> NTSTATUS {
+        let flt = lab.flt();
+        flt.check_volume(lab, Volume);
+        let filter = flt.contexts.filter_of(lab, NewContext.addr());
+        set(lab, Some(Key::Volume { filter }), Operation, NewContext, OldContext)
+    }
+
+    /// Gets it, referenced.
+    [ceiling: APC_LEVEL, Modelled, source: "minifilter-rules §3.1"]
+    fn FltGetVolumeContext(lab; Filter: PFLT_FILTER, Volume: PFLT_VOLUME, Context: *mut PFLT_CONTEXT) -> NTSTATUS {
+        let flt = lab.flt();
+        flt.check_volume(lab, Volume);
+        get(lab, Some(Key::Volume { filter: flt.filter(lab, Filter).address }), Context)
+    }
+
+    /// Takes it off.
+    [ceiling: APC_LEVEL, Modelled, source: "minifilter-rules §3.1"]
+    fn FltDeleteVolumeContext(lab; Filter: PFLT_FILTER, Volume: PFLT_VOLUME, OldContext: *mut PFLT_CONTEXT) -> NTSTATUS {
+        let flt = lab.flt();
+        flt.check_volume(lab, Volume);
+        delete(lab, Some(Key::Volume { filter: flt.filter(lab, Filter).address }), OldContext)
+    }
+
     /// Sets the context of a file.
     [ceiling: APC_LEVEL, Modelled, fails: Status, source: "minifilter-rules §3.1"]
     fn FltSetFileContext(lab; Instance: PFLT_INSTANCE, FileObject: PFILE_OBJECT, Operation: FLT_SET_CONTEXT_OPERATION, NewContext: PFLT_CONTEXT, OldContext: *mut PFLT_CONTEXT) -> NTSTATUS {

@@ -65,7 +65,6 @@ pub(super) fn create(call: &Call<'_>) -> Answer {
             Err(Failure { status: status_of::REPARSE, information: tag as usize })
         }
         Create::Opened(created) => {
-            *packet.last_component.borrow_mut() = created.last_component.clone().map(|name| name.0);
             opened(call, &created, options, u32::from(parameters.ShareAccess), context.AccessState);
             Ok(created.action as usize)
         }

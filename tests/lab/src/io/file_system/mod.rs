@@ -146,7 +146,6 @@ pub(crate) mod status_of {
     pub(crate) const FILE_CLOSED: i32 = 0xC000_0128_u32.cast_signed();
     pub(crate) const INFO_LENGTH_MISMATCH: i32 = 0xC000_0004_u32.cast_signed();
     pub(crate) const BUFFER_OVERFLOW: i32 = 0x8000_0005_u32.cast_signed();
-    pub(crate) const BUFFER_TOO_SMALL: i32 = 0xC000_0023_u32.cast_signed();
     pub(crate) const REPARSE: i32 = 0x104;
 }
 
