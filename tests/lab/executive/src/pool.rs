@@ -322,6 +322,9 @@ impl Lab {
         match self.pool.block(address) {
             Some(block) => {
                 self.check_block(&block);
+                // A driver's context lies in the lab's memory, and so may its locks.
+                self.check_block_unused(&block);
+                self.locks.forget(&(block.address..block.address + block.size));
                 self.pool.release(&block);
             }
             None => panic!("the lab frees memory that it did not allocate"),

@@ -3,6 +3,21 @@
 //! A violation is the lab's bugcheck. It is recorded once, the thread that caused it is never resumed (its stack
 //! may hold driver frames, and unwinding through those is undefined), and every later `run_…` of that lab
 //! returns it. The process stays alive, so a test can assert on it.
+//!
+//! # Rules
+//! | area | rules |
+//! |---|---|
+//! | levels | `irql-ceiling` `irql-floor` `irql-order` `irql-restored` `wait-at-dispatch` `paged-at-dispatch` |
+//! | memory | `pool-overrun` `pool-underrun` `use-after-free` `double-free` `bad-free` `free-wrong-tag` `free-in-use` `pool-tag` `pool-size` `pool-flags` `executable-pool` `overlapping-copy` `lookaside` |
+//! | addresses | `null-pointer` `user-pointer` `image-write` `use-after-init` `use-after-unload` `stack-overflow` `stack-budget` `bad-address` `bad-alignment` |
+//! | instructions | `unserved-instruction` `processor-exception` `breakpoint` |
+//! | locks | `lock-recursion` `lock-order` `lock-not-held` `lock-mode` `lock-release-order` `lock-reinitialised` `lock-after-callback` `spin-lock-deadlock` `apcs-enabled` `critical-region` `rundown` |
+//! | objects | `object-reference` `invalid-handle` `user-handle` `bad-object-type` `uninitialised-object` `wrong-object` `attach` `work-item` |
+//! | frames | `state-after-callback` `state-at-thread-end` |
+//! | arguments | `bad-parameter` `bad-unicode-string` `etw-handle` `etw-malformed` |
+//! | the rest | `bugcheck` `deadlock`, `unserved` (a use that the lab does not model), `lab-defect` (the lab's own fault) |
+//!
+//! Other crates of the lab add rules of their own.
 
 use std::fmt;
 use std::rc::Rc;

@@ -365,3 +365,23 @@ fn every_import_is_declared_once_and_names_its_source() {
     names.dedup_by_key(|(module, name, _)| (*module, *name));
     assert_eq!(names.len(), count);
 }
+
+#[test]
+fn the_lock_order_of_freed_memory_is_forgotten() {
+    run(|lab| {
+        lab.enter_critical_region();
+        for round in 0..2000usize {
+            let blocks = [lab.allocate_own(16, b"Test"), lab.allocate_own(16, b"Test")];
+            // Addresses come back in either order.
+            let order = if round % 2 == 0 { [0, 1] } else { [1, 0] };
+            for index in order {
+                lab.acquire_push_lock(blocks[index].addr(), true, lab_executive::acquire::Patience::Wait);
+            }
+            for index in order {
+                lab.release_push_lock(blocks[index].addr(), None);
+            }
+            blocks.into_iter().for_each(|block| lab.free_own(block));
+        }
+        lab.leave_critical_region();
+    });
+}

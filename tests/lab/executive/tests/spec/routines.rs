@@ -15,7 +15,7 @@ use lab_executive::imports::time::*;
 use lab_executive::{Lab, status};
 use lab_nt::UNICODE_STRING;
 
-use crate::{lab, must_violate, run, unicode, wide};
+use crate::{lab, lab_with, must_violate, run, unicode, wide};
 
 fn room(units: u16) -> UNICODE_STRING {
     let buffer = Box::leak(vec![0u16; usize::from(units)].into_boxed_slice());
@@ -252,6 +252,25 @@ fn a_stack_callout_runs_and_too_much_is_refused() {
         }
         assert_eq!(lab.stack_used(&lab.thread()), 0);
     });
+}
+
+extern "win64" fn see_stack(_: *mut c_void) {
+    // SAFETY: in a lab thread.
+    SEEN.set(unsafe { IoGetRemainingStackSize() });
+}
+
+#[test]
+fn a_stack_callout_gets_a_large_stack_where_little_is_left() {
+    let lab = lab_with(|c| c.kernel_stack = 0x1000);
+    let result = lab.run(|_| {
+        let callout = see_stack as *const () as usize;
+        // SAFETY: a routine of ours.
+        let status = unsafe { KeExpandKernelStackAndCallout(callout, ptr::null_mut(), 0x8000) };
+        // SAFETY: in a lab thread.
+        (status, unsafe { IoGetRemainingStackSize() })
+    });
+    assert_eq!(result.ok(), Some((0, 0x1000)));
+    assert_eq!(SEEN.get(), 0x12000 - lab.config.nested_call_stack);
 }
 
 #[test]
