@@ -97,9 +97,10 @@ fn one(name: &str, count: usize) -> ExitCode {
 
 /// Runs every crate at every size and judges the goals.
 fn all(sizes: &[usize], limit: Duration) -> ExitCode {
+    println!("Median nanoseconds for one path of 2,000, half of which match.\n");
     println!(
         "{:>8}  {:<14}{:>11}{:>11}{:>14}{:>12}{:>12}",
-        "patterns", "", "warm ns", "cold ns", "adversarial ns", "build ms", "KiB"
+        "patterns", "", "warm ns", "cold ns", "adversarial", "build ms", "KiB"
     );
     let mut table: Vec<(usize, &str, Measured)> = Vec::new();
     for &size in sizes {
@@ -151,8 +152,25 @@ fn all(sizes: &[usize], limit: Duration) -> ExitCode {
     if goals.iter().all(|(reached, _)| *reached) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Runs this program again for one crate at one size.
+/// Runs this program again for one crate at one size: three times, unless that takes long, because other work on the
+/// machine only ever makes it slower. The least median of each kind counts.
 fn measured(name: &str, size: usize, limit: Duration) -> Result<Measured, String> {
+    let begun = Instant::now();
+    let mut best = run(name, size, limit)?;
+    for _ in 0..2 {
+        if begun.elapsed() > Duration::from_secs(12) {
+            break;
+        }
+        let again = run(name, size, limit)?;
+        best.build = best.build.min(again.build);
+        best.warm = best.warm.min(again.warm);
+        best.cold = best.cold.min(again.cold);
+        best.adversarial = best.adversarial.min(again.adversarial);
+    }
+    Ok(best)
+}
+
+fn run(name: &str, size: usize, limit: Duration) -> Result<Measured, String> {
     let program = std::env::current_exe().map_err(|error| error.to_string())?;
     let mut child = Command::new(program)
         .args(["one", name, &size.to_string()])
