@@ -185,6 +185,108 @@ fn the_last_of_two_handles_is_the_one_that_cleans_up() {
     assert_eq!(two.contents(r"C:\a").unwrap(), b"still open");
 }
 
+/// A mount point or symbolic link to `target`, as FSCTL_SET_REPARSE_POINT takes it.
+fn reparse_buffer(tag: u32, target: &str, relative: bool) -> Vec<u8> {
+    let name: Vec<u8> = target.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let length = name.len() as u16;
+    let mut data = Vec::new();
+    for value in [0, length, length, 0] {
+        data.extend_from_slice(&u16::to_le_bytes(value));
+    }
+    if tag == SYMLINK {
+        data.extend_from_slice(&u32::from(relative).to_le_bytes());
+    }
+    data.extend_from_slice(&name);
+    let mut buffer = tag.to_le_bytes().to_vec();
+    buffer.extend_from_slice(&(data.len() as u16).to_le_bytes());
+    buffer.extend_from_slice(&[0, 0]);
+    buffer.extend_from_slice(&data);
+    buffer
+}
+
+const MOUNT_POINT: u32 = 0xA000_0003;
+const SYMLINK: u32 = 0xA000_000C;
+const SET_REPARSE_POINT: u32 = 0x9_00A4;
+const OPEN_REPARSE_POINT: u32 = 0x20_0000;
+
+#[test]
+fn junctions_and_links_are_followed() {
+    let lab = Lab::builder().build().unwrap();
+    lab.with_volume(|volume| volume.put_file(r"real\file.txt", b"here").unwrap());
+    let program = lab.process("program.exe");
+    program.call(|caller| {
+        let junction = CreateOptions::create(r"C:\junction", GENERIC_WRITE).options(1 | OPEN_REPARSE_POINT);
+        let handle = caller.create_file(&junction).unwrap().handle;
+        let buffer = reparse_buffer(MOUNT_POINT, r"\??\C:\real", false);
+        caller.fs_control(handle, SET_REPARSE_POINT, &buffer, 0).unwrap();
+        caller.close(handle).unwrap();
+        assert_eq!(caller.contents(r"C:\junction\file.txt").unwrap(), b"here");
+        let link = CreateOptions::create(r"C:\real\link.txt", GENERIC_WRITE).options(OPEN_REPARSE_POINT);
+        let handle = caller.create_file(&link).unwrap().handle;
+        caller.fs_control(handle, SET_REPARSE_POINT, &reparse_buffer(SYMLINK, "file.txt", true), 0).unwrap();
+        caller.close(handle).unwrap();
+        assert_eq!(caller.contents(r"C:\junction\link.txt").unwrap(), b"here");
+        let itself = CreateOptions::open(r"C:\junction", READ_ATTRIBUTES).options(OPEN_REPARSE_POINT);
+        let handle = caller.create_file(&itself).unwrap().handle;
+        assert_eq!(caller.information(handle).unwrap().attributes & 0x400, 0x400);
+    });
+}
+
+#[test]
+fn a_link_that_leads_to_itself_ends_in_an_error() {
+    let lab = Lab::builder().build().unwrap();
+    let program = lab.process("program.exe");
+    let found = program.call(|caller| {
+        let link = CreateOptions::create(r"C:\loop", GENERIC_WRITE).options(OPEN_REPARSE_POINT);
+        let handle = caller.create_file(&link).unwrap().handle;
+        caller.fs_control(handle, SET_REPARSE_POINT, &reparse_buffer(SYMLINK, "loop", true), 0).unwrap();
+        caller.close(handle).unwrap();
+        caller.contents(r"C:\loop")
+    });
+    assert_eq!(found, Err(Status(0xC000_0280)));
+}
+
+#[test]
+fn security_attributes_and_space_can_be_asked_for() {
+    let lab = Lab::builder().build().unwrap();
+    let program = lab.process("program.exe");
+    program.call(|caller| {
+        caller.put(r"C:\a", b"x").unwrap();
+        let handle = caller.create_file(&CreateOptions::open(r"C:\a", access::ALL)).unwrap().handle;
+        assert_eq!(caller.query_ea(handle), Err(Status::NO_EAS_ON_FILE));
+        let ea = [0, 0, 0, 0, 0, 1, 2, 0, b'K', 0, 5, 6];
+        caller.set_ea(handle, &ea).unwrap();
+        assert_eq!(caller.query_ea(handle).unwrap(), ea);
+        let whole = caller.security(handle).unwrap();
+        assert!(lab_volume::is_descriptor(&whole));
+        let ace = [lab_volume::Ace { allow: true, sid: lab_volume::EVERYONE, mask: access::FILE_READ }];
+        let narrow = lab_volume::descriptor(lab_volume::LOCAL_SYSTEM, &ace);
+        caller.set_security(handle, 4, &narrow).unwrap();
+        let refused = caller.create_file(&CreateOptions::open(r"C:\a", access::WRITE_DAC));
+        assert_eq!(refused.map(|_| ()), Err(Status::ACCESS_DENIED));
+        let (all, free) = caller.volume_space(handle).unwrap();
+        assert!(free < all && free > 0);
+    });
+}
+
+#[test]
+fn a_section_keeps_the_file_object_that_backs_it() {
+    let lab = Lab::builder().build().unwrap();
+    let program = lab.process("program.exe");
+    program.put(r"C:\a", b"0123456789").unwrap();
+    let handle = program.create_file(CreateOptions::open(r"C:\a", GENERIC_READ | GENERIC_WRITE)).unwrap();
+    program.call(move |caller| {
+        let section = caller.create_section(handle, true).unwrap();
+        caller.close(handle).unwrap();
+        caller.write_mapped(&section, 2, b"AB").unwrap();
+        caller.close_section(section);
+    });
+    assert_eq!(program.contents(r"C:\a").unwrap(), b"01AB456789");
+    program.exit(0);
+    let report = lab.unload();
+    assert!(report.is_clean(), "{report}");
+}
+
 #[test]
 fn a_full_disk_and_a_power_cut_show() {
     let lab = Lab::builder().disk_full_after(8192).build().unwrap();
