@@ -177,8 +177,10 @@ pub const TABLE: &[Row] = &[
 /// What becomes of an operation on a redirected handle. `detail` is its information class or control code.
 pub fn treatment(major: u8, detail: Option<u32>) -> Treatment {
     let mut general = None;
-    for row in TABLE.iter().filter(|row| row.major == major) {
+    // The rows of an operation stand together, the general one first.
+    for row in TABLE.iter().skip_while(|row| row.major != major).take_while(|row| row.major == major) {
         match row.detail {
+            None if detail.is_none() => return row.treatment,
             None => general = Some(row.treatment),
             Some(_) if row.detail == detail => return row.treatment,
             Some(_) => {}
@@ -231,9 +233,18 @@ mod tests {
     }
 
     #[test]
-    fn every_operation_with_details_has_a_row_for_the_rest() {
-        for row in TABLE.iter().filter(|row| row.detail.is_some()) {
-            assert!(TABLE.iter().any(|other| other.major == row.major && other.detail.is_none()));
+    fn the_rows_of_an_operation_stand_together_and_the_general_one_first() {
+        let majors: Vec<_> = TABLE.chunk_by(|one, next| one.major == next.major).collect();
+        for rows in &majors {
+            assert_eq!(rows[0].detail, None, "{:#x}", rows[0].major);
+            assert_eq!(majors.iter().filter(|other| other[0].major == rows[0].major).count(), 1);
+        }
+    }
+
+    #[test]
+    fn every_row_is_found() {
+        for row in TABLE {
+            assert_eq!(treatment(row.major, row.detail), row.treatment);
         }
     }
 
