@@ -87,16 +87,15 @@ fn wants_intact(arguments: &[String]) -> bool {
         })
 }
 
-/// `cargo xtask bench`: Intact against the minifilter that does nothing.
+/// `cargo xtask bench`: Intact, with one folder under its care, after the minifilter that does nothing.
 pub(crate) fn bench(arguments: &[String]) -> Result<Command> {
     let mut command = Command::new(build()?);
     let builder = Builder::prepare()?;
     let intact = driver::build_intact(&builder)?.join("intact.sys");
-    driver::build_test_drivers(&builder)?;
-    let nothing = driver::test_drivers_folder().join("nothing.sys");
+    let nothing = builder.build("nothing", &driver::test_drivers_folder())?.image;
+    let policy = workspace::root().join("xtask/policy/bench.reg");
     command.arg("bench").arg("--driver").arg(nothing).arg("--driver").arg(intact);
-    command.arg("--policy").arg(workspace::root().join("tests/apps/bench.reg"));
-    command.args(arguments).envs(environment());
+    command.arg("--policy").arg(policy).args(arguments).envs(environment());
     Ok(command)
 }
 
