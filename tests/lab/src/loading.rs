@@ -234,11 +234,34 @@ impl Lab {
         let lab = self.executive();
         match lab.run(entry).map_err(StartError::Violation)? {
             status if status < 0 => {
+                self.check_failed_entry(driver)?;
                 lab.room::<Drivers>().by_object.borrow_mut().remove(&driver.object.addr());
                 Err(StartError::Entry(status))
             }
             _ => Ok(()),
         }
+    }
+
+    /// A driver whose DriverEntry failed gets no unload callback: it must have cleaned up by itself.
+    fn check_failed_entry(&self, driver: &Rc<Driver>) -> Result<(), StartError> {
+        let lab = self.executive();
+        if driver.filter().is_some_and(|filter| !filter.unregistering.get()) {
+            lab.record_violation(
+                "entry-failed-registered",
+                "minifilter-rules §3.3: a failing DriverEntry unregisters its filter itself",
+                format!("{} failed its DriverEntry with its filter registered", driver.name),
+            );
+        } else if let Some(image) = driver.image {
+            let left = lab.unload_image(image);
+            if !left.is_empty() {
+                lab.record_violation(
+                    "entry-failed-leak",
+                    "Driver Verifier: a failing DriverEntry leaves nothing behind",
+                    format!("{} left {}", driver.name, left.join(", ")),
+                );
+            }
+        }
+        lab.violation().map_or(Ok(()), |violation| Err(StartError::Violation(violation)))
     }
 
     /// Asks a filter to unload, as `fltmc unload` does, and takes its image away. What it left is in the report.

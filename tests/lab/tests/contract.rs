@@ -294,6 +294,26 @@ fn an_unload_that_does_not_unregister_is_noticed() {
     assert_eq!(lab.unload().violation.unwrap().rule, "unload-without-unregister");
 }
 
+#[test]
+fn a_failing_entry_leaves_no_filter_behind() {
+    let lab = lab();
+    // SAFETY: all fields are integers, pointers and optional functions, for which zero is a value.
+    let registration: &mut FLT_REGISTRATION = Box::leak(Box::new(unsafe { std::mem::zeroed() }));
+    registration.Size = size_of::<FLT_REGISTRATION>() as u16;
+    registration.Version = FLT_REGISTRATION_VERSION;
+    let at: *const FLT_REGISTRATION = registration;
+    let failed = lab.load_functions(&lab::loading::Service::new("fails", "300000"), move |driver| {
+        let mut filter: PFLT_FILTER = std::ptr::null_mut();
+        // SAFETY: as DriverEntry would; giving up without unregistering is wrong on purpose.
+        unsafe { FltRegisterFilter(driver, at, &raw mut filter) };
+        -1
+    });
+    match failed {
+        Err(StartError::Violation(violation)) => assert_eq!(violation.rule, "entry-failed-registered"),
+        other => panic!("{:?}", other.err()),
+    }
+}
+
 fn registration_rule(made: Made) -> &'static str {
     match made.load::<0>(&lab(), "300000") {
         Err(StartError::Violation(violation)) => violation.rule,

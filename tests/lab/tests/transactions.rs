@@ -344,6 +344,40 @@ fn an_enlisted_filter_is_told_how_it_ended() {
     scene.clean();
 }
 
+unsafe extern "win64" fn note_transaction(_: Data, related: Related, _: *mut PVOID) -> i32 {
+    // SAFETY: related objects are valid during the callback.
+    note(if unsafe { (*related).Transaction }.is_null() { "plain" } else { "transacted" });
+    FLT_PREOP_SUCCESS_NO_CALLBACK
+}
+
+#[test]
+fn a_programs_own_transaction_shows_in_the_related_objects() {
+    let lab = Lab::builder().build().unwrap();
+    lab.with_volume(|volume| volume.put_file("a", b"committed").unwrap());
+    let made = Made::new().on(IRP_MJ_CREATE, Some(note_transaction), None).on(
+        IRP_MJ_WRITE,
+        Some(note_transaction),
+        None,
+    );
+    made.load::<0>(&lab, "225000").unwrap();
+    let program = lab.process("program.exe");
+    program.call(|caller| {
+        let transaction = caller.create_transaction().unwrap();
+        let open = CreateOptions::open(r"C:\a", GENERIC_READ | GENERIC_WRITE).inside(transaction);
+        let handle = caller.create_file(&open).unwrap().handle;
+        caller.write(handle, lab::Offset::At(0), b"own").unwrap();
+        caller.close(handle).unwrap();
+        assert_eq!(caller.contents(r"C:\a").unwrap(), b"committed");
+        caller.commit_transaction(transaction).unwrap();
+        caller.close(transaction).unwrap();
+        assert_eq!(caller.contents(r"C:\a").unwrap(), b"ownmitted");
+    });
+    assert_eq!(notes(), ["transacted", "transacted", "plain", "plain"]);
+    program.exit(0);
+    let report = lab.unload();
+    assert!(report.is_clean(), "{report}");
+}
+
 #[test]
 fn a_timeout_rolls_back() {
     let scene = Scene::new();

@@ -4,6 +4,7 @@ mod directory;
 mod information;
 mod more;
 mod path;
+mod transaction;
 
 pub use directory::DirectoryEntry;
 pub use information::{Information, NetworkOpen};
@@ -58,6 +59,8 @@ pub struct CreateOptions {
     pub security: Option<Vec<u8>>,
     /// The handle passes to child processes.
     pub inherit: bool,
+    /// A handle of [`Caller::create_transaction`]: the open takes place in that transaction.
+    pub transaction: Option<Handle>,
 }
 
 /// GENERIC_READ.
@@ -113,12 +116,19 @@ impl CreateOptions {
             allocation: 0,
             security: None,
             inherit: false,
+            transaction: None,
         }
     }
 
     /// With this share access.
     pub fn share(mut self, share: u32) -> Self {
         self.share = share;
+        self
+    }
+
+    /// Inside this transaction, as the thread's current transaction makes it.
+    pub fn inside(mut self, transaction: Handle) -> Self {
+        self.transaction = Some(transaction);
         self
     }
 
@@ -238,6 +248,7 @@ impl<'a> Caller<'a> {
         open.ea = options.ea.clone();
         open.allocation = i64::try_from(options.allocation).map_err(|_| Status::INVALID_PARAMETER)?;
         open.security = options.security.clone();
+        open.transaction = options.transaction.map(|transaction| self.transacted(transaction)).transpose()?;
         Ok(open)
     }
 
