@@ -71,6 +71,13 @@ imports! {
         unsafe { push(head, entry) }
     }
 
+    /// How many entries a sequenced list has.
+    [ceiling: HIGH_LEVEL, Modelled, source: "wdm/ExQueryDepthSList"]
+    fn ExQueryDepthSList(_lab; head: *const SListHeader) -> u16 {
+        // SAFETY: the contract says an initialised list head.
+        unsafe { (&raw const (*head).depth).read_unaligned() as u16 }
+    }
+
     /// Takes all entries.
     [ceiling: HIGH_LEVEL, Approximated("the sequence number is not kept"), source: "wdm/ExInterlockedFlushSList"]
     fn ExpInterlockedFlushSList(_lab; head: *mut SListHeader) -> *mut usize {
