@@ -3,6 +3,7 @@
 mod common;
 
 use lab::loading::{Service, StartError};
+use lab_executive::registry::Value;
 use lab::{CreateOptions, GENERIC_READ, GENERIC_WRITE, Lab};
 
 #[test]
@@ -62,4 +63,43 @@ fn a_file_that_is_no_driver_is_refused_by_what_is_wrong() {
     let mut cut = std::fs::read(common::driver("nothing")).unwrap();
     cut.truncate(cut.len() / 2);
     assert!(lab.load_bytes("cut.sys", &cut, &service).is_err());
+}
+
+#[test]
+fn each_kind_of_leak_is_named_at_unload() {
+    let leaks = [
+        ("", "nothing left"),
+        ("Pool", "pool"),
+        ("Transaction", "transaction"),
+        ("Context", "context"),
+        ("Name", "file name information"),
+        ("File", "File object"),
+    ];
+    for (leak, named) in leaks {
+        let lab = Lab::builder().build().unwrap();
+        lab.with_volume(|volume| volume.put_file("a", b"x").unwrap());
+        if !leak.is_empty() {
+            lab.executive().change_registry(|registry| {
+                let key = registry.create(&format!(r"{}\leaking\Parameters", lab::loading::SERVICES));
+                registry.set(&key, Value::string("Leak", leak));
+            });
+        }
+        lab.load(&common::driver("leaking"), &Service::new("leaking", "385100")).unwrap();
+        let program = lab.process("program.exe");
+        assert_eq!(program.contents(r"C:\a").unwrap(), b"x");
+        program.exit(0);
+        let report = lab.unload();
+        assert_eq!(report.is_clean(), leak.is_empty(), "{leak}: {report}");
+        assert!(report.to_string().contains(named), "{leak}: {report}");
+    }
+}
+
+#[test]
+fn a_panicking_driver_stops_the_run_and_names_the_place() {
+    let lab = Lab::builder().build().unwrap();
+    let broken = lab.load(&common::driver("panicking"), &Service::new("panicking", "385100"));
+    match broken {
+        Err(StartError::Violation(violation)) => assert_eq!(violation.rule, "bugcheck"),
+        other => panic!("{:?}", other.err()),
+    }
 }
