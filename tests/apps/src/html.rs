@@ -51,7 +51,7 @@ pub(crate) fn page(rows: &[Row], complaints: &[String], seconds: f32) -> String 
     for row in rows {
         details(&mut text, row);
     }
-    write!(text, "{NOTES}<p class='foot'>Made in {seconds:.0} s by <code>cargo xtask demo</code>.</p></main></body></html>\n")
+    writeln!(text, "{NOTES}<p class='foot'>Made in {seconds:.0} s by <code>cargo xtask demo</code>.</p></main></body></html>")
         .ok();
     text
 }

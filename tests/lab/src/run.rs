@@ -7,6 +7,7 @@
 //! leaves is recovered in a fresh lab with the drivers attached again.
 
 pub mod arguments;
+mod check;
 pub mod compare;
 pub mod host;
 mod machine;
@@ -15,12 +16,13 @@ mod program;
 pub mod report;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use lab_volume::Disk;
 
 pub use arguments::Arguments;
-use compare::{Contents, judge, origins};
+use compare::{Contents, State, judge, origins};
 use host::HostFiles;
 pub use machine::DriverFile;
 use machine::{Pristine, Setup};
@@ -47,7 +49,8 @@ pub fn command(arguments: &Arguments) -> Result<u8> {
 /// What keeps a run from being judged: a file that cannot be read, a program that does not start, a driver
 /// that the lab does not load, no FUSE.
 pub fn run(arguments: &Arguments) -> Result<Report> {
-    let files = host::collect(&arguments.program[1..], &arguments.files)?;
+    let folder = arguments.folder.as_deref().unwrap_or(Path::new(""));
+    let files = host::collect(folder, &arguments.program[1..], &arguments.files)?;
     if files.is_empty() {
         bail!(
             "no file to work on: none of the program's arguments is a relative path of an existing file; \
@@ -63,7 +66,12 @@ pub fn run(arguments: &Arguments) -> Result<Report> {
             bail!("the {which} undisturbed run without drivers failed:\n{}", session.trouble.join("\n"));
         }
     }
-    let judge = Judge { old: old_contents(&files), new: first.contents(), again: again.contents() };
+    let judge = Judge {
+        old: old_contents(&files),
+        new: first.contents(),
+        again: again.contents(),
+        check: arguments.check.clone(),
+    };
     let reference = Reference {
         exit: first.exit,
         writes: first.account.writes,
@@ -170,6 +178,8 @@ struct Judge {
     old: Tree,
     new: Tree,
     again: Tree,
+    /// Judges what cannot be compared.
+    check: Option<String>,
 }
 
 impl Judge {
@@ -192,7 +202,16 @@ impl Judge {
     fn files(&self, found: &Tree) -> Vec<File> {
         let names: BTreeSet<&String> =
             [&self.old, &self.new, &self.again, found].into_iter().flat_map(BTreeMap::keys).collect();
-        names.into_iter().filter_map(|name| self.file(name, found.get(name).cloned())).collect()
+        let mut files: Vec<File> =
+            names.into_iter().filter_map(|name| self.file(name, found.get(name).cloned())).collect();
+        let uncertain = |file: &&mut File| file.state == State::Uncertain.word();
+        if let Some(check) = &self.check
+            && files.iter_mut().filter(uncertain).count() > 0
+        {
+            let state = if check::is_sound(check, found) { State::Sound } else { State::Damaged };
+            files.iter_mut().filter(uncertain).for_each(|file| file.state = state.word().into());
+        }
+        files
     }
 
     /// Nothing for a temporary file that only one of the undisturbed runs left.

@@ -7,11 +7,11 @@
 use std::collections::HashMap;
 
 /// The number of the root folder, fixed by the FUSE protocol.
-pub const ROOT: u64 = 1;
+pub(crate) const ROOT: u64 = 1;
 
 /// All nodes that the kernel may know.
 #[derive(Debug)]
-pub struct Nodes {
+pub(crate) struct Nodes {
     nodes: HashMap<u64, Node>,
     by_file: HashMap<u64, u64>,
     next: u64,
@@ -34,7 +34,7 @@ impl Default for Nodes {
 impl Nodes {
     /// The path of a node below the volume's root, each component after a `\`; empty for the root.
     /// `None` if the kernel asks for a node that it was never given, or that has lost its last name.
-    pub fn path(&self, node: u64) -> Option<String> {
+    pub(crate) fn path(&self, node: u64) -> Option<String> {
         let mut components = Vec::new();
         let mut at = node;
         while at != ROOT {
@@ -49,7 +49,7 @@ impl Nodes {
     }
 
     /// The path of a name in a folder.
-    pub fn child_path(&self, parent: u64, name: &str) -> Option<String> {
+    pub(crate) fn child_path(&self, parent: u64, name: &str) -> Option<String> {
         let mut path = self.path(parent)?;
         path.push('\\');
         path.push_str(name);
@@ -57,7 +57,7 @@ impl Nodes {
     }
 
     /// The node of the file with this id, which has just been found under this name.
-    pub fn found(&mut self, parent: u64, name: &str, file: u64) -> u64 {
+    pub(crate) fn found(&mut self, parent: u64, name: &str, file: u64) -> u64 {
         let number = *self.by_file.entry(file).or_insert_with(|| {
             self.next += 1;
             self.next - 1
@@ -75,14 +75,14 @@ impl Nodes {
     }
 
     /// The name is gone.
-    pub fn removed(&mut self, parent: u64, name: &str) {
+    pub(crate) fn removed(&mut self, parent: u64, name: &str) {
         for node in self.nodes.values_mut() {
             node.names.retain(|known| !same(known, parent, name));
         }
     }
 
     /// A file has moved; what had the new name before has lost it.
-    pub fn renamed(&mut self, from: (u64, &str), to: (u64, &str)) {
+    pub(crate) fn renamed(&mut self, from: (u64, &str), to: (u64, &str)) {
         let moved =
             self.nodes.iter().find(|(_, node)| node.names.iter().any(|known| same(known, from.0, from.1)));
         let moved = moved.map(|(number, node)| (*number, node.file));

@@ -62,6 +62,13 @@ pub struct Arguments {
     /// More files or folders to copy.
     #[arg(long, value_name = "PATH")]
     pub files: Vec<PathBuf>,
+    /// The folder that files are relative to [default: the working folder].
+    #[arg(long, value_name = "DIR")]
+    pub folder: Option<PathBuf>,
+    /// Judges files that the program never leaves the same twice: a shell command, run in a folder with the files
+    /// as they were found; exit status 0 means sound.
+    #[arg(long, value_name = "COMMAND")]
+    pub check: Option<String>,
     /// Share mode of every open: r, w and d for read, write and delete [default: rwd].
     #[arg(long, value_parser = share, default_value = "rwd")]
     pub share: u32,

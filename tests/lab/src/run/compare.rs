@@ -16,6 +16,8 @@ pub enum State {
     Old,
     /// Neither there before nor left by the program: a temporary file, for example.
     Extra,
+    /// The program leaves something else each time, and whoever knows its files finds nothing wrong.
+    Sound,
     /// The program leaves something else each time, so nothing can be said.
     Uncertain,
     /// It was there before, and is gone.
@@ -32,6 +34,7 @@ impl State {
             State::New => "new",
             State::Old => "old",
             State::Extra => "extra",
+            State::Sound => "sound",
             State::Uncertain => "changed, cannot be compared",
             State::Missing => "missing",
             State::Damaged => "damaged",

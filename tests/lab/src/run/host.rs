@@ -18,7 +18,7 @@ pub struct HostFile {
     pub readonly: bool,
 }
 
-/// Files by name relative to the working folder, `/` between components.
+/// Files by name relative to their folder, `/` between components.
 pub type HostFiles = BTreeMap<String, HostFile>;
 
 /// Collects the files that a command line names, and `more`.
@@ -28,20 +28,21 @@ pub type HostFiles = BTreeMap<String, HostFile>;
 /// host's file.
 ///
 /// # Errors
-/// A file of `more` that does not exist, lies outside the working folder, or cannot be read.
-pub fn collect(arguments: &[String], more: &[PathBuf]) -> Result<HostFiles> {
+/// A file of `more` that does not exist, lies outside the folder, or cannot be read.
+pub fn collect(folder: &Path, arguments: &[String], more: &[PathBuf]) -> Result<HostFiles> {
     let mut files = HostFiles::new();
     for argument in arguments {
         let path = Path::new(argument);
-        if path.is_relative() && !argument.is_empty() && path.exists() && inside(path).is_some() {
-            add(&mut files, path)?;
+        if path.is_relative() && !argument.is_empty() && folder.join(path).exists() && inside(path).is_some()
+        {
+            add(&mut files, folder, path)?;
         }
     }
     for path in more {
         if inside(path).is_none() {
-            bail!("{}: name it relative to the working folder, without \"..\"", path.display());
+            bail!("{}: name it relative to the folder, without \"..\"", path.display());
         }
-        add(&mut files, path)?;
+        add(&mut files, folder, path)?;
     }
     Ok(files)
 }
@@ -59,11 +60,12 @@ fn inside(path: &Path) -> Option<String> {
     Some(components.join("/"))
 }
 
-fn add(files: &mut HostFiles, path: &Path) -> Result<()> {
-    let about = fs::metadata(path).with_context(|| path.display().to_string())?;
+fn add(files: &mut HostFiles, folder: &Path, path: &Path) -> Result<()> {
+    let host = folder.join(path);
+    let about = fs::metadata(&host).with_context(|| path.display().to_string())?;
     if about.is_dir() {
-        for entry in fs::read_dir(path).with_context(|| path.display().to_string())? {
-            add(files, &entry?.path())?;
+        for entry in fs::read_dir(&host).with_context(|| path.display().to_string())? {
+            add(files, folder, &path.join(entry?.file_name()))?;
         }
         return Ok(());
     }
@@ -72,7 +74,7 @@ fn add(files: &mut HostFiles, path: &Path) -> Result<()> {
     }
     let Some(name) = inside(path) else { return Ok(()) };
     let file = HostFile {
-        contents: fs::read(path).with_context(|| path.display().to_string())?,
+        contents: fs::read(&host).with_context(|| path.display().to_string())?,
         modified: about.modified()?,
         readonly: about.permissions().readonly(),
     };

@@ -3,10 +3,10 @@
 use std::fs::{self, File};
 use std::io::Read;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::{Arc, Once};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ use lab_volume::Base;
 use super::machine::{Machine, Pristine, Setup};
 use super::report::{Event, Exit};
 use super::{Arguments, SessionDisk, Tree};
-use crate::mount::{self, Account, MountError, Mounted, Options};
+use crate::mount::{self, Account, MountError, Mounted, Options, SharedMappings};
 
 /// What a run is to be like.
 #[derive(Clone, Debug)]
@@ -155,6 +155,15 @@ struct Ended {
 
 /// The thread of the mount's user: starts the program, waits for it and for what it leaves behind.
 fn program(plan: &Plan, mounted: &Mounted, group: &Group) -> Result<Ended> {
+    if mounted.shared_mappings() == SharedMappings::Refused {
+        static SAID: Once = Once::new();
+        SAID.call_once(|| {
+            eprintln!(
+                "note: this kernel does not let programs map files of this mount shared (Linux 6.6 does); \
+                 a program that tries gets ENODEV"
+            );
+        });
+    }
     let errors = mounted.folder().with_extension("err");
     let mut command = Command::new(&plan.program[0]);
     command.args(&plan.program[1..]).current_dir(mounted.folder()).process_group(0);
@@ -210,17 +219,23 @@ fn last_words(errors: &PathBuf) -> String {
     text.chars().take(400).collect()
 }
 
-/// A temporary folder to mount on.
-struct Folder(PathBuf);
+/// A temporary folder.
+pub(crate) struct Folder(PathBuf);
 
 impl Folder {
-    fn new() -> Result<Folder> {
+    pub(crate) fn new() -> Result<Folder> {
         use std::sync::atomic::AtomicU32;
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let folder = std::env::temp_dir().join(format!("lab-{}-{number}", std::process::id()));
         fs::create_dir(&folder).with_context(|| folder.display().to_string())?;
         Ok(Folder(folder))
+    }
+}
+
+impl Folder {
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
     }
 }
 

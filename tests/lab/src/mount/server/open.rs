@@ -118,8 +118,8 @@ impl Request<'_> {
             if holder.process == self.mirror.process.id {
                 self.close_file(holder.handle);
             } else {
-                self.lab
-                    .attached(&mirror.process, || drop(self.lab.close_handle(holder.handle.0, Mode::User)));
+                let _ =
+                    self.lab.attached(&mirror.process, || self.lab.close_handle(holder.handle.0, Mode::User));
             }
             mirror.held.set(mirror.held.get() - 1);
         }

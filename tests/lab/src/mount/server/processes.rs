@@ -142,7 +142,7 @@ impl Server {
             self.hold(lab, &file, after);
             if let Some(handle) = file.let_go(before.process.id) {
                 before.post(Box::new(move |lab, before| {
-                    drop(lab.close_handle(handle.0, Mode::User));
+                    let _ = lab.close_handle(handle.0, Mode::User);
                     before.held.set(before.held.get() - 1);
                 }));
             }

@@ -1,12 +1,10 @@
 //! How Linux processes show in the lab: names, ends, and who closed a file.
 
-mod support;
-
 use std::fs;
 use std::process::Command;
 
+use crate::support::{After, mounted, no_fuse, shell};
 use lab::mount::Options;
-use support::{After, mounted, no_fuse, shell};
 
 /// Runs a script that holds a file open when it ends.
 fn end(script: &str) -> After<()> {

@@ -10,7 +10,7 @@ use lab::Lab;
 use lab::mount::{self, Account, Mounted, Options};
 
 /// Where FUSE is missing these tests cannot say anything; they say that.
-pub fn no_fuse() -> bool {
+pub(crate) fn no_fuse() -> bool {
     let missing = !Path::new("/dev/fuse").exists();
     if missing {
         eprintln!("SKIPPED: there is no /dev/fuse here");
@@ -19,25 +19,25 @@ pub fn no_fuse() -> bool {
 }
 
 /// What a test finds after its mount is gone.
-pub struct After<R> {
+pub(crate) struct After<R> {
     /// What the test's body returned.
-    pub result: R,
+    pub(crate) result: R,
     /// Counts of requests.
-    pub account: Account,
+    pub(crate) account: Account,
     /// The lab, with its volume.
-    pub lab: Rc<Lab>,
+    pub(crate) lab: Rc<Lab>,
     /// Image name and exit status of every lab process that ended, in order.
-    pub ended: Vec<(String, i32)>,
+    pub(crate) ended: Vec<(String, i32)>,
 }
 
 impl<R> After<R> {
     /// Contents of a file on the volume itself, below every driver.
-    pub fn on_volume(&self, path: &str) -> Option<Vec<u8>> {
+    pub(crate) fn on_volume(&self, path: &str) -> Option<Vec<u8>> {
         self.lab.with_volume(|volume| volume.contents(path))
     }
 
     /// How the process with this image ended, if exactly one did.
-    pub fn end_of(&self, image: &str) -> Option<i32> {
+    pub(crate) fn end_of(&self, image: &str) -> Option<i32> {
         let mut ends = self.ended.iter().filter(|(name, _)| name == image).map(|(_, status)| *status);
         let end = ends.next();
         if ends.next().is_none() { end } else { None }
@@ -45,13 +45,13 @@ impl<R> After<R> {
 }
 
 /// Mounts a fresh volume and runs `body` with it, in a thread of its own.
-pub fn mounted<R: Send>(options: Options, body: impl FnOnce(&Path) -> R + Send) -> After<R> {
+pub(crate) fn mounted<R: Send>(options: Options, body: impl FnOnce(&Path) -> R + Send) -> After<R> {
     let lab = Lab::builder().seed(1).build().expect("a lab");
     mounted_on(lab, options, |mounted| body(mounted.folder()))
 }
 
 /// The same, with a lab of the test's own.
-pub fn mounted_on<R: Send>(
+pub(crate) fn mounted_on<R: Send>(
     lab: Rc<Lab>,
     options: Options,
     body: impl FnOnce(&Mounted) -> R + Send,
@@ -69,7 +69,7 @@ pub fn mounted_on<R: Send>(
 }
 
 /// Runs a shell script with the mount as its working folder; its output and how it ended.
-pub fn shell(folder: &Path, script: &str) -> std::process::Output {
+pub(crate) fn shell(folder: &Path, script: &str) -> std::process::Output {
     Command::new("/bin/sh").args(["-c", script]).current_dir(folder).output().expect("/bin/sh")
 }
 

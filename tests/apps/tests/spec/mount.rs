@@ -1,7 +1,5 @@
 //! What a program finds on a mounted lab volume.
 
-mod support;
-
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
@@ -9,8 +7,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
 use std::time::{Duration, SystemTime};
 
+use crate::support::{mounted, no_fuse, shell};
 use lab::mount::Options;
-use support::{mounted, no_fuse, shell};
 
 fn errno<T>(result: std::io::Result<T>) -> Option<i32> {
     result.err().and_then(|error| error.raw_os_error())
@@ -288,7 +286,7 @@ fn a_full_volume_says_so_and_keeps_what_it_has() {
     }
     let options = Options::default();
     let lab = lab::Lab::builder().seed(1).disk_full_after(64 * 1024).build().unwrap();
-    let after = support::mounted_on(lab, options, |mounted| {
+    let after = crate::support::mounted_on(lab, options, |mounted| {
         fs::write(mounted.folder().join("small"), vec![1; 10_000]).unwrap();
         errno(fs::write(mounted.folder().join("large"), vec![2; 100_000]))
     });
@@ -303,7 +301,7 @@ fn a_shared_mapping_reaches_the_file_where_the_kernel_allows_it() {
         return;
     }
     let lab = lab::Lab::builder().seed(1).build().unwrap();
-    let after = support::mounted_on(lab, Options::default(), |mounted| {
+    let after = crate::support::mounted_on(lab, Options::default(), |mounted| {
         let path = mounted.folder().join("a");
         fs::write(&path, vec![b'.'; 8192]).unwrap();
         let script = "import mmap\nf = open('a', 'r+b')\nm = mmap.mmap(f.fileno(), 0)\nm[5000:5006] = b'mapped'\nm.close()";
