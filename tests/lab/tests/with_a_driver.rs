@@ -3,8 +3,8 @@
 mod common;
 
 use lab::loading::{Service, StartError};
-use lab_executive::registry::Value;
 use lab::{CreateOptions, GENERIC_READ, GENERIC_WRITE, Lab};
+use lab_executive::registry::Value;
 
 #[test]
 fn a_driver_that_does_nothing_changes_nothing() {

@@ -1,12 +1,8 @@
 //! What callbacks must not do: each broken rule stops the run under its own name.
 
-mod common {
-    pub(crate) mod made;
-}
-
 use std::rc::Rc;
 
-use common::made::{Made, Pre, filter, iopb, keep, kept, note, notes, rule};
+use crate::made::{Data, Made, Pre, Related, filter, iopb, keep, kept, note, notes, rule};
 use fltkernel::*;
 use lab::flt::imports::contexts::*;
 use lab::flt::imports::filters::*;
@@ -14,9 +10,6 @@ use lab::flt::imports::names::*;
 use lab::flt::imports::operations::*;
 use lab::loading::StartError;
 use lab::{CreateOptions, GENERIC_READ, GENERIC_WRITE, Lab, Offset, Process, Status, Violation};
-
-type Data = *mut FLT_CALLBACK_DATA;
-type Related = *const FLT_RELATED_OBJECTS;
 
 fn lab() -> Rc<Lab> {
     let lab = Lab::builder().build().unwrap();

@@ -1,13 +1,9 @@
 //! Transactions as drivers use them: KTM's routines, transacted opens, notifications.
 
-mod common {
-    pub(crate) mod made;
-}
-
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use common::made::{Made, filter, note, notes, rule};
+use crate::made::{Data, Made, Related, filter, note, notes, rule};
 use fltkernel::*;
 use lab::flt::imports::contexts::*;
 use lab::flt::imports::requests::*;
@@ -16,8 +12,6 @@ use lab::ktm::imports::*;
 use lab::{CreateOptions, GENERIC_READ, GENERIC_WRITE, Lab, Process, Status};
 use lab_nt::{OBJECT_ATTRIBUTES, TXN_PARAMETER_BLOCK};
 
-type Data = *mut FLT_CALLBACK_DATA;
-type Related = *const FLT_RELATED_OBJECTS;
 type Body = Box<dyn FnOnce(&FLT_RELATED_OBJECTS)>;
 
 thread_local! {
@@ -210,10 +204,8 @@ fn what_a_transaction_wrote_is_seen_when_it_has_committed() {
         // SAFETY: a live file object.
         let block = unsafe { IoGetTransactionParameterBlock(file) };
         // SAFETY: the block lives as long as the file object.
-        assert_eq!(
-            unsafe { block.cast::<TXN_PARAMETER_BLOCK>().read_unaligned() }.TransactionObject,
-            object(transaction)
-        );
+        let parameters = unsafe { block.cast::<TXN_PARAMETER_BLOCK>().read_unaligned() };
+        assert_eq!(parameters.TransactionObject, object(transaction));
         done_with(handle, file);
         assert_eq!(outcome(transaction), 1);
         // SAFETY: a transaction handle.

@@ -1,5 +1,4 @@
 //! Filters made of Rust functions with the Windows ABI: what a test of the lab itself needs, without an image.
-#![allow(dead_code, reason = "each test file uses its part")]
 
 use std::cell::{Cell, RefCell};
 use std::ffi::c_void;
@@ -18,6 +17,11 @@ thread_local! {
     /// Something that a callback keeps for another.
     static KEPT: Cell<usize> = const { Cell::new(0) };
 }
+
+/// Callback data, as callbacks get it.
+pub(crate) type Data = *mut FLT_CALLBACK_DATA;
+/// Related objects, as callbacks get them.
+pub(crate) type Related = *const FLT_RELATED_OBJECTS;
 
 /// A filter to be registered.
 pub(crate) struct Made {
@@ -149,4 +153,27 @@ pub(crate) fn rule<T>(result: Result<T, Rc<Violation>>) -> &'static str {
 pub(crate) fn iopb<'a>(data: *mut FLT_CALLBACK_DATA) -> &'a mut FLT_IO_PARAMETER_BLOCK {
     // SAFETY: callbacks get valid callback data with a parameter block.
     unsafe { &mut *(*data).Iopb }
+}
+
+/// A pre-operation that notes itself, and a completion context of `N + 1`.
+pub(crate) unsafe extern "win64" fn pre_of<const N: usize>(
+    data: Data,
+    _: Related,
+    context: *mut PVOID,
+) -> i32 {
+    note(format!("pre {N} {}", iopb(data).MajorFunction));
+    // SAFETY: the Filter Manager gave room for a pointer.
+    unsafe { context.write(std::ptr::without_provenance_mut(N + 1)) };
+    FLT_PREOP_SUCCESS_WITH_CALLBACK
+}
+
+/// Its post-operation.
+pub(crate) unsafe extern "win64" fn post_of<const N: usize>(
+    data: Data,
+    _: Related,
+    context: PVOID,
+    _: u32,
+) -> i32 {
+    note(format!("post {N} {} with {}", iopb(data).MajorFunction, context.addr()));
+    FLT_POSTOP_FINISHED_PROCESSING
 }

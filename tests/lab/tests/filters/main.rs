@@ -1,0 +1,8 @@
+//! What the lab promises filters, and what it does not let them do. The filters are made of Rust functions.
+
+mod contract;
+mod made;
+mod objects;
+mod passage;
+mod scene;
+mod transactions;
