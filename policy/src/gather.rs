@@ -121,7 +121,10 @@ impl<'a> Gather<'a> {
 }
 
 /// A gathered policy, not judged yet.
-#[derive(Clone, Copy, Debug)]
+///
+/// Two are equal if the same was read in the same order: Windows reports a change of a key also when Group Policy writes
+/// again what is there, and then there is nothing to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Raw<'a> {
     block: &'a [u16],
 }

@@ -351,6 +351,14 @@ impl<B: AsRef<[u16]>> Policy<B> {
         patterns.position(|pattern| matches(upcase, pattern, &subject)).map(|place| place.saturating_add(1))
     }
 
+    /// How many elements of path lists are inactive because their volume was not there. A caller compiles again when a
+    /// volume comes, unless there are none.
+    pub fn inactive_paths(&self) -> usize {
+        let lists = [Value::Paths, Value::ExcludePaths];
+        let patterns = self.rules().flat_map(|id| lists.map(|list| self.record(id).patterns(list))).flatten();
+        patterns.filter(|(flags, _)| flags & flag::INACTIVE != 0).count()
+    }
+
     /// How many elements a list of a rule has, inactive ones included.
     pub fn elements(&self, id: RuleId, list: Value) -> usize {
         usize::try_from(self.record(id).list(list).1).unwrap_or(usize::MAX)

@@ -155,6 +155,11 @@ impl<'a> Problem<'a> {
         Problem { key, rule, value: &[], schema: None, element: 0, text: &[], position: 0, reason }
     }
 
+    /// What a caller reports that stopped gathering at [`crate::MAX_UNITS`].
+    pub fn too_large() -> Self {
+        Problem::whole(Key::Policies, None, Reason::TooLarge)
+    }
+
     /// Whether the policy is refused because of it.
     pub fn is_error(&self) -> bool {
         self.reason.is_error()

@@ -285,3 +285,43 @@ fn a_key_without_values_is_no_rule_and_hides_none() {
     assert_eq!(local.0.len(), 1);
     assert_eq!(local.0.rule(RuleId(0)).expect("the local rule").key, Key::Parameters);
 }
+
+#[test]
+fn what_is_read_again_unchanged_is_equal_and_any_change_is_not() {
+    let registry = rule(Registry::new().number(Value::Enabled, 1), "R");
+    let same = |left: &Registry, right: &Registry| {
+        let (mut one, mut other) = (vec![0; 4096], vec![0; 8192]);
+        left.gather(&mut one).expect("room") == right.gather(&mut other).expect("room")
+    };
+    assert!(same(&registry, &registry.clone()));
+    for other in [
+        rule(Registry::new().number(Value::Enabled, 0), "R"),
+        rule(Registry::new().number(Value::Enabled, 1), "S"),
+        rule(Registry::new().number(Value::Enabled, 1), "R").number(Value::Order, 1),
+        registry.clone().key(Key::Parameters),
+    ] {
+        assert!(!same(&registry, &other));
+    }
+}
+
+#[test]
+fn a_policy_counts_the_paths_that_wait_for_their_volume() {
+    let registry = Registry::new()
+        .rule("A")
+        .list(Value::Paths, &[r"C:\a", r"X:\b"])
+        .list(Value::ExcludePaths, &[r"Y:\c"])
+        .rule("B")
+        .list(Value::Paths, &[r"**\d"]);
+    assert_eq!(registry.policy().0.inactive_paths(), 2);
+    assert_eq!(rule(Registry::new(), "R").policy().0.inactive_paths(), 0);
+}
+
+#[test]
+fn a_caller_that_stops_gathering_has_words_for_it() {
+    let problem = intact_policy::Problem::too_large();
+    assert!(problem.is_error());
+    assert_eq!(
+        problem.to_string(),
+        "policy: the policy takes more than 64 MiB: use fewer patterns, with wildcards"
+    );
+}

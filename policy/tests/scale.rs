@@ -116,3 +116,36 @@ fn patterns_and_paths_made_to_be_slow_stay_within_the_bound() {
     let nanoseconds = begun.elapsed().as_nanos() as u64;
     assert!(nanoseconds < steps * 20, "{nanoseconds} ns for at most {steps} steps");
 }
+
+#[test]
+fn a_hundred_thousand_patterns_in_eight_mebibytes_load_within_bounded_memory() {
+    let patterns: Vec<String> = mixed(100_000)
+        .into_iter()
+        .map(|pattern| pattern.replacen("C:", r"C:\a\long\enough\prefix", 1))
+        .collect();
+    let mut registry = Registry::new();
+    for (rule, patterns) in patterns.chunks(1000).enumerate() {
+        let patterns: Vec<&str> = patterns.iter().map(String::as_str).collect();
+        registry = registry.rule(&format!("{rule:03}")).list(Value::Paths, &patterns);
+    }
+    let bytes = patterns.iter().map(|pattern| 2 * (pattern.len() + 1)).sum::<usize>();
+    assert!(bytes >= 8 << 20, "{bytes} bytes of values");
+    let policy = registry.policy();
+    let kept = policy.0.size() * 2;
+    assert!(kept < 32 << 20, "{kept} bytes are kept");
+    let path = inside(4).replacen(DISK_1, &format!(r"{DISK_1}\a\long\enough\prefix"), 1);
+    assert_eq!(policy.winner(&path).as_deref(), Some("000"));
+}
+
+#[test]
+fn a_policy_that_would_take_more_than_the_most_memory_is_refused_with_a_reason() {
+    let deep = r"\a\b\c\d\e\f\g\h\i\j\k\l\m\n\o\p\q\r\s\t\u\v\w\x\y\z".repeat(20);
+    let patterns: Vec<String> = (0..4000).map(|index| format!(r"C:\{index}{deep}")).collect();
+    let patterns: Vec<&str> = patterns.iter().map(String::as_str).collect();
+    let registry = Registry::new().rule("R").list(Value::Paths, &patterns);
+    assert!(!registry.is_valid());
+    assert_eq!(
+        registry.messages(),
+        ["policy: the policy takes more than 64 MiB: use fewer patterns, with wildcards"]
+    );
+}

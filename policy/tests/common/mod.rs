@@ -1,6 +1,8 @@
 //! A registry to gather from, and a machine with two volumes.
 #![allow(dead_code, reason = "each test file uses its part")]
 
+pub(crate) mod reference;
+
 use intact_policy::{
     Full, Gather, HostUpcase, Key, Policy, Problem, Raw, RuleSet, Value, check, compile, kind,
 };
