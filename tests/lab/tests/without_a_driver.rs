@@ -288,6 +288,18 @@ fn a_section_keeps_the_file_object_that_backs_it() {
 }
 
 #[test]
+fn unbuffered_transfers_are_whole_sectors() {
+    let lab = Lab::builder().build().unwrap();
+    let program = lab.process("program.exe");
+    let all = GENERIC_READ | GENERIC_WRITE;
+    let handle = program.create_file(CreateOptions::create(r"C:\a", all).options(0x8)).unwrap();
+    assert_eq!(program.write(handle, 0, &[1; 512]), Ok(512));
+    assert_eq!(program.write(handle, 3, &[1; 512]), Err(Status::INVALID_PARAMETER));
+    assert_eq!(program.read(handle, 0, 100), Err(Status::INVALID_PARAMETER));
+    assert_eq!(program.read(handle, 0, 1024).unwrap().len(), 512);
+}
+
+#[test]
 fn a_full_disk_and_a_power_cut_show() {
     let lab = Lab::builder().disk_full_after(8192).build().unwrap();
     let program = lab.process("program.exe");

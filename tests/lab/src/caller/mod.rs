@@ -225,7 +225,7 @@ impl<'a> Caller<'a> {
     ) -> Result<R, Status> {
         let (file, granted) = self.file(handle, any_of)?;
         self.lab.objects.reference(self.lab, file.body.cast());
-        let result = request(&file, granted);
+        let result = file.one_at_a_time(self.lab, || request(&file, granted));
         self.lab.objects.dereference(self.lab, file.body.cast());
         Ok(result)
     }

@@ -31,7 +31,7 @@ pub(crate) fn handle_closing(lab: &Executive, closing: &Closing) {
             passage::issue(lab, unlock, file.ceiling.as_ref());
         }
         if closing.system_handles == 1 {
-            cleanup(lab, &file);
+            file.one_at_a_time(lab, || cleanup(lab, &file));
         }
     };
     let attached = lab.thread().process().is_some_and(|process| process.id == closing.process.id);

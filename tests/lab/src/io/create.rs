@@ -427,6 +427,13 @@ pub(crate) fn query_open(
     let bytes = memory::bytes(information, ROOM);
     lab.free_own(information);
     lab.free_own(packet.access_state.cast());
+    if lab.objects.references(file.body.cast()) > 1 {
+        lab.violate(
+            "query-open-file-object-kept",
+            "minifilter-rules §2.2: the file object of a query open lives for the call only",
+            format!("{} was referenced by a filter", file.label()),
+        );
+    }
     lab.objects.dereference(lab, file.body.cast());
     let refused = [STATUS_FLT_DISALLOW_FAST_IO, crate::flt::contract::STATUS_FLT_DISALLOW_FSFILTER_IO];
     (!refused.contains(&result.Status)).then_some((result.Status, bytes))

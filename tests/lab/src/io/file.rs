@@ -33,6 +33,8 @@ pub(crate) struct Fcb {
     /// SECTION_OBJECT_POINTERS.
     pub(crate) section: *mut SECTION_OBJECT_POINTERS,
     pub(crate) key: StreamKey,
+    /// There have been byte-range locks on the stream: fast I/O must ask.
+    pub(crate) locked: Cell<bool>,
 }
 
 /// A file object.
@@ -105,6 +107,20 @@ impl File {
         self.transaction.as_ref().map(|transaction| transaction.id)
     }
 
+    /// Runs a request under the file object's lock: requests on a synchronous file object take turns.
+    pub(crate) fn one_at_a_time<R>(&self, lab: &Executive, request: impl FnOnce() -> R) -> R {
+        if !self.has_flags(lab_nt::FO_SYNCHRONOUS_IO) {
+            return request();
+        }
+        if self.object().Busy != 0 {
+            lab.block_until(format!("the lock of {}", self.label()), None, || self.object().Busy == 0);
+        }
+        self.update(|object| object.Busy = 1);
+        let result = request();
+        self.update(|object| object.Busy = 0);
+        result
+    }
+
     /// For reports.
     pub(crate) fn label(&self) -> String {
         let name = memory::text(&self.opened_as.borrow());
@@ -154,7 +170,13 @@ impl super::Io {
         let flags2 = std::mem::offset_of!(lab_nt::FSRTL_ADVANCED_FCB_HEADER, Flags2);
         memory::write(header.wrapping_add(flags2), SUPPORTS_FILTER_CONTEXTS);
         let section = lab.allocate_own(size_of::<SECTION_OBJECT_POINTERS>(), b"Ntfs").cast();
-        let fcb = Rc::new(Fcb { number: self.next_number(), header, section, key: key.clone() });
+        let fcb = Rc::new(Fcb {
+            number: self.next_number(),
+            header,
+            section,
+            key: key.clone(),
+            locked: Cell::new(false),
+        });
         self.fcbs.borrow_mut().insert(key, Rc::downgrade(&fcb));
         fcb
     }

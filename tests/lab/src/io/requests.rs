@@ -6,6 +6,7 @@
 use std::rc::Rc;
 
 use fltkernel::*;
+use lab_executive::irql::APC_LEVEL;
 use lab_executive::{Mode, status};
 use lab_nt::{FO_NO_INTERMEDIATE_BUFFERING, FO_SYNCHRONOUS_IO, FO_WRITE_THROUGH};
 
@@ -147,8 +148,32 @@ pub(crate) fn write(
     result
 }
 
-/// Reads or writes as memory management does: through any file object, past cleanup, whatever access it has.
+/// Writes as memory management flushes a section: from a system thread at APC_LEVEL, past cleanup, whatever access
+/// the file object has; with the file acquired for it.
 pub(crate) fn paging_write(lab: &Executive, file: &Rc<File>, offset: i64, data: &[u8]) -> IO_STATUS_BLOCK {
+    let done = Rc::new(std::cell::Cell::new(None));
+    let (slot, file, data) = (done.clone(), file.clone(), data.to_vec());
+    lab.spawn_worker("mapped page writer", move |lab| {
+        let level = lab.raise_irql(APC_LEVEL);
+        let sync = |major| {
+            let mut operation = Operation::irp(major, file.pointer());
+            operation.form = Form::FsFilter;
+            passage::issue(lab, operation, file.ceiling.as_ref()).Status
+        };
+        let acquired = sync(IRP_MJ_ACQUIRE_FOR_CC_FLUSH);
+        if acquired < 0 {
+            slot.set(Some(status_block(acquired, 0)));
+        } else {
+            slot.set(Some(write_pages(lab, &file, offset, &data)));
+            sync(IRP_MJ_RELEASE_FOR_CC_FLUSH);
+        }
+        lab.lower_irql(level);
+    });
+    lab.block_until("the mapped page writer", None, || done.get().is_some());
+    done.get().unwrap_or(status_block(status::UNSUCCESSFUL, 0))
+}
+
+fn write_pages(lab: &Executive, file: &Rc<File>, offset: i64, data: &[u8]) -> IO_STATUS_BLOCK {
     let buffer = Buffer::new(lab, Place::System, data.len(), data);
     let mut operation = Operation::irp(IRP_MJ_WRITE, file.pointer());
     operation.parameters = FLT_PARAMETERS { Write: read_write(data.len(), 0, offset, &buffer) };

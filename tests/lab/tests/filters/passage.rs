@@ -166,7 +166,7 @@ fn a_reads_post_operation_may_run_elsewhere_and_at_dispatch_level() {
     for seed in 1..40 {
         let (lab, program) = lab_with(seed);
         Made::new().on(IRP_MJ_READ, Some(watch), Some(note_where)).load::<0>(&lab, "385100").unwrap();
-        program.read(uncached(&program), 0, 8).unwrap();
+        program.read(uncached(&program), 0, 512).unwrap();
         seen.extend(notes());
     }
     assert_eq!(
@@ -180,7 +180,7 @@ fn a_synchronised_one_runs_in_the_issuing_thread() {
     for seed in 1..40 {
         let (lab, program) = lab_with(seed);
         Made::new().on(IRP_MJ_READ, Some(synchronise), Some(note_where)).load::<0>(&lab, "385100").unwrap();
-        program.read(uncached(&program), 0, 8).unwrap();
+        program.read(uncached(&program), 0, 512).unwrap();
         assert_eq!(notes(), ["same thread at 0"]);
     }
 }
@@ -205,10 +205,65 @@ fn completion_processing_that_needs_a_low_level_gets_one() {
     for seed in 1..40 {
         let (lab, program) = lab_with(seed);
         Made::new().on(IRP_MJ_READ, Some(watch), Some(when_safe)).load::<0>(&lab, "385100").unwrap();
-        assert_eq!(program.read(uncached(&program), 0, 8).unwrap(), b"01234567");
+        assert_eq!(program.read(uncached(&program), 0, 512).unwrap(), b"0123456789");
         assert_eq!(notes(), ["safe half at 0"]);
         clean(&lab, &program);
     }
+}
+
+unsafe extern "win64" fn note_check(data: Data, _: Related, _: *mut PVOID) -> i32 {
+    // SAFETY: the union member of this operation; integers. Callback data is valid during the callback.
+    let check = unsafe { iopb(data).Parameters.FastIoCheckIfPossible };
+    note(format!("check {} at {} for {}", check.CheckForReadOperation, check.FileOffset, check.Length));
+    // SAFETY: as above.
+    unsafe { (*data).IoStatus.Status = -1 };
+    FLT_PREOP_COMPLETE
+}
+
+#[test]
+fn a_locked_file_is_asked_about_before_fast_io() {
+    let (lab, program) = lab_with(1);
+    Made::new()
+        .on(IRP_MJ_FAST_IO_CHECK_IF_POSSIBLE, Some(note_check), None)
+        .load::<0>(&lab, "385100")
+        .unwrap();
+    let handle = program.create_file(CreateOptions::open(r"C:\a", ALL)).unwrap();
+    program.read(handle, 0, 4).unwrap();
+    program.read(handle, 0, 4).unwrap();
+    assert_eq!(notes(), Vec::<String>::new());
+    program.call(move |caller| caller.lock(handle, 100, 1, true, false)).unwrap();
+    assert_eq!(program.read(handle, 2, 4).unwrap(), b"2345", "the IRP follows");
+    assert_eq!(notes(), ["check 1 at 2 for 4"]);
+    clean(&lab, &program);
+}
+
+#[test]
+fn requests_on_a_synchronous_handle_take_turns() {
+    for seed in 1..30 {
+        let (lab, program) = lab_with(seed);
+        Made::new().on(IRP_MJ_WRITE, Some(yielding), Some(leaving)).load::<0>(&lab, "385100").unwrap();
+        let handle = program.create_file(CreateOptions::open(r"C:\a", ALL)).unwrap();
+        let write = move |caller: &lab::Caller<'_>| caller.write(handle, lab::Offset::Current, b"x");
+        let (first, second) = (program.submit(write), program.submit(write));
+        first.wait().unwrap().unwrap();
+        second.wait().unwrap().unwrap();
+        assert_eq!(notes().iter().filter(|what| *what == "in").count(), 2);
+        assert_eq!(program.read(handle, 0, 3).unwrap(), b"xx2");
+        clean(&lab, &program);
+    }
+}
+
+unsafe extern "win64" fn yielding(_: Data, _: Related, _: *mut PVOID) -> i32 {
+    note("in");
+    with_lab(|lab| {
+        lab.yield_now();
+        lab.yield_now();
+    });
+    FLT_PREOP_SUCCESS_WITH_CALLBACK
+}
+
+unsafe extern "win64" fn leaving(_: Data, _: Related, _: PVOID, _: u32) -> i32 {
+    FLT_POSTOP_FINISHED_PROCESSING
 }
 
 unsafe extern "win64" fn draining(_: Data, _: Related, context: PVOID, flags: u32) -> i32 {
@@ -243,7 +298,7 @@ fn the_same_seed_makes_the_same_trace_with_filters_too() {
         Made::new().on(IRP_MJ_READ, Some(watch), Some(when_safe)).load::<0>(&lab, "385100").unwrap();
         let handle = uncached(&program);
         for _ in 0..10 {
-            program.read(handle, 0, 8).unwrap();
+            program.read(handle, 0, 512).unwrap();
         }
         lab.trace_hash()
     };

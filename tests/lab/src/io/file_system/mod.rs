@@ -23,7 +23,6 @@ use lab_volume::{OpenId, Status};
 
 use super::file::File;
 use crate::Executive;
-use crate::flt::registration::major_name;
 use crate::flt::request::{Form, Request, status_block};
 use crate::rooms::Rooms;
 
@@ -128,11 +127,9 @@ pub(crate) fn dispatch(
         (_, IRP_MJ_SET_SECURITY) => security::set(&call),
         (_, IRP_MJ_QUERY_EA) => security::query_ea(&call),
         (_, IRP_MJ_SET_EA) => security::set_ea(&call),
+        (Form::FastIo, IRP_MJ_FAST_IO_CHECK_IF_POSSIBLE) => Ok(0),
         (Form::FastIo, _) => fail(STATUS_FLT_DISALLOW_FAST_IO),
-        (_, major) => {
-            let _ = major_name(major);
-            fail(status_of::INVALID_DEVICE_REQUEST)
-        }
+        _ => fail(status_of::INVALID_DEVICE_REQUEST),
     };
     match answer {
         Ok(information) => status_block(status::SUCCESS, information),

@@ -9,10 +9,12 @@ use lab_nt::{
 use lab_volume::{Io, LockOwner, Status, WriteAt};
 
 use super::{Answer, Call, Failure, fail, status_of};
-use crate::flt::request::Form;
+use crate::flt::passage;
+use crate::flt::request::{Form, Operation};
 use crate::memory;
 use crate::rooms::Rooms;
 
+const SECTOR: i64 = 512;
 const IRP_NOCACHE: u32 = 0x1;
 const IRP_PAGING: u32 = 0x2 | 0x40;
 const SL_WRITE_THROUGH: u8 = 0x4;
@@ -33,7 +35,17 @@ fn begin(call: &Call<'_>) -> Result<(), Failure> {
         return fail(status_of::INVALID_DEVICE_REQUEST);
     }
     if call.request.form == Form::FastIo {
-        return if object.PrivateCacheMap.is_null() { fail(STATUS_FLT_DISALLOW_FAST_IO) } else { Ok(()) };
+        let possible = !object.PrivateCacheMap.is_null() && fast_io_is_possible(call);
+        return if possible { Ok(()) } else { fail(STATUS_FLT_DISALLOW_FAST_IO) };
+    }
+    // SAFETY: reads and writes share this union member; integers and pointers, valid for any bits.
+    let parameters = unsafe { call.iopb.Parameters.Read };
+    let whole_sectors = |value: i64| value < 0 || value % SECTOR == 0;
+    if call.iopb.IrpFlags & IRP_NOCACHE != 0
+        && !is_paging(call)
+        && !(whole_sectors(parameters.ByteOffset) && whole_sectors(i64::from(parameters.Length)))
+    {
+        return fail(status::INVALID_PARAMETER);
     }
     let cached = call.iopb.IrpFlags & (IRP_NOCACHE | IRP_PAGING) == 0
         && object.Flags & FO_NO_INTERMEDIATE_BUFFERING == 0;
@@ -42,6 +54,30 @@ fn begin(call: &Call<'_>) -> Result<(), Failure> {
         call.file.update(|object| object.PrivateCacheMap = map.cast());
     }
     Ok(())
+}
+
+/// With byte-range locks on the stream, NTFS asks from the top of the stack whether it may go on without an IRP.
+fn fast_io_is_possible(call: &Call<'_>) -> bool {
+    let locked = call.file.fcb.borrow().as_ref().is_some_and(|fcb| fcb.locked.get());
+    if !locked {
+        return true;
+    }
+    // SAFETY: reads and writes share this union member; integers and pointers, valid for any bits.
+    let parameters = unsafe { call.iopb.Parameters.Read };
+    let mut operation = Operation::irp(IRP_MJ_FAST_IO_CHECK_IF_POSSIBLE, call.file.pointer());
+    operation.form = Form::FastIo;
+    operation.parameters = FLT_PARAMETERS {
+        FastIoCheckIfPossible: FAST_IO_CHECK {
+            FileOffset: parameters.ByteOffset,
+            Length: parameters.Length,
+            Padding1: 0,
+            LockKey: parameters.Key,
+            Padding2: 0,
+            CheckForReadOperation: u8::from(call.request.major == IRP_MJ_READ),
+            Padding3: [0; 7],
+        },
+    };
+    passage::issue(call.lab, operation, call.file.ceiling.as_ref()).Status == status::SUCCESS
 }
 
 /// The file's cached data can be had by MDL or by buffer; the model knows buffers.
@@ -129,6 +165,9 @@ pub(super) fn lock_control(call: &Call<'_>) -> Answer {
     match call.iopb.MinorFunction {
         LOCK => {
             let exclusive = parameters.ExclusiveLock != 0;
+            if let Some(fcb) = call.file.fcb.borrow().as_ref() {
+                fcb.locked.set(true);
+            }
             let try_lock = || {
                 call.lab
                     .io()
