@@ -145,14 +145,15 @@ impl Lab {
 
     /// Stops the run (rule `etw-handle`) for a handle that is no registration.
     pub(crate) fn check_provider(&self, handle: u64) -> [u8; GUID_LEN] {
-        match self.etw.providers.borrow().get(&handle) {
-            Some(guid) => *guid,
-            None => self.violate(
+        // No borrow may be held when the run stops: it would never end.
+        let guid = self.etw.providers.borrow().get(&handle).copied();
+        guid.unwrap_or_else(|| {
+            self.violate(
                 "etw-handle",
                 "wdm/EtwRegister",
                 format!("uses {handle:#x}, which is no ETW registration"),
-            ),
-        }
+            )
+        })
     }
 
     /// Keeps an event. `blocks` are the data descriptors: their type and bytes.

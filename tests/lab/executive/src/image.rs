@@ -395,6 +395,7 @@ impl Lab {
     pub fn unload_image(&self, index: usize) -> Vec<String> {
         let left = self.left_behind(index);
         let image = self.images.get(index);
+        self.timers.forget(&(image.base()..image.base() + image.size()));
         image.unloaded.set(true);
         image.mapping.protect(0, image.mapping.len(), libc::PROT_NONE);
         left

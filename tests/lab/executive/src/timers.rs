@@ -22,6 +22,11 @@ impl Timers {
         self.set.borrow_mut().remove(&timer);
     }
 
+    /// Forgets timers in memory that goes away: they never fire.
+    pub(crate) fn forget(&self, range: &std::ops::Range<usize>) {
+        self.set.borrow_mut().retain(|timer, _| !range.contains(timer));
+    }
+
     pub(crate) fn generation(&self, timer: usize) -> Option<u64> {
         self.set.borrow().get(&timer).copied()
     }

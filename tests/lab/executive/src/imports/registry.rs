@@ -208,7 +208,8 @@ fn notice(lab: &Lab, event: usize, work_item: usize) -> Result<Tell, i32> {
             lab.objects.dereference(lab, event);
         }
         if work_item != 0 {
-            lab.queue_work_item(work_item);
+            // In a thread: the item may be gone by now, and a fault must be the driver's.
+            lab.spawn_worker("registry notice", move |lab| lab.queue_work_item(work_item));
         }
     }))
 }

@@ -194,7 +194,7 @@ fn keys_are_made_one_component_at_a_time() {
 fn a_change_below_a_watched_key_is_told_once() {
     run(|lab| {
         let path = "\\Registry\\Machine\\SOFTWARE\\Watched";
-        lab.registry.create(&format!("{path}\\Rule"));
+        lab.registry.create(&format!("{path}\\Rule\\Deep"));
         let handle = open(path);
         let (mut event, zero) = (0, 0i64);
         // SAFETY: valid arguments, in a lab thread.
@@ -217,7 +217,7 @@ fn a_change_below_a_watched_key_is_told_once() {
             set(lab, "");
             assert_eq!(ZwWaitForSingleObject(event, 0, &zero), 0);
             assert_eq!(watch(1), status::PENDING);
-            set(lab, "\\Rule");
+            set(lab, "\\Rule\\Deep");
             assert_eq!(ZwWaitForSingleObject(event, 0, &zero), 0);
             assert_eq!(watch(1), status::PENDING);
             let body = lab.handle(event, lab_executive::Mode::Kernel).expect("open").body;
