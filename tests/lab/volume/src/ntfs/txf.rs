@@ -124,12 +124,10 @@ impl Volume {
         self.transactions.iter().filter(|(id, _)| Some(**id) != own).any(|(&id, tx)| {
             let view = View::Inside(id);
             let modified = tx.files.iter().filter(|(_, file)| file.modified).map(|(&number, _)| number);
+            // Directories that something was added to or taken from, so both ends of a move.
             let parents = tx.index.keys().map(|(parent, _)| *parent);
             parents.clone().any(|parent| parent == directory)
-                || modified.chain(parents).any(|number| {
-                    self.is_below(view, number, directory)
-                        || self.is_below(View::Committed, number, directory)
-                })
+                || modified.chain(parents).any(|number| self.is_below(view, number, directory))
         })
     }
 

@@ -46,7 +46,6 @@ fn what_an_overwrite_emptied_does_not_come_back() {
     lab.close(open);
     let overwrite = CreateRequest::path("n").access(WRITE).disposition(Disposition::Overwrite);
     let open = lab.create(overwrite).unwrap().open;
-    lab.volume.flush(open).unwrap();
     lab.volume.set_end_of_file(open, 18_000).unwrap();
     assert_eq!(lab.read(open).unwrap(), [0; 18_000]);
     assert_eq!(lab.volume.query(open).unwrap().valid_data_length, 0);
