@@ -295,6 +295,12 @@ impl Lab {
         let files = lab.io().files();
         let mut left: Vec<_> =
             files.iter().filter(|file| !held(file.body.cast())).map(|file| file.label()).collect();
+        let volume = lab.flt().volume_references.get();
+        if volume > 0 {
+            left.push(format!(
+                "{volume} reference(s) to the volume (FltGetVolumeFromInstance, FltObjectReference)"
+            ));
+        }
         let transactions = lab.ktm().unfinished();
         left.extend(
             transactions.iter().map(|id| format!("transaction {}, neither committed nor rolled back", id.0)),

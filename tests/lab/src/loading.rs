@@ -322,6 +322,11 @@ impl Lab {
         }
     }
 
+    /// The instances of a filter, in order of attaching.
+    pub fn instances(&self, filter: &Filter) -> Vec<Rc<Instance>> {
+        filter.instances.borrow().clone()
+    }
+
     /// The drivers that are loaded.
     pub fn drivers(&self) -> Vec<Rc<Driver>> {
         all(self.executive())

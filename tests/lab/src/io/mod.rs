@@ -8,6 +8,10 @@
 //! | `buffers` | user and system buffers |
 //! | `file_system` | NTFS: takes callback parameters to the volume model and back |
 //! | `imports` | `Io…` and `FsRtl…` routines |
+//!
+//! Not modelled, and so never seen by a filter here: a data cache with a lazy writer (writes go through to the
+//! volume model, which has its own idea of what is durable), MDL reads and writes, change notifications, oplocks
+//! and opfilters, quotas, cancelled requests, PnP and shutdown requests, extra create parameters of programs.
 
 pub(crate) mod buffers;
 pub(crate) mod close;

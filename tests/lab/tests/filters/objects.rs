@@ -7,7 +7,7 @@ use lab::flt::imports::contexts::*;
 use lab::flt::imports::names::*;
 use lab::flt::imports::operations::*;
 use lab::flt::imports::requests::*;
-use lab::loading::InstanceDefinition;
+use lab::io::imports::IoReplaceFileObjectName;
 use lab::{CreateOptions, GENERIC_READ, Lab, Offset, READ_ATTRIBUTES, Status};
 use lab_nt::{FILE_OBJECT, OBJECT_ATTRIBUTES};
 
@@ -302,39 +302,60 @@ fn the_handle_has_what_the_access_state_says_after_the_create() {
     }
 }
 
-unsafe extern "win64" fn refuse_setup(_: Related, flags: u32, device: u32, kind: i32) -> i32 {
-    note(format!("setup {flags} {device} {kind}"));
-    STATUS_FLT_DO_NOT_ATTACH
+unsafe extern "win64" fn cancel(data: Data, related: Related, _: PVOID, _: u32) -> i32 {
+    // SAFETY: callback data and related objects are valid during the callback; no handle exists yet.
+    unsafe {
+        FltCancelFileOpen((*related).Instance, (*related).FileObject);
+        (*data).IoStatus.Status = Status::SHARING_VIOLATION.0.cast_signed();
+        (*data).IoStatus.Information = 0;
+    }
+    FLT_POSTOP_FINISHED_PROCESSING
 }
 
 #[test]
-fn a_filter_may_refuse_a_volume() {
+fn a_cancelled_open_is_cleaned_up_and_closed_below_and_fails_above() {
     let (lab, program) = lab_with(1);
-    let mut made = Made::new().on(IRP_MJ_CREATE, Some(pre_of::<0>), Some(post_of::<0>));
-    made.registration.InstanceSetupCallback = Some(refuse_setup);
-    made.load::<0>(&lab, "225000").unwrap();
-    assert_eq!(notes(), ["setup 1 8 2"]);
-    program.contents(r"C:\a").unwrap();
-    assert_eq!(notes(), Vec::<String>::new());
+    let top = Made::new()
+        .on(IRP_MJ_CREATE, Some(pre_of::<0>), Some(post_of::<0>))
+        .on(IRP_MJ_CLEANUP, Some(pre_of::<0>), Some(post_of::<0>))
+        .on(IRP_MJ_CLOSE, Some(pre_of::<0>), Some(post_of::<0>));
+    top.load::<0>(&lab, "385100").unwrap();
+    Made::new().on(IRP_MJ_CREATE, None, Some(cancel)).load::<1>(&lab, "225000").unwrap();
+    let low = Made::new().on(IRP_MJ_CLEANUP, Some(pre_of::<2>), Some(post_of::<2>)).on(
+        IRP_MJ_CLOSE,
+        Some(pre_of::<2>),
+        Some(post_of::<2>),
+    );
+    low.load::<2>(&lab, "145100").unwrap();
+    let refused = program.create_file(CreateOptions::open(r"C:\a", ALL).share(0));
+    assert_eq!(refused, Err(Status::SHARING_VIOLATION));
+    let expected =
+        ["pre 0 0", "pre 2 18", "post 2 18 with 3", "pre 2 2", "post 2 2 with 3", "post 0 0 with 1"];
+    assert_eq!(notes(), expected);
     clean(&lab, &program);
 }
 
-unsafe extern "win64" fn told<const N: usize>(_: Related, reason: u32) {
-    note(format!("teardown {N} {reason}"));
+unsafe extern "win64" fn elsewhere(data: Data, related: Related, _: *mut PVOID) -> i32 {
+    // SAFETY: the file object is valid during the callback and its name is that of the open.
+    unsafe {
+        let file: *mut FILE_OBJECT = (*related).FileObject.cast();
+        let name =
+            std::slice::from_raw_parts((*file).FileName.Buffer, usize::from((*file).FileName.Length) / 2);
+        if String::from_utf16_lossy(name) != r"\old" {
+            return FLT_PREOP_SUCCESS_NO_CALLBACK;
+        }
+        let new: Vec<u16> = r"\Device\HarddiskVolume1\a".encode_utf16().collect();
+        assert_eq!(IoReplaceFileObjectName(file.cast(), new.as_ptr(), (new.len() * 2) as u16), 0);
+        (*data).IoStatus.Status = Status::REPARSE.0.cast_signed();
+        (*data).IoStatus.Information = 0;
+    }
+    FLT_PREOP_COMPLETE
 }
 
 #[test]
-fn an_instance_without_query_teardown_is_not_detached_by_hand() {
-    let (lab, _) = lab_with(1);
-    let mut made = Made::new();
-    made.registration.InstanceTeardownStartCallback = Some(told::<0>);
-    made.registration.InstanceTeardownCompleteCallback = Some(told::<1>);
-    let driver = made.load::<0>(&lab, "225000").unwrap();
-    let instance = driver.filter().unwrap();
-    let by_hand = InstanceDefinition { name: "second".into(), altitude: "225000.5".into(), flags: 1 };
-    let second = lab.attach(&driver, by_hand).unwrap();
-    assert_eq!(lab.detach(&second), Err(Status(STATUS_FLT_DO_NOT_DETACH.cast_unsigned())));
-    drop(instance);
-    assert!(lab.unload_driver(&driver).unwrap().is_clean());
-    assert_eq!(notes(), ["teardown 0 2", "teardown 1 2", "teardown 0 2", "teardown 1 2"]);
+fn a_filter_sends_an_open_elsewhere() {
+    let (lab, program) = lab_with(1);
+    Made::new().on(IRP_MJ_CREATE, Some(elsewhere), None).load::<0>(&lab, "385100").unwrap();
+    assert_eq!(program.contents(r"C:\old").unwrap(), b"0123456789");
+    clean(&lab, &program);
 }

@@ -1,0 +1,93 @@
+//! The life of filters and instances: attaching, detaching, stopping.
+
+use crate::made::{Made, Related, note, notes, post_of, pre_of};
+use crate::scene::{clean, lab_with};
+use fltkernel::*;
+use lab::Status;
+use lab::loading::{InstanceDefinition, Service};
+
+unsafe extern "win64" fn refuse_setup(_: Related, flags: u32, device: u32, kind: i32) -> i32 {
+    note(format!("setup {flags} {device} {kind}"));
+    STATUS_FLT_DO_NOT_ATTACH
+}
+
+#[test]
+fn a_filter_may_refuse_a_volume() {
+    let (lab, program) = lab_with(1);
+    let mut made = Made::new().on(IRP_MJ_CREATE, Some(pre_of::<0>), Some(post_of::<0>));
+    made.registration.InstanceSetupCallback = Some(refuse_setup);
+    made.load::<0>(&lab, "225000").unwrap();
+    assert_eq!(notes(), ["setup 1 8 2"]);
+    program.contents(r"C:\a").unwrap();
+    assert_eq!(notes(), Vec::<String>::new());
+    clean(&lab, &program);
+}
+
+unsafe extern "win64" fn told<const N: usize>(_: Related, reason: u32) {
+    note(format!("teardown {N} {reason}"));
+}
+
+#[test]
+fn an_instance_without_query_teardown_is_not_detached_by_hand() {
+    let (lab, _) = lab_with(1);
+    let mut made = Made::new();
+    made.registration.InstanceTeardownStartCallback = Some(told::<0>);
+    made.registration.InstanceTeardownCompleteCallback = Some(told::<1>);
+    let driver = made.load::<0>(&lab, "225000").unwrap();
+    let instance = driver.filter().unwrap();
+    let by_hand = InstanceDefinition { name: "second".into(), altitude: "225000.5".into(), flags: 1 };
+    let second = lab.attach(&driver, by_hand).unwrap();
+    assert_eq!(lab.detach(&second), Err(Status(STATUS_FLT_DO_NOT_DETACH.cast_unsigned())));
+    drop(instance);
+    assert!(lab.unload_driver(&driver).unwrap().is_clean());
+    assert_eq!(notes(), ["teardown 0 2", "teardown 1 2", "teardown 0 2", "teardown 1 2"]);
+}
+
+#[test]
+fn an_instance_may_be_kept_from_attaching_by_itself() {
+    let (lab, program) = lab_with(1);
+    let suppressed = InstanceDefinition { name: "by hand only".into(), altitude: "300000".into(), flags: 1 };
+    lab.install(&Service { instances: vec![suppressed.clone()], ..Service::new("made0", "225000") });
+    let driver = Made::new().load::<0>(&lab, "225000").unwrap();
+    let filter = driver.filter().unwrap();
+    let names: Vec<_> = lab.instances(&filter).iter().map(|instance| instance.name.clone()).collect();
+    assert_eq!(names, ["made0 Instance"]);
+    lab.attach(&driver, suppressed).unwrap();
+    assert_eq!(lab.instances(&filter).len(), 2);
+    drop(filter);
+    clean(&lab, &program);
+}
+
+unsafe extern "win64" fn refuse_optional(flags: u32) -> NTSTATUS {
+    note(format!("unload {flags}"));
+    if flags & FLTFL_FILTER_UNLOAD_MANDATORY == 0 {
+        return STATUS_FLT_DO_NOT_DETACH;
+    }
+    // SAFETY: the filter was registered by `load`.
+    unsafe { lab::flt::imports::filters::FltUnregisterFilter(crate::made::filter(0)) };
+    0
+}
+
+#[test]
+fn an_optional_unload_may_be_refused_and_a_mandatory_one_may_not() {
+    let (lab, program) = lab_with(1);
+    let mut made = Made::new();
+    made.registration.FilterUnloadCallback = Some(refuse_optional);
+    let driver = made.load::<0>(&lab, "225000").unwrap();
+    let refused = Status(STATUS_FLT_DO_NOT_DETACH.cast_unsigned());
+    assert_eq!(lab.unload_driver(&driver).map(|_| ()), Err(refused));
+    assert!(lab.stop_service(&driver).unwrap().is_clean());
+    assert_eq!(notes(), ["unload 0", "unload 1"]);
+    clean(&lab, &program);
+}
+
+#[test]
+fn a_filter_may_keep_its_service_from_being_stopped() {
+    let (lab, program) = lab_with(1);
+    let mut made = Made::new();
+    made.registration.Flags = FLTFL_REGISTRATION_DO_NOT_SUPPORT_SERVICE_STOP;
+    let driver = made.load::<0>(&lab, "225000").unwrap();
+    assert_eq!(lab.stop_service(&driver).map(|_| ()), Err(Status::NOT_SUPPORTED));
+    assert!(lab.unload_driver(&driver).unwrap().is_clean());
+    clean(&lab, &program);
+}
