@@ -382,7 +382,7 @@ fn names(save: &Save) -> (Counted<'_>, Counted<'_>, Counted<'_>) {
 pub mod counters {
     //! Counters. They are statics, so that the first question of every operation costs one load.
 
-    use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
+    use core::sync::atomic::{AtomicU32, AtomicU64};
 
     use super::Ordering;
 
@@ -394,9 +394,10 @@ pub mod counters {
     static PASSED_THROUGH: AtomicU64 = AtomicU64::new(0);
     /// Handles with a redirect, readers too.
     static REDIRECTED: AtomicU32 = AtomicU32::new(0);
-    /// Writing handles with a redirect, and creates on the way to become one.
+    /// Writing handles with a redirect, and creates on the way to become one; or [`CLOSED`].
     static WRITERS: AtomicU32 = AtomicU32::new(0);
-    static CLOSED: AtomicBool = AtomicBool::new(false);
+    /// Nobody may enter.
+    const CLOSED: u32 = u32::MAX;
 
     /// The sums.
     #[derive(Clone, Copy)]
@@ -479,12 +480,17 @@ pub mod counters {
 
     /// A create may become a writing redirect, unless the driver is being unloaded.
     pub fn enter() -> bool {
-        WRITERS.fetch_add(1, Ordering::SeqCst);
-        if CLOSED.load(Ordering::SeqCst) {
-            WRITERS.fetch_sub(1, Ordering::SeqCst);
-            return false;
+        let mut now = WRITERS.load(Ordering::Relaxed);
+        loop {
+            if now == CLOSED {
+                return false;
+            }
+            let next = now.saturating_add(1);
+            match WRITERS.compare_exchange_weak(now, next, Ordering::SeqCst, Ordering::Relaxed) {
+                Ok(_) => return true,
+                Err(current) => now = current,
+            }
         }
-        true
     }
 
     /// What [`enter`] let in is over.
@@ -492,18 +498,13 @@ pub mod counters {
         WRITERS.fetch_sub(1, Ordering::SeqCst);
     }
 
-    /// Lets nobody in any more, if nobody is inside.
+    /// Lets nobody in any more, if nobody is inside. In one step: an unload that is refused must disturb no create.
     pub fn close_door() -> bool {
-        CLOSED.store(true, Ordering::SeqCst);
-        if WRITERS.load(Ordering::SeqCst) == 0 {
-            return true;
-        }
-        CLOSED.store(false, Ordering::SeqCst);
-        false
+        WRITERS.compare_exchange(0, CLOSED, Ordering::SeqCst, Ordering::SeqCst).is_ok()
     }
 
     /// The driver goes; its statics may be used again by another load.
     pub fn reset() {
-        CLOSED.store(false, Ordering::SeqCst);
+        WRITERS.store(0, Ordering::SeqCst);
     }
 }

@@ -99,8 +99,11 @@ impl Candidate<'_> {
     /// A transaction for it. `None`, with an event, if there is none to be had.
     pub fn begin(&self) -> Option<Shared<Save>> {
         let rule = self.rule?;
-        let begun =
-            self.label(rule.name).and_then(|label| Save::begin(self.process, rule.settings.on_exit, label));
+        let begun = self
+            .label(rule.name)
+            .and_then(|label| Save::begin(self.process, rule.settings.on_exit, label))
+            // Known before it has its file, so that other threads of the process find it and wait.
+            .and_then(|save| self.files.insert(&save).map(|()| save));
         match begun {
             Ok(save) => Some(save),
             Err(Status::INSUFFICIENT_RESOURCES) => {
@@ -221,7 +224,12 @@ fn open(data: &mut Callback<'_>, candidate: &Candidate<'_>) -> Option<Parcel<Opt
                 return Some(parcel);
             }
             // Somebody else opened it meanwhile: if it was a thread of the same process, there is a save to join.
-            Verdict::Rival(status) => rival = Some(status),
+            Verdict::Rival(status) => {
+                rival = Some(status);
+                if let Some(save) = candidate.files.opening(candidate.process.key(), None) {
+                    save.wait_until_opened();
+                }
+            }
             Verdict::NoFile(_) | Verdict::Pass => return None,
         }
     }

@@ -131,11 +131,7 @@ fn accept(
             return Verdict::Pass;
         }
     };
-    if let Err(status) = part.establish(candidate.intact, id) {
-        file.close();
-        candidate.passes(Why::Resources, status);
-        return Verdict::Pass;
-    }
+    part.establish(candidate.intact, id);
     let granted = granted & !rights.surplus;
     Verdict::Twin(Twin { file, part, id, granted, information, shown: rights.shown })
 }

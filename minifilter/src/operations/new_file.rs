@@ -7,6 +7,7 @@ use kernel::access::AccessEdit;
 use kernel::callback::{Callback, Create as Parameters};
 use kernel::file::{Open, Opened};
 use kernel::pool::{PoolSlice, Tag};
+use kernel::transaction::TransactionRef;
 use wdk_sys::FILE_ATTRIBUTE_READONLY;
 use widestring::U16Str;
 
@@ -71,11 +72,11 @@ impl New {
         };
         let instance = data.instance();
         let created = data.information() == FILE_CREATED;
-        let process_id = data.process().id();
+        let (process, process_id) = (data.process().key(), data.process().id());
         let New { edit, mut part, pass, name, parameters, rights, case_sensitive, stream } = self;
         let name = U16Str::from_slice(&name);
         let inside = part.save.inside.clone();
-        let open = |transaction| {
+        let open = |transaction: Option<&TransactionRef>| {
             Open {
                 name,
                 case_sensitive,
@@ -95,20 +96,23 @@ impl New {
             .open(filter, instance)
             .and_then(|opened| accept_same(opened, file, instance))
         };
-        let (opened, part) = match open(Some(&inside)) {
+        let mut opened = open(Some(&inside));
+        if let Err(Status::SHARING_VIOLATION | Status::TRANSACTIONAL_CONFLICT) = opened {
+            // Another thread of the process may have found the placeholder first: it is in that thread's save then.
+            let theirs = file.id(instance).ok().and_then(|id| part.files.find(process, id));
+            if let Some(save) = theirs.filter(|save| save.join()) {
+                part = Part::new(save, &part.files.clone(), true);
+                opened = open(Some(&part.save.inside));
+            }
+        }
+        let (opened, part) = match opened {
             Ok(opened) => {
                 if created {
                     part.save.made_its_file();
                     part.modified = true;
                 }
-                let id = file.id(instance).unwrap_or(0);
-                match part.establish(intact, id) {
-                    Ok(()) => (Ok(opened), Some(part)),
-                    Err(status) => {
-                        opened.file.close();
-                        (Err(status), Some(part))
-                    }
-                }
+                part.establish(intact, file.id(instance).unwrap_or(0));
+                (Ok(opened), Some(part))
             }
             Err(Status::SHARING_VIOLATION) => (Err(Status::SHARING_VIOLATION), Some(part)),
             Err(status) => {

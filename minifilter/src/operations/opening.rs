@@ -21,7 +21,7 @@ use crate::save::state::Stream;
 /// began is rolled back.
 pub struct Part {
     pub(super) save: Shared<Save>,
-    files: ContextRef<Files>,
+    pub(super) files: ContextRef<Files>,
     pub(super) joined: bool,
     /// The open itself modified the file.
     pub(super) modified: bool,
@@ -38,14 +38,13 @@ impl Part {
         self.kept = true;
     }
 
-    /// It has a twin: the save may be joined from now on. Fails with `INSUFFICIENT_RESOURCES`.
-    pub(super) fn establish(&self, intact: &Intact, file: u64) -> Result<()> {
+    /// It has a twin: the save may be joined from now on.
+    pub(super) fn establish(&self, intact: &Intact, file: u64) {
         if self.joined {
             intact.report.joined(&self.save, true);
-            return Ok(());
+        } else {
+            self.save.establish(intact, file);
         }
-        self.save.establish(intact, file);
-        self.files.insert(&self.save)
     }
 
     pub(super) fn modified(&mut self) {
@@ -87,6 +86,10 @@ pub fn join(data: &Callback<'_>, candidate: &Candidate<'_>) -> Option<Part> {
     let process = candidate.process.key();
     if !candidate.files.has(process) {
         return None;
+    }
+    // Another thread may be on the way to the same file.
+    if let Some(save) = candidate.files.opening(process, Some(candidate.name.full())) {
+        save.wait_until_opened();
     }
     // By what it is, not by how it is called: it may be opened by another of its names.
     let look = Open::look(candidate.name.full(), is_case_sensitive(data));

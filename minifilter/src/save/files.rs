@@ -8,6 +8,7 @@ use kernel::instance::Instance;
 use kernel::pool::{PoolVec, Shared, Tag};
 use kernel::process::ProcessKey;
 use kernel::sync::PushLock;
+use widestring::U16Str;
 
 use super::live::Save;
 use crate::Intact;
@@ -72,6 +73,18 @@ impl Files {
     /// The process's save of this file, live or ending. IRQL up to APC_LEVEL.
     pub fn find(&self, process: ProcessKey, file: u64) -> Option<Shared<Save>> {
         self.saves.read().iter().find(|save| save.process == process && save.file() == file).cloned()
+    }
+
+    /// A save of the process that is on the way to its first twin: of the file with this name, or of any. IRQL up to
+    /// APC_LEVEL.
+    pub fn opening(&self, process: ProcessKey, name: Option<&U16Str>) -> Option<Shared<Save>> {
+        let saves = self.saves.read();
+        let is_wanted = |save: &&Shared<Save>| {
+            save.process == process
+                && save.file() == 0
+                && name.is_none_or(|name| save.label.file().as_slice() == name.as_slice())
+        };
+        saves.iter().find(is_wanted).cloned()
     }
 
     /// None of the process's saves may commit: something was asked of one of them, and it is not known which. IRQL up to

@@ -88,8 +88,13 @@ pub struct Save {
     readers: PushLock<PoolVec<ContextRef<Redirect>>>,
     /// Writing twins: closed by their cleanup, or here if the volume goes first.
     writers: PushLock<PoolVec<ContextRef<Redirect>>>,
+    /// It has a file, or never will.
+    opened: Event,
     ended: Event,
 }
+
+/// How long a create waits for another one of its process that is on the way to the same file.
+const PATIENCE_MS: u32 = 10_000;
 
 impl Save {
     /// Begins a transaction for one handle. PASSIVE_LEVEL. Fails as KTM fails.
@@ -112,6 +117,7 @@ impl Save {
                 inside,
                 readers: PushLock::new(PoolVec::new(TAG)),
                 writers: PushLock::new(PoolVec::new(TAG)),
+                opened: Event::new(TAG)?,
                 ended: Event::new(TAG)?,
             },
         )
@@ -129,6 +135,12 @@ impl Save {
             counters::begun();
             intact.report.begun(self);
         }
+        self.opened.set();
+    }
+
+    /// Waits until it has its file, or is over. PASSIVE_LEVEL, without locks and without a save of one's own under way.
+    pub fn wait_until_opened(&self) {
+        self.opened.wait(Some(PATIENCE_MS));
     }
 
     /// The placeholder of its file is its own.
@@ -286,6 +298,7 @@ impl Save {
                 }
             }
         }
+        self.opened.set();
         self.ended.set();
     }
 
