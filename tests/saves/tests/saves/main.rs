@@ -1,3 +1,12 @@
 //! What becomes of the saves of programs that know nothing of Intact: the driver that Windows would load, in the lab.
 
+mod crashes;
+mod data;
 mod endings;
+mod faults;
+mod imports;
+mod opens;
+mod policy;
+mod refusals;
+mod schedules;
+mod unload;

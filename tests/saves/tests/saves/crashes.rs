@@ -1,0 +1,191 @@
+//! Power cuts: whatever the disk holds afterwards, each file is entirely old or entirely new.
+//!
+//! Every point between two disk effects of a workload, and for each point several of the states that the crash model
+//! allows. Each state is started from: recovery, with the driver attached again.
+
+use intact_saves::{Cut, FILE, Scene, cuts};
+use lab::{Caller, CreateOptions, GENERIC_READ, GENERIC_WRITE, Offset};
+
+const OTHER: &str = r"C:\Saved\other.dat";
+const FRESH: &str = r"C:\Saved\fresh.dat";
+const SECTORS: usize = 512;
+
+fn old() -> Vec<u8> {
+    vec![b'o'; 20 * SECTORS]
+}
+
+fn new() -> Vec<u8> {
+    vec![b'N'; 20 * SECTORS]
+}
+
+fn scene(intact: bool) -> Scene {
+    let builder = Scene::builder().file(r"Saved\report.txt", &old()).file(r"Saved\other.dat", &old());
+    if intact { builder.build() } else { builder.bare().build() }
+}
+
+/// A program's work, and the versions of each file that may be found.
+struct Workload {
+    name: &'static str,
+    work: fn(&Caller<'_>),
+    /// Each file, its old and its new version; `None`: not there.
+    files: Vec<(&'static str, Option<Vec<u8>>, Option<Vec<u8>>)>,
+}
+
+fn open(caller: &Caller<'_>, path: &str) -> lab::Handle {
+    caller.create_file(&CreateOptions::open(path, GENERIC_READ | GENERIC_WRITE)).unwrap().handle
+}
+
+fn write_all(caller: &Caller<'_>, handle: lab::Handle, from: usize, bytes: &[u8]) {
+    for (part, piece) in bytes.chunks(5 * SECTORS).enumerate() {
+        caller.write(handle, Offset::At((from + part * 5 * SECTORS) as u64), piece).unwrap();
+    }
+}
+
+fn in_place(caller: &Caller<'_>) {
+    let handle = open(caller, FILE);
+    write_all(caller, handle, 0, &new());
+    caller.flush(handle).unwrap();
+    caller.close(handle).unwrap();
+}
+
+fn truncate_and_write(caller: &Caller<'_>) {
+    let handle = caller.create_file(&CreateOptions::overwrite_if(FILE, GENERIC_WRITE)).unwrap().handle;
+    write_all(caller, handle, 0, &new());
+    caller.flush(handle).unwrap();
+    caller.close(handle).unwrap();
+}
+
+fn append(caller: &Caller<'_>) {
+    let handle = open(caller, FILE);
+    write_all(caller, handle, 20 * SECTORS, &new());
+    caller.flush(handle).unwrap();
+    caller.close(handle).unwrap();
+}
+
+fn grow_and_change(caller: &Caller<'_>) {
+    let handle = open(caller, FILE);
+    caller.set_end_of_file(handle, 40 * SECTORS as u64).unwrap();
+    write_all(caller, handle, 30 * SECTORS, &new()[..10 * SECTORS]);
+    caller.write(handle, Offset::At(0), b"HEADER").unwrap();
+    caller.flush(handle).unwrap();
+    caller.close(handle).unwrap();
+}
+
+fn new_file(caller: &Caller<'_>) {
+    let handle = caller.create_file(&CreateOptions::create(FRESH, GENERIC_WRITE)).unwrap().handle;
+    write_all(caller, handle, 0, &new());
+    caller.flush(handle).unwrap();
+    caller.close(handle).unwrap();
+}
+
+fn two_files(caller: &Caller<'_>) {
+    let (one, two) = (open(caller, FILE), open(caller, OTHER));
+    write_all(caller, one, 0, &new());
+    write_all(caller, two, 0, &new());
+    caller.flush(one).unwrap();
+    caller.close(one).unwrap();
+    caller.close(two).unwrap();
+}
+
+fn workloads() -> Vec<Workload> {
+    let file = |new| vec![(FILE, Some(old()), Some(new))];
+    let appended = [old(), new()].concat();
+    let mut grown = [old(), vec![0; 10 * SECTORS], vec![b'N'; 10 * SECTORS]].concat();
+    grown[..6].copy_from_slice(b"HEADER");
+    vec![
+        Workload { name: "in place", work: in_place, files: file(new()) },
+        Workload { name: "truncate and write", work: truncate_and_write, files: file(new()) },
+        Workload { name: "append", work: append, files: file(appended) },
+        Workload { name: "grow and change", work: grow_and_change, files: file(grown) },
+        Workload { name: "new file", work: new_file, files: vec![(FRESH, None, Some(new()))] },
+        Workload {
+            name: "two files",
+            work: two_files,
+            files: vec![(FILE, Some(old()), Some(new())), (OTHER, Some(old()), Some(new()))],
+        },
+    ]
+}
+
+/// Does the work; the states that a power cut at any point of it may leave.
+fn states(workload: &Workload, intact: bool, seeds: u64) -> Vec<Cut> {
+    let scene = scene(intact);
+    let program = scene.program("writer.exe");
+    let work = workload.work;
+    program.call(work);
+    for (path, _, new) in &workload.files {
+        assert_eq!(&scene.committed(path), new, "{}: {path} without a crash", workload.name);
+    }
+    cuts(&scene.lab, scene.effects, seeds)
+}
+
+/// The first file that is neither old nor new after recovery.
+fn damage(workload: &Workload, cut: Cut, intact: bool) -> Option<String> {
+    let (after, seed) = (cut.after, cut.seed);
+    let builder = Scene::builder().lab(|lab| lab.base(cut.base)).no_files();
+    let recovered = if intact { builder.build() } else { builder.bare().build() };
+    let mut damaged = None;
+    for (path, old, new) in &workload.files {
+        let found = recovered.committed(path);
+        // A power cut may leave the placeholder of a new file.
+        let placeholder = old.is_none() && found.as_ref().is_some_and(Vec::is_empty);
+        if found != *old && found != *new && !placeholder {
+            damaged = Some(format!("{}: {path} after effect {after}, seed {seed}", workload.name));
+        }
+    }
+    if intact {
+        recovered.end();
+    }
+    damaged
+}
+
+#[test]
+fn with_intact_every_file_is_old_or_new_after_every_power_cut() {
+    for workload in workloads() {
+        let states = states(&workload, true, 6);
+        assert!(states.len() > 40, "{}: only {} states", workload.name, states.len());
+        for cut in states {
+            if let Some(damaged) = damage(&workload, cut, true) {
+                panic!("{damaged}");
+            }
+        }
+    }
+}
+
+#[test]
+fn without_intact_the_same_power_cuts_damage_files() {
+    for workload in workloads() {
+        let damaged = states(&workload, false, 6).into_iter().filter_map(|cut| damage(&workload, cut, false));
+        assert!(damaged.count() > 0, "{}", workload.name);
+    }
+}
+
+#[test]
+fn what_was_closed_before_the_power_cut_is_there_after_it() {
+    for workload in workloads() {
+        let scene = scene(true);
+        let program = scene.program("writer.exe");
+        let work = workload.work;
+        program.call(work);
+        for cut in cuts(&scene.lab, scene.lab.effects(), 8) {
+            let recovered = Scene::builder().lab(|lab| lab.base(cut.base)).no_files().build();
+            for (path, _, new) in &workload.files {
+                assert_eq!(&recovered.committed(path), new, "{}: {path}, seed {}", workload.name, cut.seed);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_save_that_is_open_at_the_power_cut_is_undone() {
+    let scene = scene(true);
+    let program = scene.program("writer.exe");
+    program.call(|caller| {
+        let handle = open(caller, FILE);
+        write_all(caller, handle, 0, &new());
+        caller.flush(handle).unwrap();
+    });
+    for cut in cuts(&scene.lab, scene.effects, 6) {
+        let recovered = Scene::builder().lab(|lab| lab.base(cut.base)).no_files().build();
+        recovered.assert_committed(FILE, &old());
+    }
+}

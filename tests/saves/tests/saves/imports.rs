@@ -1,0 +1,133 @@
+//! Every import that can fail, failed once at each of its call sites.
+
+use std::collections::BTreeSet;
+
+use intact_saves::{FILE, Happened, NEW, OLD, Scene};
+use lab::{Caller, CreateOptions, GENERIC_READ, GENERIC_WRITE, Offset, Process};
+use lab_executive::import::{Failure, FaultKind, PlannedFault, Site};
+
+const FRESH: &str = r"C:\Saved\fresh.txt";
+/// STATUS_INSUFFICIENT_RESOURCES.
+const NO_RESOURCES: i32 = 0xC000_009A_u32.cast_signed();
+
+/// An overwrite of a file with a second writing and a reading handle, and a new file. Whether all of it succeeded.
+fn work(caller: &Caller<'_>) -> (bool, bool) {
+    let save = || {
+        let all = GENERIC_READ | GENERIC_WRITE;
+        let first = caller.create_file(&CreateOptions::overwrite_if(FILE, all))?.handle;
+        let mut result = caller.write(first, Offset::At(0), &NEW[..10]).map(|_| ());
+        let second = caller.create_file(&CreateOptions::open(FILE, all))?.handle;
+        result = result.and(caller.write(second, Offset::At(10), &NEW[10..]).map(|_| ()));
+        let reading = caller.create_file(&CreateOptions::open(FILE, GENERIC_READ))?.handle;
+        let _ = caller.read(reading, Some(0), 10);
+        let _ = caller.information(first);
+        result = result.and(caller.flush(first));
+        [reading, second, first].map(|handle| caller.close(handle).unwrap());
+        result
+    };
+    let make = || {
+        let fresh = caller.create_file(&CreateOptions::create(FRESH, GENERIC_WRITE).attributes(1))?.handle;
+        let result = caller.write(fresh, Offset::At(0), NEW).map(|_| ());
+        caller.close(fresh).unwrap();
+        result
+    };
+    (save().is_ok(), make().is_ok())
+}
+
+/// Failures that are only there to be planned: closing a handle that is open does not fail, and a context that is set
+/// is found without allocating anything.
+const NEVER_FAIL: [&str; 4] = ["FltClose", "ZwClose", "FltGetStreamHandleContext", "FltGetInstanceContext"];
+
+fn run(process: &Process) -> (bool, bool) {
+    process.call(work)
+}
+
+fn sites() -> Vec<Site> {
+    let scene = Scene::new();
+    let writer = scene.program("writer.exe");
+    assert_eq!(run(&writer), (true, true));
+    let sites = scene.lab.executive().calls.sites();
+    scene.end();
+    sites.into_iter().filter(|site| !NEVER_FAIL.contains(&site.import)).collect()
+}
+
+#[test]
+fn whichever_import_fails_once_files_are_whole_and_nothing_leaks() {
+    let sites = sites();
+    let imports: BTreeSet<&str> = sites.iter().map(|site| site.import).collect();
+    assert!(sites.len() > 60 && imports.len() > 15, "{} sites of {} imports", sites.len(), imports.len());
+    let mut failures = Vec::new();
+    for site in sites {
+        let kind = match site.failure {
+            Failure::Never => continue,
+            Failure::Status => FaultKind::Status(NO_RESOURCES),
+            Failure::Null => FaultKind::Null,
+        };
+        // The first calls and the last: what comes between is like them.
+        for call in BTreeSet::from([1, 2, site.calls]).into_iter().filter(|&call| call <= site.calls) {
+            let fault = PlannedFault { site: site.id, call, kind };
+            let result = std::panic::catch_unwind(|| one_fault(fault));
+            if let Err(panic) = result {
+                let text = panic.downcast_ref::<String>().cloned().unwrap_or_default();
+                failures.push(format!("{} call {call} from {:?}: {text}", site.import, site.frames));
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{} failures:\n{}", failures.len(), failures.join("\n"));
+}
+
+/// What a program cannot be told any more: it has closed its last handle.
+fn fails_at_the_end(event: &Happened) -> bool {
+    *event == Happened::CommitFailed || *event == Happened::RolledBack("the last flush failed".into())
+}
+
+fn one_fault(fault: PlannedFault) {
+    let (scene, loaded) = Scene::builder().lab(|lab| lab.fault(fault)).try_build();
+    let writer = scene.program("writer.exe");
+    let (saved, made) = run(&writer);
+    assert_eq!(scene.lab.executive().calls.fired(), [fault]);
+    let file = scene.committed(FILE).unwrap();
+    let fresh = scene.committed(FRESH);
+    // Where the driver is not there, or told that it let an open pass, the program did as without Intact.
+    let passed = scene.happened().iter().any(|event| matches!(event, Happened::PassedThrough(_)));
+    if saved {
+        let old = file == OLD && scene.happened().iter().any(fails_at_the_end);
+        assert!(file == NEW || old, "saved: {:?}, {:?}", String::from_utf8_lossy(&file), scene.happened());
+    } else if loaded.is_ok() && !passed {
+        assert!(file == OLD || file == NEW, "{:?}, {:?}", String::from_utf8_lossy(&file), scene.happened());
+    }
+    if made {
+        let old = fresh.as_deref().is_none_or(<[u8]>::is_empty);
+        let failed = old && scene.happened().iter().any(fails_at_the_end);
+        assert!(fresh.as_deref() == Some(NEW) || failed, "made: {fresh:?}, {:?}", scene.happened());
+    }
+    scene.exit_all();
+    let report = scene.lab.unload();
+    assert!(report.is_clean(), "{report}");
+}
+
+#[test]
+fn whichever_import_fails_once_a_killed_writer_leaves_no_half_of_a_save() {
+    for site in sites() {
+        let kind = match site.failure {
+            Failure::Never => continue,
+            Failure::Status => FaultKind::Status(NO_RESOURCES),
+            Failure::Null => FaultKind::Null,
+        };
+        let fault = PlannedFault { site: site.id, call: 1, kind };
+        let (scene, loaded) = Scene::builder().lab(|lab| lab.fault(fault)).try_build();
+        let writer = scene.program("writer.exe");
+        if let Ok(handle) = writer.create_file(CreateOptions::open(FILE, GENERIC_WRITE)) {
+            let _ = writer.write(handle, 0, &NEW[..20]);
+        }
+        writer.kill(1);
+        let happened = scene.happened();
+        let saved = happened.contains(&Happened::Begun)
+            && !happened.iter().any(|event| matches!(event, Happened::PassedThrough(_)));
+        if loaded.is_ok() && saved {
+            scene.assert_committed(FILE, OLD);
+        }
+        let report = scene.lab.unload();
+        assert!(report.is_clean(), "{} from {:?}: {report}", site.import, site.frames);
+    }
+}
