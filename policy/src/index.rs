@@ -55,7 +55,7 @@ pub(crate) mod wild {
     pub(crate) const STARS: usize = 2;
     pub(crate) const OTHERS: usize = 4;
     /// Which lengths of literal beginnings are in use (bit 0 is length 1), and which first two units
-    /// ([`super::pair_bit`]).
+    /// ([`super::pair_bits`]).
     pub(crate) const PREFIXES: usize = 6;
     pub(crate) const FIRSTS: usize = 8;
     /// The same for literal ends and their last two units.
@@ -101,19 +101,21 @@ fn hash_whole(text: &[u16]) -> u64 {
     })
 }
 
-/// The bit that stands for the first two units of a component, or for its last two from the end.
+/// The bits that stand for the first two units of a component, or for its last two from the end: two of 64, so that
+/// other units rarely have both.
 #[inline]
-pub(crate) fn pair_bit(mut units: impl Iterator<Item = u16>) -> u64 {
+pub(crate) fn pair_bits(mut units: impl Iterator<Item = u16>) -> u64 {
     let [outer, inner] = [(); 2].map(|()| u32::from(units.next().unwrap_or(0)));
-    1u64.wrapping_shl(outer.wrapping_mul(37).wrapping_add(inner) & 63)
+    let mixed = (outer | inner << 16).wrapping_mul(0x9E37_79B1);
+    1u64.wrapping_shl(mixed >> 26) | 1u64.wrapping_shl(mixed >> 20 & 63)
 }
 
 /// The bits of a literal beginning or end. One unit alone says nothing about the second: all bits.
 fn key_bits(kind: u16, key: &[u16]) -> u64 {
     match (key.len(), kind) {
         (..=1, _) => u64::MAX,
-        (_, SUFFIX) => pair_bit(key.iter().rev().copied()),
-        _ => pair_bit(key.iter().copied()),
+        (_, SUFFIX) => pair_bits(key.iter().rev().copied()),
+        _ => pair_bits(key.iter().copied()),
     }
 }
 

@@ -8,7 +8,7 @@
 use crate::block::Reader;
 use crate::glob::component_matches;
 use crate::index::{
-    EXCLUDED, KEY_UNITS, LITERAL, PREFIX, SLOT, SUFFIX, edge, hash, key_of, node, pair_bit, tag, wild,
+    EXCLUDED, KEY_UNITS, LITERAL, PREFIX, SLOT, SUFFIX, edge, hash, key_of, node, pair_bits, tag, wild,
 };
 use crate::policy::{RuleId, RuleSet, header};
 use crate::text::{BACKSLASH, Upcase, fold_four, unpack};
@@ -270,10 +270,12 @@ impl<'p> Index<'p> {
             self.chain(others, name, reached)?;
         }
         // Most components are none of those looked for: their first or last two units tell.
-        if wild.u64(wild::FIRSTS) & pair_bit(name.units.iter().copied()) != 0 {
+        let first = pair_bits(name.units.iter().copied());
+        if wild.u64(wild::FIRSTS) & first == first {
             self.keyed(id, PREFIX, wild.u32(wild::PREFIXES), name, reached)?;
         }
-        if wild.u64(wild::LASTS) & pair_bit(name.units.iter().rev().copied()) != 0 {
+        let last = pair_bits(name.units.iter().rev().copied());
+        if wild.u64(wild::LASTS) & last == last {
             self.keyed(id, SUFFIX, wild.u32(wild::SUFFIXES), name, reached)?;
         }
         Ok(())

@@ -56,7 +56,7 @@ impl<'b> Bytes<'b> {
         let mut path = utf16(start);
         let mut ends_in_stars = false;
         for _ in 0..=self.below(5) {
-            path.push(0x5C);
+            path.extend([0x5C]);
             ends_in_stars = wild && self.below(4) == 0;
             if ends_in_stars {
                 path.extend([0x2A; 2]);
