@@ -35,7 +35,7 @@ const STACK_NEEDED: usize = 10 * 1024;
 const TAG: Tag = Tag::new(b"InCr");
 
 /// How often a save that is ending is waited for, or a rival create joined, before the open passes through.
-const ATTEMPTS: usize = 4;
+const ATTEMPTS: usize = 16;
 
 /// The operation.
 pub struct Create;
@@ -205,9 +205,10 @@ fn open(data: &mut Callback<'_>, candidate: &Candidate<'_>) -> Option<Parcel<Opt
         }
     };
     let mut rival = None;
-    for _ in 0..ATTEMPTS {
+    for attempt in 0..ATTEMPTS {
+        let before = candidate.files.changes();
         let joined = opening::join(data, candidate);
-        if joined.is_none() && (candidate.rule.is_none() || rival.is_some()) {
+        if joined.is_none() && candidate.rule.is_none() {
             break;
         }
         let verdict = match decision::of_existing(candidate.parameters.disposition) {
@@ -226,8 +227,16 @@ fn open(data: &mut Callback<'_>, candidate: &Candidate<'_>) -> Option<Parcel<Opt
             // Somebody else opened it meanwhile: if it was a thread of the same process, there is a save to join.
             Verdict::Rival(status) => {
                 rival = Some(status);
-                if let Some(save) = candidate.files.opening(candidate.process.key(), None) {
-                    save.wait_until_opened();
+                match candidate.files.opening(candidate.process.key(), None) {
+                    Some(save) => save.wait_until_opened(),
+                    // Only the save that this attempt began has come and gone, and the process has no other that the
+                    // file could have been found in: the rival is somebody else's.
+                    None if candidate.files.changes() == before.wrapping_add(2)
+                        && (attempt > 0 || !candidate.files.has(candidate.process.key())) =>
+                    {
+                        break;
+                    }
+                    None => {}
                 }
             }
             Verdict::NoFile(_) | Verdict::Pass => return None,

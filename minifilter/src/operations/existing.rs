@@ -74,9 +74,7 @@ pub fn open(
 fn decline(candidate: &Candidate<'_>, part: Part, status: Status) -> Verdict {
     match status {
         Status::OBJECT_NAME_NOT_FOUND => return Verdict::NoFile(Some(part)),
-        Status::SHARING_VIOLATION | Status::TRANSACTIONAL_CONFLICT
-            if !part.joined && candidate.files.has(candidate.process.key()) =>
-        {
+        Status::SHARING_VIOLATION | Status::TRANSACTIONAL_CONFLICT if !part.joined => {
             return Verdict::Rival(status);
         }
         Status::INSUFFICIENT_RESOURCES => candidate.passes(Why::Resources, status),

@@ -19,6 +19,8 @@ pub struct Files {
     saves: PushLock<PoolVec<Shared<Save>>>,
     /// How many, so that nobody takes the lock for nothing.
     count: AtomicU32,
+    /// How many have come and gone, both counted.
+    changes: AtomicU32,
     /// Redirected writing handles, and creates on the way to become one.
     handles: AtomicU32,
 }
@@ -35,6 +37,7 @@ impl Files {
         let files = Files {
             saves: PushLock::new(PoolVec::new(Self::TAG)),
             count: AtomicU32::new(0),
+            changes: AtomicU32::new(0),
             handles: AtomicU32::new(0),
         };
         ContextRef::new(filter, files)?.set_on_instance(instance)
@@ -63,6 +66,11 @@ impl Files {
     #[inline]
     pub fn any(&self) -> bool {
         self.count.load(Ordering::Acquire) != 0
+    }
+
+    /// How many saves have come and gone, both counted.
+    pub fn changes(&self) -> u32 {
+        self.changes.load(Ordering::Acquire)
     }
 
     /// Whether the process has a live save here. IRQL up to APC_LEVEL.
@@ -96,6 +104,7 @@ impl Files {
     /// Makes a save known. Fails with `INSUFFICIENT_RESOURCES`.
     pub fn insert(&self, save: &Shared<Save>) -> Result<()> {
         self.saves.write().push(save.clone())?;
+        self.changes.fetch_add(1, Ordering::AcqRel);
         self.count.fetch_add(1, Ordering::AcqRel);
         Ok(())
     }
@@ -104,6 +113,7 @@ impl Files {
     pub fn remove(&self, save: &Save) {
         let taken = self.saves.write().take(|other| other.number == save.number);
         if taken.is_some() {
+            self.changes.fetch_add(1, Ordering::AcqRel);
             self.count.fetch_sub(1, Ordering::AcqRel);
         }
     }
