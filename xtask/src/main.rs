@@ -105,6 +105,9 @@ fn main() -> ExitCode {
 
 fn perform(task: Task) -> Result<ExitCode> {
     match task {
+        Task::Setup if cfg!(windows) => {
+            println!("nothing to set up: the crates of the driver find the WDK and LLVM by themselves");
+        }
         Task::Setup => {
             let tools = Tools::ensure(&[For::Bindings, For::Driver, For::Mount])?;
             let bindings = bindings::ensure(&tools)?;
