@@ -131,6 +131,34 @@ fn names_before_an_open_are_normalized_or_as_typed() {
     assert_eq!(open(r"C:\"), [r"\", r"\"]);
 }
 
+#[test]
+fn the_name_of_a_target_directory_open_is_that_of_the_directory() {
+    let (lab, program) = lab_with(1);
+    lab.with_volume(|volume| volume.put_file(r"Folder\File.txt", b"").unwrap());
+    Made::new().on(IRP_MJ_CREATE, Some(note_names), None).load::<0>(&lab, "385100").unwrap();
+    program.call(|caller| caller.rename_path(r"C:\a", r"C:\folder\b", false)).unwrap();
+    let volume = r"\Device\HarddiskVolume1";
+    let names: Vec<_> = notes().into_iter().map(|name| name.replace(volume, "")).collect();
+    assert_eq!(names, [r"\a", r"\a", r"\Folder", r"\folder"]);
+    clean(&lab, &program);
+}
+
+unsafe extern "win64" fn name_inside_the_file_system(data: Data, _: Related, _: *mut PVOID) -> i32 {
+    lab_executive::with_lab(|lab| lab.thread().top_level_irp.set(1));
+    note(name_of(data, FLT_FILE_NAME_OPENED));
+    lab_executive::with_lab(|lab| lab.thread().top_level_irp.set(0));
+    FLT_PREOP_SUCCESS_NO_CALLBACK
+}
+
+#[test]
+fn there_are_no_names_with_a_top_level_irp_set() {
+    let (lab, program) = lab_with(1);
+    Made::new().on(IRP_MJ_CREATE, Some(name_inside_the_file_system), None).load::<0>(&lab, "385100").unwrap();
+    program.contents(r"C:\a").unwrap();
+    assert_eq!(notes(), [format!("{:#010x}", STATUS_FLT_INVALID_NAME_REQUEST.cast_unsigned())]);
+    clean(&lab, &program);
+}
+
 /// Opens `\Device\HarddiskVolume1\other` below the instance; returns the handle and the file object.
 fn open_below(related: Related, top_level: bool) -> (i32, HANDLE, PFILE_OBJECT) {
     let name: Vec<u16> = r"\Device\HarddiskVolume1\other".encode_utf16().collect();
