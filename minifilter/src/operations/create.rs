@@ -64,7 +64,7 @@ impl Operation for Create {
     fn after(data: &mut Callback<'_>, carried: Self::Carry) {
         let Some(intact) = Intact::get() else { return };
         match carried.unpack() {
-            Some(Carried::Existing(existing)) => existing.complete(intact, data),
+            Some(Carried::Existing(existing)) => existing.complete(data),
             Some(Carried::New(new)) => new.complete(intact, data),
             Some(Carried::Reader) => reader::complete(intact, data),
             None => {}

@@ -3,6 +3,7 @@
 use kernel::Status;
 use kernel::access::AccessEdit;
 use kernel::callback::{Callback, Create as Parameters};
+use kernel::context::ContextRef;
 use kernel::file::{LowerFile, Open, Opened};
 use kernel::instance::Instance;
 use kernel::pool::Tag;
@@ -15,7 +16,7 @@ use crate::Intact;
 use crate::report::Why;
 use crate::save::failure::is_transaction_problem;
 use crate::save::files::Pass;
-use crate::save::live::stream_of;
+use crate::save::live::{Redirect, stream_of};
 use crate::save::state::Stream;
 
 const TAG: Tag = Tag::new(b"InEx");
@@ -134,21 +135,28 @@ fn accept(
     Verdict::Twin(Twin { file, part, id, granted, information, shown: rights.shown })
 }
 
-/// A create of an existing file that went down for attributes only.
+/// A create of an existing file that went down for attributes only. Everything that its handle needs is there already:
+/// after the create little can fail. (Fields are dropped in order: the twin is closed before its transaction ends.)
 pub struct Existing {
     edit: AccessEdit,
-    twin: Twin,
-    pass: Pass,
+    redirect: ContextRef<Redirect>,
+    part: Part,
+    id: u64,
+    granted: u32,
+    information: usize,
     stream: Stream,
 }
 
 impl Twin {
     /// Reduces the application's create to a harmless open. `None`: out of memory; nothing was changed.
     pub fn reduce(self, candidate: &Candidate<'_>, data: &mut Callback<'_>, pass: Pass) -> Option<Existing> {
-        let edit = match AccessEdit::begin(data, self.shown, TAG) {
-            Ok(edit) => edit,
+        let Twin { file, part, id, granted, information, shown } = self;
+        let stream = stream_of(candidate.name.stream());
+        let prepared = Redirect::new(file, Some(part.save.clone()), Some(pass), stream)
+            .and_then(|redirect| Ok((redirect, AccessEdit::begin(data, shown, TAG)?)));
+        let (redirect, edit) = match prepared {
+            Ok(prepared) => prepared,
             Err(status) => {
-                self.discard();
                 candidate.passes(Why::Resources, status);
                 return None;
             }
@@ -160,35 +168,20 @@ impl Twin {
             ..candidate.parameters
         });
         data.drop_create_ea();
-        let stream = stream_of(candidate.name.stream());
-        Some(Existing { edit, twin: self, pass, stream })
-    }
-
-    fn discard(self) {
-        // The twin's handle first: the transaction may end with the part.
-        self.file.close();
-        drop(self.part);
+        Some(Existing { edit, redirect, part, id, granted, information, stream })
     }
 }
 
 impl Existing {
-    /// After the application's create.
-    pub fn complete(self, _intact: &Intact, data: &mut Callback<'_>) {
-        let Existing { edit, twin, pass, stream } = self;
-        let (Some(file), true) = (data.file(), came_through(data)) else {
-            drop(edit);
-            twin.discard();
-            return;
-        };
+    /// After the application's create. What is dropped on the way restores the create and ends the twin and its part.
+    pub fn complete(self, data: &mut Callback<'_>) {
+        let (Some(file), true) = (data.file(), came_through(data)) else { return };
         let instance = data.instance();
-        if let Err(status) = same(data, file, instance, twin.id, stream) {
-            drop(edit);
-            twin.discard();
-            undo(data, file, status);
-            return;
-        }
-        let Twin { file: lower, part, granted, information, .. } = twin;
-        match bind(instance, file, lower, Some(part), pass, stream) {
+        let Existing { edit, redirect, part, id, granted, information, stream } = self;
+        let bound = same(data, file, instance, id, stream)
+            .inspect_err(|_| redirect.twin.close())
+            .and_then(|()| bind(instance, file, &redirect, Some(part)));
+        match bound {
             Ok(()) => {
                 edit.grant(granted);
                 data.set_status(data.status(), information);

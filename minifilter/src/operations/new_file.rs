@@ -17,7 +17,7 @@ use super::opening::{Part, accept_same, bind, came_through, is_case_sensitive, u
 use crate::Intact;
 use crate::report::Why;
 use crate::save::files::Pass;
-use crate::save::live::stream_of;
+use crate::save::live::{Redirect, stream_of};
 use crate::save::state::Stream;
 
 const TAG: Tag = Tag::new(b"InNe");
@@ -134,7 +134,9 @@ impl New {
             if created && attributes & FILE_ATTRIBUTE_READONLY != 0 {
                 lower.object().set_attributes(instance, attributes)?;
             }
-            bind(instance, file, lower, part, pass, stream)?;
+            let save = part.as_ref().map(|part| part.save.clone());
+            let redirect = Redirect::new(lower, save, Some(pass), stream)?;
+            bind(instance, file, &redirect, part)?;
             Ok(granted & !rights.surplus)
         });
         match bound {

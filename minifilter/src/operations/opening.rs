@@ -2,7 +2,7 @@
 
 use kernel::callback::Callback;
 use kernel::context::ContextRef;
-use kernel::file::{FileObject, LowerFile, Open, Opened};
+use kernel::file::{FileObject, Open, Opened};
 use kernel::instance::Instance;
 use kernel::name::{FileName, NameForm};
 use kernel::pool::Shared;
@@ -12,7 +12,7 @@ use wdk_sys::SL_CASE_SENSITIVE;
 use super::create::Candidate;
 use super::existing::Twin;
 use crate::Intact;
-use crate::save::files::{Files, Pass};
+use crate::save::files::Files;
 use crate::save::live::{Redirect, Save, stream_of};
 use crate::save::outcome::Ending;
 use crate::save::state::Stream;
@@ -135,20 +135,16 @@ pub(super) fn undo(data: &mut Callback<'_>, file: FileObject<'_>, status: Status
     data.set_status(status, 0);
 }
 
-/// Gives the application's handle its twin. On failure the twin is closed and the part is over.
+/// Gives the application's handle its redirect. On failure the twin is closed and the part is over.
 pub(super) fn bind(
     instance: Instance<'_>,
     file: FileObject<'_>,
-    lower: LowerFile,
+    redirect: &ContextRef<Redirect>,
     part: Option<Part>,
-    pass: Pass,
-    stream: Stream,
 ) -> Result<()> {
-    let save = part.as_ref().map(|part| part.save.clone());
-    let redirect = Redirect::new(lower, save, Some(pass), stream)?;
     redirect.set_on_handle(instance, file).inspect_err(|_| redirect.twin.close())?;
     if let Some(part) = part {
-        if !part.save.enlist(&redirect) {
+        if !part.save.enlist(redirect) {
             // Broken off meanwhile: the volume is going.
             redirect.twin.close();
             return Err(Status::UNEXPECTED_IO_ERROR);
