@@ -220,7 +220,10 @@ fn open(data: &mut Callback<'_>, candidate: &Candidate<'_>) -> Option<Parcel<Opt
                 *parcel = Some(Carried::Existing(twin.reduce(candidate, data, pass)?));
                 return Some(parcel);
             }
-            Verdict::NoFile(part) if decision::creates(candidate.parameters.disposition) => {
+            Verdict::NoFile(part)
+                if decision::creates(candidate.parameters.disposition)
+                    && decision::may_modify_data(candidate.parameters.access) =>
+            {
                 *parcel = Some(Carried::New(new_file::prepare(data, candidate, part, pass)?));
                 return Some(parcel);
             }

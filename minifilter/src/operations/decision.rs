@@ -90,15 +90,20 @@ pub fn intent(request: &Request) -> Intent {
     {
         return Intent::Ignored;
     }
-    let replaces =
-        matches!(request.disposition, FILE_SUPERSEDE | FILE_CREATE | FILE_OVERWRITE | FILE_OVERWRITE_IF);
-    if replaces || request.access & DATA != 0 {
+    let replaces = matches!(request.disposition, FILE_SUPERSEDE | FILE_OVERWRITE | FILE_OVERWRITE_IF);
+    if replaces || may_modify_data(request.access) {
         Intent::ModifiesData
     } else if request.access & OTHER != 0 {
         Intent::ModifiesOther
     } else {
         Intent::Reads
     }
+}
+
+/// Whether a create asks for rights to modify data, or for whatever may include them. One that does not and makes a file
+/// makes an empty one that stays empty: there is nothing to save.
+pub fn may_modify_data(access: u32) -> bool {
+    access & DATA != 0
 }
 
 /// Whether granted rights let their holder modify data.
@@ -195,10 +200,17 @@ mod tests {
 
     #[test]
     fn a_disposition_that_replaces_makes_a_save_whatever_the_rights() {
-        for disposition in [FILE_SUPERSEDE, FILE_CREATE, FILE_OVERWRITE, FILE_OVERWRITE_IF] {
+        for disposition in [FILE_SUPERSEDE, FILE_OVERWRITE, FILE_OVERWRITE_IF] {
             assert_eq!(intent(&Request { disposition, ..READ }), Intent::ModifiesData, "{disposition}");
         }
-        assert_eq!(intent(&Request { disposition: FILE_OPEN_IF, ..READ }), Intent::Reads);
+    }
+
+    #[test]
+    fn who_makes_a_file_without_the_right_to_write_it_makes_no_save() {
+        for disposition in [FILE_CREATE, FILE_OPEN_IF] {
+            assert_eq!(intent(&Request { disposition, ..READ }), Intent::Reads);
+            assert_eq!(intent(&Request { disposition, ..WRITE }), Intent::ModifiesData);
+        }
     }
 
     #[test]
