@@ -50,7 +50,10 @@ impl Reader {
     /// Queues a request that its issuer's lab process serves. If the lab is gone, the dropped reply answers
     /// `EIO`.
     fn post(&self, request: &fuser::Request, work: impl FnOnce(&Request<'_>) + Send + 'static) {
-        let caller = Caller::of(request.pid());
+        self.post_from(Caller::of(request.pid()), work);
+    }
+
+    fn post_from(&self, caller: Option<Caller>, work: impl FnOnce(&Request<'_>) + Send + 'static) {
         self.tell(move |lab, server| server.request(lab, caller.as_ref(), Box::new(work)));
     }
 
@@ -339,8 +342,9 @@ impl Filesystem for Reader {
         reply: ReplyEmpty,
     ) {
         // Read now: the process waits for our answer, so it is still there.
-        let exiting = Caller::of(request.pid()).and_then(|caller| caller.exiting);
-        self.post(request, move |request| {
+        let caller = Caller::closing(request.pid());
+        let exiting = caller.as_ref().and_then(|caller| caller.exiting);
+        self.post_from(caller, move |request| {
             request.descriptor_closed(file.0, exiting);
             reply.ok();
         });

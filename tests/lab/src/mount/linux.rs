@@ -12,10 +12,18 @@ use std::path::PathBuf;
 pub struct LinuxProcess {
     /// Thread group id.
     pub group: u32,
-    /// Clock ticks between boot and the start of the thread group.
-    pub started: u64,
-    /// The executable, as the kernel names it; empty if it cannot be read.
+    /// Clock ticks between boot and the start of the thread group, where it could be read.
+    pub started: Option<u64>,
+    /// The executable, as the kernel names it; empty if it could not be read.
     pub executable: String,
+}
+
+impl LinuxProcess {
+    /// Whether two sightings are of one process, as far as each of them tells.
+    pub fn is_same(&self, other: &LinuxProcess) -> bool {
+        let started = self.started.zip(other.started);
+        self.group == other.group && started.is_none_or(|(one, two)| one == two)
+    }
 }
 
 /// What can be said about a process at the moment of one of its requests.
@@ -34,13 +42,9 @@ impl Caller {
     /// The issuer of a request. `thread` is the request's pid, which is a thread id; 0 (the kernel itself:
     /// RELEASE, write-back) has none.
     pub fn of(thread: u32) -> Option<Caller> {
-        if thread == 0 {
-            return None;
-        }
-        let folder = PathBuf::from(format!("/proc/{thread}"));
+        let folder = folder(thread)?;
         let stat = Stat::parse(&fs::read_to_string(folder.join("stat")).ok()?)?;
-        let status = fs::read_to_string(folder.join("status")).ok()?;
-        let group = status.lines().find_map(|line| line.strip_prefix("Tgid:"))?.trim().parse().ok()?;
+        let group = Status::parse(&fs::read_to_string(folder.join("status")).ok()?)?.group;
         let started = if group == thread {
             stat.started
         } else {
@@ -49,14 +53,45 @@ impl Caller {
         // A dying process has given back its memory, and with it the link to its executable, before it
         // closes its files: whoever keeps processes knows it from before.
         let executable = fs::read_link(folder.join("exe")).map(|path| path.to_string_lossy().into_owned());
-        let process = LinuxProcess { group, started, executable: executable.unwrap_or_default() };
+        let executable = executable.unwrap_or_default();
+        let process = LinuxProcess { group, started: Some(started), executable };
         Some(Caller { process, exiting: (stat.flags & EXITING != 0).then_some(stat.exit) })
     }
+
+    /// The issuer of a FLUSH. It may be in the middle of `execve`, which closes descriptors under a lock that
+    /// `stat` waits for, while it waits for us: so less is asked of a process that still has memory of its
+    /// own. One that is exiting has none any more.
+    pub fn closing(thread: u32) -> Option<Caller> {
+        let status = Status::parse(&fs::read_to_string(folder(thread)?.join("status")).ok()?)?;
+        if !status.has_memory {
+            return Caller::of(thread);
+        }
+        let process = LinuxProcess { group: status.group, started: None, executable: String::new() };
+        Some(Caller { process, exiting: None })
+    }
+}
+
+fn folder(thread: u32) -> Option<PathBuf> {
+    (thread != 0).then(|| PathBuf::from(format!("/proc/{thread}")))
 }
 
 /// The process of the calling thread group, as requests of it would show.
 pub fn myself() -> Option<LinuxProcess> {
     Caller::of(std::process::id()).map(|caller| caller.process)
+}
+
+/// The lines of `/proc/PID/status` that matter here.
+#[derive(Debug, PartialEq, Eq)]
+struct Status {
+    group: u32,
+    has_memory: bool,
+}
+
+impl Status {
+    fn parse(text: &str) -> Option<Status> {
+        let line = |name| text.lines().find_map(|line: &str| line.strip_prefix(name));
+        Some(Status { group: line("Tgid:")?.trim().parse().ok()?, has_memory: line("VmSize:").is_some() })
+    }
 }
 
 /// The fields of `/proc/PID/stat` that matter here.
@@ -130,6 +165,22 @@ mod tests {
         assert_eq!(caller.process.group, std::process::id());
         assert_eq!(caller.exiting, None);
         assert!(!caller.process.executable.is_empty());
+    }
+
+    #[test]
+    fn a_process_with_memory_is_not_exiting_and_is_known_by_its_number() {
+        let caller = Caller::closing(std::process::id()).unwrap();
+        assert_eq!(caller.exiting, None);
+        assert!(caller.process.is_same(&myself().unwrap()));
+        let kernel_thread = Status { group: 2, has_memory: false };
+        assert_eq!(Status::parse("Name:\tkthreadd\nTgid:\t2\nThreads:\t1\n"), Some(kernel_thread));
+    }
+
+    #[test]
+    fn a_number_that_was_given_out_again_is_another_process() {
+        let process = |started| LinuxProcess { group: 7, started, executable: String::new() };
+        assert!(!process(Some(1)).is_same(&process(Some(2))));
+        assert!(process(Some(1)).is_same(&process(None)));
     }
 
     #[test]

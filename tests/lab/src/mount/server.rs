@@ -64,6 +64,8 @@ struct OpenFile {
 struct Holder {
     process: u32,
     handle: Handle,
+    /// The kernel closed a descriptor of it because the process was on its way out.
+    swept: bool,
 }
 
 impl Server {

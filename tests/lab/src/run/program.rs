@@ -175,6 +175,8 @@ fn program(plan: &Plan, mounted: &Mounted, group: &Group) -> Result<Ended> {
     let mut child = command.spawn().with_context(|| format!("starting {}", plan.program[0]))?;
     group.0.store(child.id() as i32, Ordering::SeqCst);
     let status = wait(&mut child, plan.timeout, group)?;
+    // What it closed by itself was closed by a living process.
+    mounted.drain();
     mounted.process_ended(child.id(), status);
     leave(mounted, group);
     group.0.store(0, Ordering::SeqCst);

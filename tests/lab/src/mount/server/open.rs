@@ -19,9 +19,13 @@ impl OpenFile {
         self.holders.borrow().iter().find(|holder| holder.process == process).map(|holder| holder.handle)
     }
 
-    /// A holder has closed a descriptor, the last one so far.
-    pub(super) fn closed_last_by(&self, process: u32) {
-        self.holders.borrow_mut().sort_by_key(|holder| holder.process == process);
+    /// A holder has closed a descriptor, the last one so far, by itself or because it is on its way out.
+    pub(super) fn closed_last_by(&self, process: u32, swept: bool) {
+        let mut holders = self.holders.borrow_mut();
+        holders.sort_by_key(|holder| holder.process == process);
+        if let Some(last) = holders.last_mut() {
+            last.swept |= swept;
+        }
     }
 
     /// Takes a process off the list of holders.
@@ -42,17 +46,20 @@ impl Server {
         let (owner, handle) = file.holders.borrow().first().map(|first| (first.process, first.handle))?;
         let owner = self.processes.find(owner)?;
         let handle = lab.duplicate_handle(&owner.process, handle.0, &mirror.process).ok().map(Handle)?;
-        file.holders.borrow_mut().push(Holder { process: mirror.process.id, handle });
+        file.holders.borrow_mut().push(Holder { process: mirror.process.id, handle, swept: false });
         mirror.held.set(mirror.held.get() + 1);
         Some(handle)
     }
 
-    /// The process that closes a file for good. A holder that died badly comes first, because the outcome of
-    /// a save follows the death of any of its holders; else whoever closed the last descriptor.
+    /// The process that closes a file for good. One that died badly while it held the file comes first,
+    /// because the outcome of a save follows the death of any of its holders; else whoever closed the last
+    /// descriptor.
     pub(super) fn closer(&self, file: &OpenFile) -> Option<Rc<Mirror>> {
-        let holders: Vec<_> =
-            file.holders.borrow().iter().filter_map(|holder| self.processes.find(holder.process)).collect();
-        holders.iter().find(|mirror| mirror.died_badly()).or(holders.last()).cloned()
+        let holders = file.holders.borrow();
+        let find = |holder: &Holder| self.processes.find(holder.process);
+        let died =
+            holders.iter().filter(|holder| holder.swept).filter_map(find).find(|mirror| mirror.died_badly());
+        died.or_else(|| holders.last().and_then(find))
     }
 }
 
@@ -97,7 +104,7 @@ impl Request<'_> {
         let number = self.server.next_file.get();
         self.server.next_file.set(number + 1);
         self.mirror.held.set(self.mirror.held.get() + 1);
-        let holder = Holder { process: self.mirror.process.id, handle };
+        let holder = Holder { process: self.mirror.process.id, handle, swept: false };
         let file = OpenFile {
             node,
             holders: RefCell::new(vec![holder]),

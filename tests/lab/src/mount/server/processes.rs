@@ -74,14 +74,9 @@ impl Server {
     /// The lab process for the issuer of a request; made when it is new. Requests without an issuer come
     /// from a process of their own.
     pub(crate) fn mirror(self: &Rc<Self>, lab: &Executive, caller: Option<&Caller>) -> Rc<Mirror> {
-        let nobody = LinuxProcess { group: 0, started: 0, executable: String::new() };
+        let nobody = LinuxProcess { group: 0, started: None, executable: String::new() };
         let linux = caller.map_or(&nobody, |caller| &caller.process);
-        let known = self
-            .processes
-            .living()
-            .into_iter()
-            .rev()
-            .find(|mirror| mirror.linux.group == linux.group && mirror.linux.started == linux.started);
+        let known = self.processes.living().into_iter().rev().find(|mirror| mirror.linux.is_same(linux));
         match known {
             // A dying process has lost the link to its executable; execve changes it.
             Some(mirror) if linux.executable.is_empty() || linux.executable == mirror.linux.executable => {
@@ -179,7 +174,7 @@ impl Request<'_> {
         if let Ok(file) = self.server.file(file)
             && self.server.hold(self.lab, &file, self.mirror).is_some()
         {
-            file.closed_last_by(self.mirror.process.id);
+            file.closed_last_by(self.mirror.process.id, exiting.is_some());
         }
         if let Some(wait_status) = exiting {
             self.mirror.dies(self.lab, exit_status(wait_status));
