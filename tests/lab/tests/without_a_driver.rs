@@ -91,6 +91,9 @@ fn a_file_is_opened_by_id_and_relative_to_a_directory() {
         let id = caller.information(handle).unwrap().id;
         let by_id = caller.create_file(&CreateOptions::new(Name::Id(id), GENERIC_READ, 1)).unwrap().handle;
         assert_eq!(caller.read(by_id, Some(0), 10).unwrap(), b"here");
+        let under = CreateOptions::new(Name::IdUnder(dir, id), GENERIC_READ, 1);
+        let by_id = caller.create_file(&under).unwrap().handle;
+        assert_eq!(caller.read(by_id, Some(0), 10).unwrap(), b"here");
         let stream = CreateOptions::new(Name::Relative(handle, ":notes".into()), GENERIC_WRITE, 2);
         caller.create_file(&stream).unwrap();
         assert!(caller.create_file(&CreateOptions::open(r"C:\dir\file:notes", GENERIC_READ)).is_ok());

@@ -32,8 +32,10 @@ pub enum Name {
     Path(String),
     /// Below an open directory; `:stream` below an open file; empty reopens.
     Relative(Handle, String),
-    /// By file id.
+    /// By file id, on the device itself.
     Id(u64),
+    /// By file id, with any open file of the volume as the root: what OpenFileById does.
+    IdUnder(Handle, u64),
 }
 
 /// How to open: the arguments of NtCreateFile.
@@ -176,6 +178,8 @@ pub struct Caller<'a> {
     pub(crate) lab: &'a Executive,
 }
 
+const FILE_OPEN_BY_FILE_ID: u32 = 0x2000;
+
 pub(crate) fn check(status: i32) -> Result<(), Status> {
     if status < 0 { Err(Status(status.cast_unsigned())) } else { Ok(()) }
 }
@@ -234,10 +238,8 @@ impl<'a> Caller<'a> {
         let mut open = match path::resolve(self, &options.name)? {
             Resolved::Volume(name) => Open::new(name, Mode::User),
             Resolved::Below(file, name) => Open { related: Some(file), ..Open::new(name, Mode::User) },
-            Resolved::Id(units) => {
-                let mut open = Open::new(units, Mode::User);
-                open.options = 0x2000;
-                open
+            Resolved::Id(related, units) => {
+                Open { related, options: FILE_OPEN_BY_FILE_ID, ..Open::new(units, Mode::User) }
             }
         };
         open.access = options.access;

@@ -15,8 +15,8 @@ pub(crate) enum Resolved {
     Volume(Vec<u16>),
     /// Below an open file or directory.
     Below(Rc<File>, Vec<u16>),
-    /// A file id, as the units that stand in the file object's name.
-    Id(Vec<u16>),
+    /// A file id, as the units that stand in the file object's name, and the open that it is relative to.
+    Id(Option<Rc<File>>, Vec<u16>),
 }
 
 /// The part of an absolute name that the volume's device parses.
@@ -40,13 +40,16 @@ pub(crate) fn resolve(caller: &Caller<'_>, name: &Name) -> Result<Resolved, Stat
             let (file, _) = caller.file(*handle, 0)?;
             Ok(Resolved::Below(file, wide(path)))
         }
-        Name::Id(id) => {
-            let bytes = id.to_le_bytes();
-            Ok(Resolved::Id(
-                bytes.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect(),
-            ))
+        Name::Id(id) => Ok(Resolved::Id(None, id_units(*id))),
+        Name::IdUnder(handle, id) => {
+            let (file, _) = caller.file(*handle, 0)?;
+            Ok(Resolved::Id(Some(file), id_units(*id)))
         }
     }
+}
+
+fn id_units(id: u64) -> Vec<u16> {
+    id.to_le_bytes().chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect()
 }
 
 #[cfg(test)]
