@@ -111,6 +111,10 @@ fn a_wrong_checksum_is_refused_and_a_right_one_accepted() {
     let mut file = allocating_twice().build();
     file[pe::CHECKSUM] = 1;
     let Err(LoadError::Checksum { said: 1, is }) = load(&lab(), &file) else { panic!("refused") };
+    // The documented sum, in another way: all words but the field's, folded once at the end, plus the length.
+    file[pe::CHECKSUM] = 0;
+    let words: u64 = file.chunks(2).map(|w| u64::from(w[0]) | u64::from(w[1]) << 8).sum();
+    assert_eq!(u64::from(is), (words - 1) % 0xFFFF + 1 + file.len() as u64);
     file[pe::CHECKSUM..pe::CHECKSUM + 4].copy_from_slice(&is.to_le_bytes());
     assert!(load(&lab(), &file).is_ok());
 }

@@ -312,6 +312,35 @@ fn shared_holders_share_and_keep_writers_out() {
 }
 
 #[test]
+fn a_writer_keeps_readers_and_writers_out() {
+    run(|lab| {
+        let (lock, resource) = (cell(), resource());
+        let system = lab.processes.system();
+        // SAFETY: locks of ours, in lab threads.
+        unsafe {
+            KeEnterCriticalRegion();
+            ExAcquirePushLockExclusiveEx(lock, 0);
+            ExAcquireResourceExclusiveLite(resource, 1);
+        }
+        // SAFETY: as above.
+        let other = lab.spawn(&system, "other", move |_| unsafe {
+            KeEnterCriticalRegion();
+            assert_eq!(ExTryAcquirePushLockSharedEx(lock, 0), 0);
+            assert_eq!(ExTryAcquirePushLockExclusiveEx(lock, 0), 0);
+            assert_eq!(ExAcquireResourceSharedLite(resource, 0), 0);
+            KeLeaveCriticalRegion();
+        });
+        lab.block_until("the other thread", None, || other.finished());
+        // SAFETY: as above.
+        unsafe {
+            ExReleaseResourceLite(resource);
+            ExReleasePushLockExclusiveEx(lock, 0);
+            KeLeaveCriticalRegion();
+        }
+    });
+}
+
+#[test]
 fn resources_recurse_and_convert() {
     run(|_| {
         let resource = resource();
