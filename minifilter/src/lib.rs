@@ -9,6 +9,16 @@
 //! Read on in this order: this page (what is registered, what happens at load and unload), [`operations`] (the table of
 //! what becomes of each operation), then one file per family below it; [`save`] is what a save is and how it ends.
 //!
+//! # Limits
+//!
+//! - A save is one file: what a program does to names (rename, delete, link) is refused on a redirected handle, and so are
+//!   sections of it and controls that a transaction cannot take back. The table says with which status.
+//! - While a save lives nobody else opens its file for writing, whatever the share modes: TxF forbids it.
+//! - A flush writes into the transaction; it does not make anything durable before the commit.
+//! - A handle that its program opened for reading before the save began sees the last committed version.
+//! - A power cut in a save that makes a file may leave the file, empty.
+//! - Where no transaction can be had the open passes through untouched, and an event says why.
+//!
 //! Everything that decides is a pure function, compiled and tested on any host. Everything that touches the kernel goes
 //! through the owner types of the crate `kernel`, which has the only `unsafe` code.
 #![cfg_attr(windows, no_std)]

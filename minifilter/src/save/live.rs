@@ -131,7 +131,9 @@ impl Save {
     /// It has a twin and may be joined: it counts now.
     pub fn establish(&self, intact: &Intact, file: u64) {
         self.file.store(file, Ordering::Release);
-        if !self.counted.swap(true, Ordering::AcqRel) {
+        // One that was broken off before it had a file was none.
+        let live = self.state.lock().phase() == Phase::Live;
+        if live && !self.counted.swap(true, Ordering::AcqRel) {
             counters::begun();
             intact.report.begun(self);
         }
