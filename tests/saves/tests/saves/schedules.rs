@@ -57,20 +57,27 @@ fn a_kill_amid_writing_threads_leaves_whole_saves() {
 }
 
 #[test]
+fn threads_of_one_process_open_write_and_close_one_file_at_once() {
+    for seed in 1..=SEEDS {
+        let scene = Scene::builder().seed(seed).build();
+        let writer = scene.program("writer.exe");
+        let all: Vec<_> = writers(&writer, 6).into_iter().map(|call| call.wait().unwrap()).collect();
+        assert_eq!(all, [Ok(1); 6], "seed {seed}: {:?}", scene.happened());
+        scene.assert_committed(FILE, b"ABCDEFd version");
+        scene.end();
+    }
+}
+
+#[test]
 fn unloading_amid_saves_is_refused_or_clean() {
     for seed in 1..=SEEDS {
         let scene = Scene::builder().seed(seed).build();
         let writer = scene.program("writer.exe");
-        let save = writer.submit(|caller| {
-            for letter in *b"ABCD" {
-                let handle = caller.create_file(&CreateOptions::open(FILE, GENERIC_WRITE)).unwrap().handle;
-                caller.write(handle, Offset::At(u64::from(letter - b'A')), &[letter]).unwrap();
-                caller.close(handle).unwrap();
-            }
-        });
+        let calls = writers(&writer, 4);
         let intact = scene.lab.drivers().pop().unwrap();
         let report = scene.lab.unload_driver(&intact);
-        save.wait().unwrap();
+        let all: Vec<_> = calls.into_iter().map(|call| call.wait().unwrap()).collect();
+        assert_eq!(all, [Ok(1); 4], "seed {seed}: {:?}", scene.happened());
         scene.assert_committed(FILE, b"ABCDold version");
         match report {
             Ok(report) => assert!(report.is_clean(), "seed {seed}: {report}"),
