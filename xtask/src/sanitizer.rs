@@ -14,7 +14,7 @@ const PACKAGES: &[&str] = &["intact", "intact-policy"];
 
 const HOST: &str = "x86_64-unknown-linux-gnu";
 
-/// Runs their tests.
+/// Runs their own tests, and the fuzz targets of the policy on their made-up inputs.
 pub(crate) fn run(log: &mut Log) -> Result<Outcome> {
     if !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
         return Ok(Outcome::Skipped("only on x86-64 Linux".into()));
@@ -36,7 +36,7 @@ pub(crate) fn run(log: &mut Log) -> Result<Outcome> {
         .env("ASAN_OPTIONS", "verbosity=1")
         .env("CARGO_TARGET_DIR", workspace::root().join("target/asan"))
         // With a target named, build scripts and macros are left alone.
-        .args(["test", "--target", HOST, "--lib"]);
+        .args(["test", "--target", HOST, "--lib", "--test", "fuzz"]);
     for package in PACKAGES {
         command.args(["--package", package]);
     }
