@@ -10,6 +10,7 @@ use kernel::Status;
 use kernel::etw::{Datum, Level, Provider};
 use kernel::instance::Volume;
 use kernel::pool::{PoolSlice, Tag};
+use kernel::process::Process;
 use kernel::{event, provider};
 use widestring::U16Str;
 
@@ -238,17 +239,27 @@ impl Report {
         );
     }
 
-    /// An open that the policy matched goes on without a transaction.
-    pub fn passed_through(&self, file: &U16Str, process_id: u32, rule: &[u16], why: Why, status: Status) {
+    /// An open that the policy matched goes on without a transaction. PASSIVE_LEVEL.
+    pub fn passed_through(
+        &self,
+        file: &U16Str,
+        process: Process<'_>,
+        rule: &[u16],
+        why: Why,
+        status: Status,
+    ) {
         counters::passed_through();
         let file = Counted::units(file);
+        let process_id = process.id();
+        let name = process.image_name();
+        let image = Counted::units(name.as_deref().unwrap_or(U16Str::from_slice(&[])));
         let rule = Counted::units(U16Str::from_slice(rule));
         let why = Counted::ascii(why.text());
         self.write(
             Level::Warning,
             event!(
                 "PassedThrough",
-                "File": Text, "ProcessId": ProcessId, "Rule": Text, "Reason": Utf8, "Status": Status,
+                "File": Text, "ProcessId": ProcessId, "Image": Text, "Rule": Text, "Reason": Utf8, "Status": Status,
             ),
             &mut [
                 Datum::default(),
@@ -256,6 +267,8 @@ impl Report {
                 Datum::u16(&file.bytes),
                 file.text,
                 Datum::u32(&process_id),
+                Datum::u16(&image.bytes),
+                image.text,
                 Datum::u16(&rule.bytes),
                 rule.text,
                 Datum::u16(&why.bytes),

@@ -280,7 +280,7 @@ unsafe extern "system" fn instance_teardown_start<F: Filter>(
 /// Exports `DriverEntry` for a [`Filter`] and gives it its [`Slot`].
 ///
 /// ```ignore
-/// kernel::driver!(Nothing);
+/// kernel::driver!(Nothing, NOTHING);
 /// ```
 #[macro_export]
 macro_rules! driver {

@@ -92,7 +92,7 @@ impl Candidate<'_> {
     /// Tells that it passes through although the policy matched.
     pub fn passes(&self, why: Why, status: Status) {
         if let Some(rule) = self.rule {
-            self.intact.report.passed_through(self.name.full(), self.process.id(), rule.name, why, status);
+            self.intact.report.passed_through(self.name.full(), self.process, rule.name, why, status);
         }
     }
 
@@ -151,7 +151,7 @@ fn prepare(data: &mut Callback<'_>) -> Option<Parcel<Option<Carried>>> {
         {
             // What the policy would have said is not known.
             let nothing = U16Str::from_slice(&[]);
-            intact.report.passed_through(nothing, process.id(), &[], Why::Resources, status);
+            intact.report.passed_through(nothing, process, &[], Why::Resources, status);
         }
     };
     let files = ContextRef::<Files>::of_instance(data.instance()).inspect_err(|&status| lost(status)).ok()?;

@@ -72,7 +72,7 @@ impl New {
         };
         let instance = data.instance();
         let created = data.information() == FILE_CREATED;
-        let (process, process_id) = (data.process().key(), data.process().id());
+        let process = data.process();
         let New { edit, mut part, pass, name, parameters, rights, case_sensitive, stream } = self;
         let name = U16Str::from_slice(&name);
         let inside = part.save.inside.clone();
@@ -99,7 +99,7 @@ impl New {
         let mut opened = open(Some(&inside));
         if let Err(Status::SHARING_VIOLATION | Status::TRANSACTIONAL_CONFLICT) = opened {
             // Another thread of the process may have found the placeholder first: it is in that thread's save then.
-            let theirs = file.id(instance).ok().and_then(|id| part.files.find(process, id));
+            let theirs = file.id(instance).ok().and_then(|id| part.files.find(process.key(), id));
             if let Some(save) = theirs.filter(|save| save.join()) {
                 part = Part::new(save, &part.files.clone(), true);
                 opened = open(Some(&part.save.inside));
@@ -119,7 +119,7 @@ impl New {
                 // It exists now, and its handle needs something to write to: a twin outside any transaction.
                 intact.report.passed_through(
                     name,
-                    process_id,
+                    process,
                     part.save.label.rule().as_slice(),
                     Why::Plain,
                     status,
