@@ -23,12 +23,15 @@ fn scene(intact: bool) -> Scene {
     if intact { builder.build() } else { builder.bare().build() }
 }
 
+/// What a file holds; `None`: it is not there.
+type Contents = Option<Vec<u8>>;
+
 /// A program's work, and the versions of each file that may be found.
 struct Workload {
     name: &'static str,
     work: fn(&Caller<'_>),
-    /// Each file, its old and its new version; `None`: not there.
-    files: Vec<(&'static str, Option<Vec<u8>>, Option<Vec<u8>>)>,
+    /// Each file, its old and its new version.
+    files: Vec<(&'static str, Contents, Contents)>,
 }
 
 fn open(caller: &Caller<'_>, path: &str) -> lab::Handle {

@@ -22,7 +22,9 @@ fn work(caller: &Caller<'_>) -> (bool, bool) {
         let _ = caller.read(reading, Some(0), 10);
         let _ = caller.information(first);
         result = result.and(caller.flush(first));
-        [reading, second, first].map(|handle| caller.close(handle).unwrap());
+        for handle in [reading, second, first] {
+            caller.close(handle).unwrap();
+        }
         result
     };
     let make = || {
