@@ -330,11 +330,11 @@ fn the_volume_tells_its_size() {
 }
 
 #[test]
-fn requests_of_a_number_that_was_never_given_out_are_refused() {
+fn what_the_volume_does_not_serve_is_refused_and_stops_nothing() {
     if no_fuse() {
         return;
     }
-    // The kernel passes extended attributes, locks and holes on, or keeps them; none may stop the lab.
+    // Owners, devices, extended attributes, locks, holes: some the kernel keeps for itself, some come here.
     let after = mounted(Options::default(), |folder| {
         shell(
             folder,
