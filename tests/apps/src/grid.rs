@@ -161,7 +161,7 @@ pub(crate) mod tests {
             Fault::None,
             Fault::Kill { after_writes: 1 },
             Fault::DiskFull { after_bytes: 1 },
-            Fault::PowerCut { after_effects: 1, state: 0 },
+            Fault::PowerCut { after_effects: 1, of: 2, state: 0 },
         ];
         let report = |states: [&str; 4]| Report {
             program: Vec::new(),

@@ -149,7 +149,7 @@ fn power_cut(
     let mut worst: Option<Trial> = None;
     for (state, base) in bases.iter().enumerate() {
         let (contents, trouble) = machine::recover(base, setup)?;
-        let fault = Fault::PowerCut { after_effects, state: state as u64 };
+        let fault = Fault::PowerCut { after_effects, of: session.disk.effect_count(), state: state as u64 };
         let files = judge.files(&contents);
         let trial = Trial {
             exit: Exit::Stopped,

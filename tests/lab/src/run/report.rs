@@ -66,6 +66,8 @@ pub enum Fault {
     PowerCut {
         /// Disk effects that happened.
         after_effects: u64,
+        /// Disk effects of the whole run with these drivers.
+        of: u64,
         /// Which of the states that a crash may then leave: a seed, or a number in the enumeration.
         state: u64,
     },
@@ -184,8 +186,8 @@ impl fmt::Display for Fault {
         match self {
             Fault::None => f.write_str("no fault"),
             Fault::Kill { after_writes } => write!(f, "killed after write {after_writes}"),
-            Fault::PowerCut { after_effects, state } => {
-                write!(f, "power cut after disk effect {after_effects}, state {state}")
+            Fault::PowerCut { after_effects, of, state } => {
+                write!(f, "power cut after disk effect {after_effects} of {of}, state {state}")
             }
             Fault::DiskFull { after_bytes } => write!(f, "disk full after {after_bytes} bytes"),
         }
