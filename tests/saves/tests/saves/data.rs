@@ -226,6 +226,22 @@ fn byte_ranges_are_locked_between_handles_of_a_process() {
 }
 
 #[test]
+fn a_lock_waits_for_another_handle_of_the_process_and_does_not_keep_the_save_open() {
+    let scene = Scene::new();
+    let writer = scene.program("writer.exe");
+    let (first, second) = (scene.write_new(&writer), scene.open_file(&writer));
+    writer.call(move |caller| caller.lock(first, 0, 5, true, false)).unwrap();
+    let waiting = writer.submit(move |caller| caller.lock(second, 4, 1, true, true));
+    assert_eq!(writer.read(first, 0, 1).unwrap(), NEW[..1]);
+    assert!(!waiting.is_done());
+    writer.close(first).unwrap();
+    waiting.wait().unwrap().unwrap();
+    writer.close(second).unwrap();
+    scene.assert_committed(FILE, NEW);
+    scene.end();
+}
+
+#[test]
 fn a_flush_goes_into_the_transaction() {
     for killed in [false, true] {
         let scene = Scene::new();

@@ -3,7 +3,7 @@
 use intact_saves::{FILE, Happened, NEW, OLD, Scene, SceneBuilder, test_driver};
 use lab::{CreateOptions, GENERIC_READ, GENERIC_WRITE, Offset, Process, Status};
 
-const SEEDS: u64 = 60;
+const SEEDS: u64 = 40;
 
 /// Several threads of one process open, write their part, and close, all at once.
 fn writers(writer: &Process, threads: u8) -> Vec<lab::Pending<Result<usize, Status>>> {
