@@ -37,6 +37,10 @@ const TAG: Tag = Tag::new(b"InCr");
 /// How often a save that is ending is waited for, or a rival create joined, before the open passes through.
 const ATTEMPTS: usize = 16;
 
+/// What TxF tells who wants to execute a file that a transaction modifies (txf-ktm §4.2). Programs that have no
+/// transactions do not know it.
+const CANNOT_EXECUTE_FILE_IN_TRANSACTION: Status = Status(0xC019_0044_u32.cast_signed());
+
 /// The operation.
 pub struct Create;
 
@@ -57,11 +61,15 @@ impl Operation for Create {
     fn before(data: &mut Callback<'_>) -> Before<Self::Carry> {
         match prepare(data) {
             Some(carried) => Before::Watch(carried),
+            None if may_meet_transaction(data) => Parcel::new(TAG, None).map_or(Before::Pass, Before::Watch),
             None => Before::Pass,
         }
     }
 
     fn after(data: &mut Callback<'_>, carried: Self::Carry) {
+        if data.status() == CANNOT_EXECUTE_FILE_IN_TRANSACTION && !data.has_transaction() {
+            data.set_status(Status::SHARING_VIOLATION, 0);
+        }
         let Some(intact) = Intact::get() else { return };
         match carried.unpack() {
             Some(Carried::Existing(existing)) => existing.complete(data),
@@ -123,6 +131,15 @@ impl Candidate<'_> {
             Err(_) => Label::new(self.name.full(), U16Str::from_slice(&[]), rule),
         }
     }
+}
+
+/// Whether a create that goes down untouched may be told about somebody else's transaction.
+fn may_meet_transaction(data: &Callback<'_>) -> bool {
+    /// `FILE_EXECUTE`, `GENERIC_EXECUTE`, `GENERIC_ALL`.
+    const EXECUTES: u32 = 0x20 | 0x2000_0000 | 0x1000_0000;
+    crate::report::counters::any_redirected()
+        && !data.is_from_kernel()
+        && data.create().is_some_and(|parameters| parameters.access & EXECUTES != 0)
 }
 
 fn prepare(data: &mut Callback<'_>) -> Option<Parcel<Option<Carried>>> {

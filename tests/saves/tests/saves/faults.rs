@@ -2,10 +2,15 @@
 
 use intact_saves::{FILE, Happened, NEW, OLD, Scene};
 use lab::{CreateOptions, DELETE, GENERIC_READ, GENERIC_WRITE, Process, Status};
+use lab_volume::access;
 
 const WOUNDED: &str = "a write failed and was not made good";
 const GONE: &str = "the transaction had already ended";
 const NO_TRANSACTION: &str = "the file cannot be opened in a transaction";
+const EXECUTE: u32 = 0x2000_0000;
+const ALL: u32 = 0x1000_0000;
+const MAXIMUM_ALLOWED: u32 = 0x200_0000;
+const WRITE_DAC: u32 = 0x4_0000;
 /// STATUS_UNEXPECTED_IO_ERROR.
 const UNEXPECTED: Status = Status(0xC000_00E9);
 
@@ -236,11 +241,20 @@ fn a_file_that_somebody_else_has_open_for_writing_passes_through_and_says_why() 
 }
 
 #[test]
-fn statuses_of_transactions_never_reach_a_program_that_asks_for_no_execution() {
+fn statuses_of_transactions_never_reach_a_program() {
     let scene = Scene::new();
     let (writer, other) = (scene.program("writer.exe"), scene.program("other.exe"));
     scene.write_new(&writer);
-    let accesses = [GENERIC_WRITE, DELETE, 0x100, GENERIC_READ | GENERIC_WRITE, 0x200_0000, 0x4_0000];
+    let accesses = [
+        GENERIC_WRITE,
+        DELETE,
+        access::WRITE_ATTRIBUTES,
+        GENERIC_READ | GENERIC_WRITE,
+        GENERIC_READ | EXECUTE,
+        ALL,
+        MAXIMUM_ALLOWED,
+        WRITE_DAC,
+    ];
     for access in accesses {
         for disposition in [1, 3, 4, 5, 0] {
             let options = CreateOptions::new(lab::Name::Path(FILE.into()), access, disposition);
