@@ -49,7 +49,7 @@ impl Part {
 
     pub(super) fn modified(&mut self) {
         self.modified = true;
-        self.save.modified_by_open();
+        self.save.note_modified();
     }
 }
 

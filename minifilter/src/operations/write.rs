@@ -42,7 +42,12 @@ impl Operation for SwappedWrite {
         let range = match start {
             Some(start) => Range::new(start, written),
             // Where it would have ended up is not known: everything may be wounded, nothing is healed.
-            None if data.status().is_success() => None,
+            None if data.status().is_success() => {
+                if let Some(save) = entered.save.as_ref().filter(|_| written != 0) {
+                    save.note_modified();
+                }
+                None
+            }
             None => Some(Range::from(0)),
         };
         came_back(data, &entered, Effect::Bytes(range));

@@ -148,7 +148,7 @@ impl Save {
     /// The placeholder of its file is its own.
     pub fn made_its_file(&self) {
         self.made_file.store(true, Ordering::Release);
-        self.modified_by_open();
+        self.note_modified();
     }
 
     /// Another handle of its process takes part, if it is not too late. Up to DISPATCH_LEVEL.
@@ -156,9 +156,9 @@ impl Save {
         self.state.lock().join()
     }
 
-    /// Something was modified by opening it.
-    pub fn modified_by_open(&self) {
-        self.state.lock().modified_by_open();
+    /// Something was modified that no effect describes. Up to DISPATCH_LEVEL.
+    pub fn note_modified(&self) {
+        self.state.lock().note_modified();
     }
 
     /// It must not commit.

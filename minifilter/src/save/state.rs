@@ -97,8 +97,9 @@ impl State {
         joined
     }
 
-    /// Something was modified by opening: created, overwritten, superseded.
-    pub fn modified_by_open(&mut self) {
+    /// Something was modified that no [`Effect`] describes: by opening (created, overwritten, superseded), or at a place
+    /// that is not known.
+    pub fn note_modified(&mut self) {
         self.modified = true;
     }
 

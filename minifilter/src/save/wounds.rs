@@ -4,6 +4,10 @@
 //! range heals it, because then the file holds what the program asked for last. A save with an open wound is
 //! rolled back (design: a save commits only if every byte range and every metadata change succeeded).
 //!
+//! Cutting the file heals a wound only if it takes away all that the failed write was to put there. A program that meets
+//! a full disk, writes what still fits and cuts the file behind that, has not written what it set out to: Python's
+//! buffered files do so when they are closed.
+//!
 //! The set has a fixed capacity and errs on one side only: when it is full, neighbouring wounds are merged into
 //! one that covers both, so that a wound may be reported too large but never be forgotten.
 
@@ -54,6 +58,20 @@ impl Range {
     }
 }
 
+/// What is left of a failed write.
+#[derive(Clone, Copy, Debug)]
+struct Wound {
+    /// Where the write was to begin.
+    origin: u64,
+    open: Range,
+}
+
+impl Wound {
+    fn cover(self, other: Self) -> Self {
+        Self { origin: self.origin.min(other.origin), open: self.open.cover(other.open) }
+    }
+}
+
 /// A kind of metadata change; a failed one is healed by the next successful one of the same kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -81,7 +99,7 @@ impl Change {
 /// The open wounds of one file of a save.
 #[derive(Clone, Debug, Default)]
 pub struct Wounds {
-    ranges: ArrayVec<Range, RANGES>,
+    ranges: ArrayVec<Wound, RANGES>,
     changes: u8,
 }
 
@@ -98,9 +116,13 @@ impl Wounds {
 
     /// A write over `range` failed.
     pub fn wound(&mut self, range: Range) {
-        let mut wound = range;
+        self.add(Wound { origin: range.start, open: range });
+    }
+
+    fn add(&mut self, new: Wound) {
+        let mut wound = new;
         self.ranges.retain(|other| {
-            let merged = wound.touches(*other);
+            let merged = wound.open.touches(other.open);
             if merged {
                 wound = wound.cover(*other);
             }
@@ -115,19 +137,19 @@ impl Wounds {
     pub fn heal(&mut self, range: Range) {
         let mut left = Self::new();
         for wound in &self.ranges {
-            let (before, after) = wound.without(range);
+            let (before, after) = wound.open.without(range);
             match (before, after) {
                 // Healing the middle makes two wounds of one; where there is no room the whole stays open.
-                (Some(_), Some(_)) if left.ranges.remaining_capacity() < 2 => left.wound(*wound),
-                _ => before.into_iter().chain(after).for_each(|part| left.wound(part)),
+                (Some(_), Some(_)) if left.ranges.remaining_capacity() < 2 => left.add(*wound),
+                _ => before.into_iter().chain(after).for_each(|open| left.add(Wound { open, ..*wound })),
             }
         }
         self.ranges = left.ranges;
     }
 
-    /// The file was successfully cut (or grown) to `size`: bytes past it are no longer asked for.
+    /// The file was successfully cut (or grown) to `size`: what was to begin there or later is no longer asked for.
     pub fn resize(&mut self, size: u64) {
-        self.heal(Range::from(size));
+        self.ranges.retain(|wound| wound.origin < size);
         self.heal_change(Change::Size);
     }
 
@@ -141,12 +163,12 @@ impl Wounds {
         self.changes &= !change.bit();
     }
 
-    fn merge_into_nearest(&mut self, wound: Range) {
-        let gap = |other: &Range| {
-            if other.end < wound.start {
-                wound.start.saturating_sub(other.end)
+    fn merge_into_nearest(&mut self, wound: Wound) {
+        let gap = |other: &Wound| {
+            if other.open.end < wound.open.start {
+                wound.open.start.saturating_sub(other.open.end)
             } else {
-                other.start.saturating_sub(wound.end)
+                other.open.start.saturating_sub(wound.open.end)
             }
         };
         if let Some(nearest) = self.ranges.iter_mut().min_by_key(|other| gap(other)) {
@@ -206,6 +228,17 @@ mod tests {
     }
 
     #[test]
+    fn writing_what_still_fits_and_cutting_behind_it_heals_nothing() {
+        let mut wounds = Wounds::new();
+        wounds.wound(range(4096, 8192));
+        wounds.heal(range(4096, 129));
+        wounds.resize(4096 + 129);
+        assert!(!wounds.is_empty());
+        wounds.resize(0);
+        assert!(wounds.is_empty(), "starting over heals");
+    }
+
+    #[test]
     fn a_metadata_wound_is_healed_by_the_same_change_only() {
         let mut wounds = Wounds::new();
         wounds.wound_change(Change::Basic);
@@ -247,7 +280,8 @@ mod tests {
                     bytes[covered].fill(true);
                 }
                 for (byte, wounded) in bytes.iter().enumerate() {
-                    let known = wounds.ranges.iter().any(|r| (r.start..r.end).contains(&(byte as u64)));
+                    let known =
+                        wounds.ranges.iter().any(|w| (w.open.start..w.open.end).contains(&(byte as u64)));
                     assert!(known || !wounded, "round {round}: byte {byte} was forgotten");
                 }
             }
