@@ -29,6 +29,10 @@ pub(crate) struct Program {
     pub(crate) prepare: fn(&Path) -> Result<()>,
 }
 
+/// Appends a file to an archive, as scripts do.
+const APPEND: &str =
+    "import sys, zipfile\nwith zipfile.ZipFile(sys.argv[1], 'a') as archive: archive.write(sys.argv[2])";
+
 /// All of them.
 pub(crate) const PROGRAMS: &[Program] = &[
     Program {
@@ -77,6 +81,19 @@ pub(crate) const PROGRAMS: &[Program] = &[
             write(folder, "may.txt", &inputs::numbers(20_000))?;
             write(folder, "june.txt", &inputs::numbers(18_000))?;
             run(folder, &["/usr/bin/zip", "-q", "reports.zip", "may.txt"])
+        },
+    },
+    Program {
+        name: "python zipfile",
+        way: "the same in Python, which tidies up after a failed write and closes",
+        command: &["/usr/bin/python3", "-c", APPEND, "reports.zip", "june.txt"],
+        files: &[],
+        document: "reports.zip",
+        needs: &[("/usr/bin/python3", "python3")],
+        prepare: |folder| {
+            write(folder, "may.txt", &inputs::numbers(20_000))?;
+            write(folder, "june.txt", &inputs::numbers(18_000))?;
+            run(folder, &["/usr/bin/python3", "-c", APPEND, "reports.zip", "may.txt"])
         },
     },
     Program {
