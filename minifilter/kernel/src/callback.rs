@@ -44,6 +44,32 @@ impl<T: Context> Carry for ContextRef<T> {
     }
 }
 
+/// One of two things, told apart by the lowest bit of the pointer: both are pointers to aligned memory.
+pub enum Either<A, B> {
+    /// The one.
+    First(A),
+    /// The other.
+    Second(B),
+}
+
+impl<A: Carry, B: Carry> Carry for Either<A, B> {
+    fn into_raw(self) -> PVOID {
+        match self {
+            Either::First(first) => first.into_raw(),
+            Either::Second(second) => second.into_raw().map_addr(|address| address | 1),
+        }
+    }
+    unsafe fn from_raw(raw: PVOID) -> Option<Self> {
+        if raw.addr() & 1 == 0 {
+            // SAFETY: the caller's promise; an even pointer was made from an `A`.
+            unsafe { A::from_raw(raw) }.map(Either::First)
+        } else {
+            // SAFETY: as above, from a `B`; the bit is taken away again.
+            unsafe { B::from_raw(raw.map_addr(|address| address & !1)) }.map(Either::Second)
+        }
+    }
+}
+
 /// A value in pool, with its tag beside it so that one pointer is enough.
 pub struct Parcel<T> {
     content: PoolBox<(Tag, T)>,

@@ -1,6 +1,6 @@
 //! `IRP_MJ_WRITE`: to the twin, remembering which bytes were asked for, so that those that fail are known.
 
-use kernel::callback::{Before, Callback, Operation, Parcel};
+use kernel::callback::{Before, Callback, Either, Operation, Parcel};
 use kernel::context::{ContextRef, Entered};
 use kernel::fltkernel::IRP_MJ_WRITE;
 use kernel::pool::Tag;
@@ -15,7 +15,7 @@ const TAG: Tag = Tag::new(b"InWr");
 /// The operation.
 pub struct SwappedWrite;
 
-/// A write on its way.
+/// A write on its way to a place that its parameters do not tell: the end of the file, or the file position.
 pub struct Write {
     entered: Entered<Redirect>,
     /// Where it begins, when that could be told.
@@ -25,7 +25,8 @@ pub struct Write {
 
 impl Operation for SwappedWrite {
     const MAJOR: u8 = IRP_MJ_WRITE;
-    type Carry = Parcel<Write>;
+    /// Most writes say where they go, and need nothing but the redirect: no memory is allocated for them.
+    type Carry = Either<Entered<Redirect>, Parcel<Write>>;
 
     #[inline]
     fn before(data: &mut Callback<'_>) -> Before<Self::Carry> {
@@ -37,7 +38,13 @@ impl Operation for SwappedWrite {
     }
 
     fn after(data: &mut Callback<'_>, carry: Self::Carry) {
-        let Write { entered, start, length } = carry.unpack();
+        let Write { entered, start, length } = match carry {
+            Either::First(entered) => {
+                let (start, length) = explicit(data);
+                Write { entered, start, length }
+            }
+            Either::Second(parcel) => parcel.unpack(),
+        };
         let written = if data.status().is_success() { data.information() as u64 } else { u64::from(length) };
         let range = match start {
             Some(start) => Range::new(start, written),
@@ -54,7 +61,10 @@ impl Operation for SwappedWrite {
     }
 }
 
-fn write(data: &mut Callback<'_>, redirect: ContextRef<Redirect>) -> Before<Parcel<Write>> {
+fn write(
+    data: &mut Callback<'_>,
+    redirect: ContextRef<Redirect>,
+) -> Before<<SwappedWrite as Operation>::Carry> {
     if redirect.role == Role::Reader {
         // It has no right to write; the file system says so.
         return Before::Pass;
@@ -66,13 +76,17 @@ fn write(data: &mut Callback<'_>, redirect: ContextRef<Redirect>) -> Before<Parc
         Ok(entered) => entered,
         Err(answer) => return answer.into(),
     };
-    let length = data.range().map_or(0, |range| range.length);
+    let (known, length) = explicit(data);
+    if known.is_some() {
+        send(data, &entered);
+        return Before::Watch(Either::First(entered));
+    }
     let start = start(data, &entered);
     let (save, stream) = (entered.save.clone(), entered.stream);
     match Parcel::new(TAG, Write { entered, start, length }) {
         Ok(parcel) => {
             send(data, &parcel.entered);
-            Before::Watch(parcel)
+            Before::Watch(Either::Second(parcel))
         }
         Err(status) => {
             // The program is told, and the bytes are missing.
@@ -83,6 +97,11 @@ fn write(data: &mut Callback<'_>, redirect: ContextRef<Redirect>) -> Before<Parc
             Before::Complete(status, 0)
         }
     }
+}
+
+/// Where a write begins, if its parameters say so, and how long it is. Up to DISPATCH_LEVEL.
+fn explicit(data: &Callback<'_>) -> (Option<u64>, u32) {
+    data.range().map_or((None, 0), |range| (u64::try_from(range.offset).ok(), range.length))
 }
 
 /// Where a write begins. At the end of the file, that is known before only.
