@@ -68,9 +68,14 @@ pub(crate) fn mounted_on<R: Send>(
     After { result, account, lab, ended }
 }
 
-/// Runs a shell script with the mount as its working folder; its output and how it ended.
+/// Runs a shell script with the mount as its working folder; its output and how it ended. Signals do what they do by
+/// default, also where whoever runs the tests ignores some (a job in the background ignores SIGINT).
 pub(crate) fn shell(folder: &Path, script: &str) -> std::process::Output {
-    Command::new("/bin/sh").args(["-c", script]).current_dir(folder).output().expect("/bin/sh")
+    Command::new("/usr/bin/env")
+        .args(["--default-signal", "/bin/sh", "-c", script])
+        .current_dir(folder)
+        .output()
+        .expect("/usr/bin/env")
 }
 
 struct Folder(PathBuf);

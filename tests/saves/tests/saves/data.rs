@@ -306,17 +306,20 @@ fn a_handle_has_the_rights_it_was_opened_with_and_no_more() {
 
 #[test]
 fn closing_a_handle_ends_the_lock_that_it_waits_for() {
-    let scene = Scene::new();
-    let writer = scene.program("writer.exe");
-    let first = scene.write_new(&writer);
-    let options = CreateOptions::open(FILE, ALL).asynchronous();
-    let second = writer.create_file(options).unwrap();
-    writer.call(move |caller| caller.lock(first, 0, 5, true, false)).unwrap();
-    let waiting = writer.submit(move |caller| caller.lock(second, 0, 5, true, true));
-    assert_eq!(writer.read(first, 0, 1).unwrap(), NEW[..1]);
-    writer.close(second).unwrap();
-    assert!(waiting.wait().unwrap().is_err());
-    writer.close(first).unwrap();
-    scene.assert_committed(FILE, NEW);
-    scene.end();
+    // Before the lock is asked for, or while it waits: the seed decides.
+    for seed in 0..16 {
+        let scene = Scene::builder().seed(seed).build();
+        let writer = scene.program("writer.exe");
+        let first = scene.write_new(&writer);
+        let options = CreateOptions::open(FILE, ALL).asynchronous();
+        let second = writer.create_file(options).unwrap();
+        writer.call(move |caller| caller.lock(first, 0, 5, true, false)).unwrap();
+        let waiting = writer.submit(move |caller| caller.lock(second, 0, 5, true, true));
+        assert_eq!(writer.read(first, 0, 1).unwrap(), NEW[..1]);
+        writer.close(second).unwrap();
+        assert!(waiting.wait().unwrap().is_err());
+        writer.close(first).unwrap();
+        scene.assert_committed(FILE, NEW);
+        scene.end();
+    }
 }

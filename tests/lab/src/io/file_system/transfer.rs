@@ -181,10 +181,12 @@ pub(super) fn lock_control(call: &Call<'_>) -> Answer {
                 return fail(STATUS_FLT_DISALLOW_FAST_IO);
             }
             let granted = std::cell::Cell::new(None);
-            // The scheduler may ask more than once before this thread runs; the lock is taken the first time.
+            // The scheduler may ask more than once before this thread runs; the lock is taken the first time. The cleanup of
+            // its file object ends the wait (txf-ktm §4.8: FsRtlFastUnlockAll; the status is inferred).
             call.lab.block_until("a byte-range lock", None, || {
                 if granted.get().is_none() {
-                    match try_lock() {
+                    let cleaned_up = call.file.has_flags(lab_nt::FO_CLEANUP_COMPLETE);
+                    match if cleaned_up { Err(Status::RANGE_NOT_LOCKED) } else { try_lock() } {
                         Err(Status::LOCK_NOT_GRANTED) => return false,
                         other => granted.set(Some(other)),
                     }
