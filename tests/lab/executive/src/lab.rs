@@ -36,8 +36,8 @@ pub struct Config {
     /// Whether pageable memory (paged pool, `PAGE…` sections) is taken away at `DISPATCH_LEVEL`. Costs two
     /// system calls per live pageable range and level change.
     pub page_out_at_dispatch: bool,
-    /// Stack that a driver may use below one request, in bytes. Windows x64: 24 KiB (lab-notes, *Running the
-    /// driver's code*).
+    /// Stack that a driver may use below one request, in bytes. Windows x64: 24 KiB
+    /// (kernel/using-the-kernel-stack).
     pub kernel_stack: usize,
     /// What one nested call through the kernel (import, I/O manager, Filter Manager, next callback) is taken to
     /// use of that stack. Approximated: Windows' own frames are not known.

@@ -143,7 +143,7 @@ impl Lab {
         if self.stack_remaining(thread) == 0 {
             self.violate(
                 "stack-budget",
-                "lab-notes, Running the driver's code: 24 KiB of kernel stack",
+                "kernel/using-the-kernel-stack: 24 KiB on x64",
                 format!("the driver's frames use {used} bytes of stack at its call of {}", import.name),
             );
         }
