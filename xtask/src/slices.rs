@@ -89,7 +89,8 @@ pub(crate) const SLICES: &[Slice] = &[
 ];
 
 /// Packages of the lab, and those whose tests run a built driver in it.
-const LAB: &[&str] = &["lab", "lab-executive", "lab-volume", "lab-nt", "intact-apps", "intact-saves"];
+const LAB: &[&str] =
+    &["lab", "lab-executive", "lab-volume", "lab-nt", "intact-apps", "intact-saves", "intact-scenarios"];
 fn cargo(arguments: &[&str]) -> Command {
     let mut command = Command::new(toolchain::cargo());
     command.current_dir(workspace::root()).args(arguments);
