@@ -48,8 +48,8 @@ pub mod run;
 pub use assembly::{Builder, Lab, PowerState, TransactionState};
 pub use caller::{
     Caller, CreateOptions, Created, DELETE, DIRECTORY, DirectoryEntry, GENERIC_READ, GENERIC_WRITE, Handle,
-    Information, NON_DIRECTORY, Name, NetworkOpen, Offset, READ_ATTRIBUTES, SHARE_ALL, SYNCHRONIZE,
-    SYNCHRONOUS,
+    Information, MappedFile, NON_DIRECTORY, Name, NetworkOpen, Offset, READ_ATTRIBUTES, SHARE_ALL,
+    SYNCHRONIZE, SYNCHRONOUS,
 };
 pub use lab_executive::Violation;
 pub use lab_volume::Status;

@@ -106,6 +106,7 @@ pub fn tables() -> Vec<&'static [&'static Import]> {
         flt::imports::OPERATIONS,
         flt::imports::REQUESTS,
         io::imports::IO,
+        io::section::imports::MM,
         ktm::imports::KTM,
         VARIABLES,
     ]);

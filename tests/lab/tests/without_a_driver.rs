@@ -273,24 +273,6 @@ fn security_attributes_and_space_can_be_asked_for() {
 }
 
 #[test]
-fn a_section_keeps_the_file_object_that_backs_it() {
-    let lab = Lab::builder().build().unwrap();
-    let program = lab.process("program.exe");
-    program.put(r"C:\a", b"0123456789").unwrap();
-    let handle = program.create_file(CreateOptions::open(r"C:\a", GENERIC_READ | GENERIC_WRITE)).unwrap();
-    program.call(move |caller| {
-        let section = caller.create_section(handle, true).unwrap();
-        caller.close(handle).unwrap();
-        caller.write_mapped(&section, 2, b"AB").unwrap();
-        caller.close_section(section);
-    });
-    assert_eq!(program.contents(r"C:\a").unwrap(), b"01AB456789");
-    program.exit(0);
-    let report = lab.unload();
-    assert!(report.is_clean(), "{report}");
-}
-
-#[test]
 fn unbuffered_transfers_are_whole_sectors() {
     let lab = Lab::builder().build().unwrap();
     let program = lab.process("program.exe");

@@ -2,12 +2,14 @@
 
 mod directory;
 mod information;
+mod mapping;
 mod more;
 mod path;
 mod transaction;
 
 pub use directory::DirectoryEntry;
 pub use information::{Information, NetworkOpen};
+pub use mapping::MappedFile;
 
 use std::rc::Rc;
 

@@ -1,4 +1,4 @@
-//! Locks, sections, volume information, controls, security, EAs, duplicated handles.
+//! Locks, volume information, controls, security, EAs, duplicated handles.
 
 use std::rc::Rc;
 
@@ -7,10 +7,6 @@ use lab_volume::Status;
 
 use super::{Caller, Handle, check, right};
 use crate::io::requests::{self, From};
-use crate::io::section::{self, Section};
-
-/// A section that a program has made, with its views: lives until [`Caller::close_section`].
-pub struct MappedFile(Rc<Section>);
 
 impl Caller<'_> {
     /// NtLockFile.
@@ -40,39 +36,6 @@ impl Caller<'_> {
         self.with_file(handle, right::READ_DATA | right::WRITE_DATA, |file, _| {
             check(requests::lock(self.lab, file, &From::user(), 2, range, false, true).Status)
         })?
-    }
-
-    /// NtCreateSection over a file, mapped: PAGE_READONLY, or PAGE_READWRITE if `writable`.
-    ///
-    /// # Errors
-    /// The status of whoever refused; ACCESS_DENIED if the handle's access does not do.
-    pub fn create_section(&self, handle: Handle, writable: bool) -> Result<MappedFile, Status> {
-        let (_, granted) = self.file(handle, right::READ_DATA)?;
-        if writable && granted & right::WRITE_DATA == 0 {
-            return Err(Status::ACCESS_DENIED);
-        }
-        let protection = if writable { 0x04 } else { 0x02 };
-        self.with_file(handle, 0, |file, _| {
-            let made = section::create(self.lab, file, protection);
-            made.map(MappedFile).map_err(|status| Status(status.cast_unsigned()))
-        })?
-    }
-
-    /// A change through a view reaches the file: a paging write on the file object that backs the section.
-    ///
-    /// # Errors
-    /// That of the write.
-    pub fn write_mapped(&self, section: &MappedFile, offset: u64, data: &[u8]) -> Result<(), Status> {
-        if section.0.protection & 0x44 == 0 {
-            return Err(Status::ACCESS_DENIED);
-        }
-        check(requests::paging_write(self.lab, &section.0.backing, offset.cast_signed(), data).Status)
-    }
-
-    /// Unmaps and closes.
-    pub fn close_section(&self, section: MappedFile) {
-        section::close(self.lab, section.0);
-        crate::ktm::retry_pending(self.lab);
     }
 
     /// NtQueryVolumeInformationFile.

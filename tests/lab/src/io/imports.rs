@@ -8,7 +8,6 @@ use lab_executive::imports;
 use lab_executive::irql::PASSIVE_LEVEL;
 use lab_executive::{Lab, status};
 
-use super::section;
 use crate::memory;
 use crate::rooms::Rooms;
 
@@ -71,12 +70,6 @@ imports! {
             }
             Err(status) => status.0.cast_signed(),
         }
-    }
-
-    /// Writable handles are not counted, only sections and views.
-    [ceiling: APC_LEVEL, Approximated("counts writable sections, not handles and MDLs"), source: "txf-ktm §4.5; ntifs/MmDoesFileHaveUserWritableReferences"]
-    fn MmDoesFileHaveUserWritableReferences(lab; pointers: *const u8) -> u32 {
-        u32::from(section::has_writable_references(lab, pointers))
     }
 
     /// Gives a file object another name, before its create is answered with STATUS_REPARSE.

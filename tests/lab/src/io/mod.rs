@@ -10,7 +10,7 @@
 //! | `imports` | `Io…` and `FsRtl…` routines |
 //!
 //! Not modelled, and so never seen by a filter here: a data cache with a lazy writer (writes go through to the
-//! volume model, which has its own idea of what is durable), MDL reads and writes, change notifications, oplocks
+//! volume model, which has its own idea of what is durable; pages that views modify are kept), MDL reads and writes, change notifications, oplocks
 //! and opfilters, quotas, cancelled requests, PnP and shutdown requests, extra create parameters of programs.
 
 pub(crate) mod buffers;
@@ -20,7 +20,7 @@ pub(crate) mod file;
 pub(crate) mod file_system;
 pub mod imports;
 pub(crate) mod requests;
-pub(crate) mod section;
+pub mod section;
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
@@ -60,6 +60,9 @@ pub struct Io {
 /// Rights for generic read, write, execute and all on files.
 const FILE_GENERIC: [u32; 4] = [0x12_0089, 0x12_0116, 0x12_00A0, 0x1F_01FF];
 
+/// Rights for generic read, write, execute and all on sections.
+const SECTION_GENERIC: [u32; 4] = [0x2_0005, 0x2_0002, 0x2_0008, 0xF_001F];
+
 impl Io {
     /// Mounts the volume.
     pub(crate) fn mount(&self, lab: &Executive, volume: Volume) {
@@ -68,6 +71,9 @@ impl Io {
         let file_type = lab.objects.add_type(lab, "File", FILE_GENERIC);
         file_type.on_close(close::handle_closing);
         file_type.on_delete(close::delete);
+        let section_type = lab.objects.add_type(lab, "Section", SECTION_GENERIC);
+        section_type.on_delete(section::object_deleted);
+        lab.processes.on_views_torn_down(section::tear_down);
         if self.file_type.set(file_type).is_err() {
             panic!("one volume is mounted in a lab");
         }

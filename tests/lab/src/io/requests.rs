@@ -20,6 +20,7 @@ use crate::flt::request::{Form, Operation, status_block};
 const IRP_NOCACHE: u32 = 0x1;
 const IRP_PAGING_IO: u32 = 0x2;
 const IRP_SYNCHRONOUS_API: u32 = 0x4;
+const IRP_SYNCHRONOUS_PAGING_IO: u32 = 0x40;
 const IRP_READ_OPERATION: u32 = 0x100;
 const IRP_WRITE_OPERATION: u32 = 0x200;
 const IRP_DEFER_IO_COMPLETION: u32 = 0x800;
@@ -146,6 +147,25 @@ pub(crate) fn write(
     });
     buffer.free(lab);
     result
+}
+
+/// Reads as memory management brings a page in: past cleanup, whatever access the file object has.
+pub(crate) fn paging_read(
+    lab: &Executive,
+    file: &Rc<File>,
+    offset: i64,
+    length: usize,
+) -> (IO_STATUS_BLOCK, Vec<u8>) {
+    let buffer = Buffer::new(lab, Place::System, length, &[]);
+    let mut operation = Operation::irp(IRP_MJ_READ, file.pointer());
+    operation.parameters = FLT_PARAMETERS { Read: read_write(length, 0, offset, &buffer) };
+    operation.irp_flags =
+        IRP_NOCACHE | IRP_PAGING_IO | IRP_SYNCHRONOUS_PAGING_IO | IRP_SYNCHRONOUS_API | IRP_READ_OPERATION;
+    let from = From { mode: Mode::Kernel, below: None, generated: false };
+    let result = send(lab, file, &from, operation);
+    let data = if result.Status >= 0 { buffer.contents(result.Information.min(length)) } else { Vec::new() };
+    buffer.free(lab);
+    (result, data)
 }
 
 /// Writes as memory management flushes a section: from a system thread at APC_LEVEL, past cleanup, whatever access

@@ -147,6 +147,8 @@ pub struct Volume {
     /// Committed contents of sectors that a live transaction has overwritten in place.
     shadowed: BTreeMap<u64, SectorBytes>,
     writable_views: BTreeSet<RecordNumber>,
+    /// Streams with sections, in the version that a transaction or everybody sees.
+    user_mapped: BTreeSet<(RecordNumber, Key, Option<TxId>)>,
     /// Transactions that this volume has aborted by itself and KTM must hear of.
     aborted: Vec<TxId>,
     /// Abort the transaction that reaches this many more operation boundaries.

@@ -7,6 +7,7 @@ use lab_volume::{BasicUpdate, DispositionFlags, NameFlags, NameTarget, Wide};
 
 use super::bytes::Fields;
 use super::{Answer, Call, Failure, fail, status_of};
+use crate::io::section;
 use crate::memory;
 use crate::rooms::Rooms;
 
@@ -54,6 +55,7 @@ pub(super) fn set(call: &Call<'_>) -> Answer {
         Class::FileAllocationInformation => {
             let size = size(&fields)?;
             call.with_volume(|volume| volume.set_allocation(open, size))?;
+            truncate_views(call, size);
             call.file.set_flags(FO_FILE_SIZE_CHANGED);
         }
         Class::FileEndOfFileInformation => {
@@ -62,6 +64,7 @@ pub(super) fn set(call: &Call<'_>) -> Answer {
             let now = call.with_volume(|volume| volume.standard(open))?.size;
             if parameters.AdvanceOnly == 0 || size > now {
                 call.with_volume(|volume| volume.set_end_of_file(open, size))?;
+                truncate_views(call, size);
                 call.file.set_flags(FO_FILE_SIZE_CHANGED);
             }
         }
@@ -72,6 +75,13 @@ pub(super) fn set(call: &Call<'_>) -> Answer {
         _ => return fail(status::INVALID_INFO_CLASS),
     }
     Ok(0)
+}
+
+/// What views have modified behind the end of the file is gone.
+fn truncate_views(call: &Call<'_>, size: u64) {
+    if let Some(area) = section::area_of(call.lab, &call.file) {
+        section::truncate(&area, size);
+    }
 }
 
 fn size(fields: &Fields<'_>) -> Result<u64, Failure> {

@@ -11,6 +11,7 @@ use lab_volume::{Io, LockOwner, Status, WriteAt};
 use super::{Answer, Call, Failure, fail, status_of};
 use crate::flt::passage;
 use crate::flt::request::{Form, Operation};
+use crate::io::section;
 use crate::memory;
 use crate::rooms::Rooms;
 
@@ -108,7 +109,14 @@ pub(super) fn read(call: &Call<'_>) -> Answer {
     let offset = u64::try_from(offset).or_else(|_| fail(status::INVALID_PARAMETER))?;
     let io =
         Io { process: call.process(), key: parameters.Key, paging: is_paging(call), write_through: false };
-    let data = call.with_volume(|volume| volume.read(open, offset, parameters.Length as usize, io))?;
+    let area = section::area_of(call.lab, &call.file).filter(|_| !io.paging);
+    if let Some(area) = area.as_ref().filter(|_| is_uncached(call)) {
+        flush_views(call, area)?;
+    }
+    let mut data = call.with_volume(|volume| volume.read(open, offset, parameters.Length as usize, io))?;
+    if let Some(area) = area {
+        section::overlay(&area, offset, &mut data);
+    }
     memory::fill(at, &data);
     advance(call, offset + data.len() as u64);
     Ok(data.len())
@@ -129,8 +137,15 @@ pub(super) fn write(call: &Call<'_>) -> Answer {
     let io =
         Io { process: call.process(), key: parameters.Key, paging: is_paging(call), write_through: through };
     let data = memory::bytes(at, parameters.Length as usize);
+    let area = section::area_of(call.lab, &call.file).filter(|_| !io.paging);
+    if let Some(area) = area.as_ref().filter(|_| is_uncached(call)) {
+        flush_views(call, area)?;
+    }
     let before = call.with_volume(|volume| volume.standard(open)).map_or(0, |standard| standard.size);
     let end = call.with_volume(|volume| volume.write(open, to, &data, io))?;
+    if let Some(area) = area {
+        section::replace(&area, end - data.len() as u64, &data);
+    }
     call.file.set_flags(FO_FILE_MODIFIED | if end > before { FO_FILE_SIZE_CHANGED } else { 0 });
     advance(call, end);
     Ok(data.len())
@@ -143,8 +158,20 @@ fn advance(call: &Call<'_>, position: u64) {
     }
 }
 
+fn is_uncached(call: &Call<'_>) -> bool {
+    call.iopb.IrpFlags & IRP_NOCACHE != 0 || call.file.has_flags(FO_NO_INTERMEDIATE_BUFFERING)
+}
+
+/// What views have modified is written before something is read or written past the cache, and at a flush.
+fn flush_views(call: &Call<'_>, area: &section::Area) -> Result<(), Failure> {
+    section::flush(call.lab, area).or_else(fail)
+}
+
 pub(super) fn flush(call: &Call<'_>) -> Answer {
     let open = call.open();
+    if let Some(area) = section::area_of(call.lab, &call.file) {
+        flush_views(call, &area)?;
+    }
     call.with_volume(|volume| volume.flush(open))?;
     Ok(0)
 }

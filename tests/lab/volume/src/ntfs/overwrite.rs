@@ -36,6 +36,9 @@ impl Volume {
         number: RecordNumber,
         key: &Key,
     ) -> Result<(), Status> {
+        if self.is_user_mapped(number, key, request.transaction) {
+            return Err(Status::USER_MAPPED_FILE);
+        }
         self.lock_for(request.transaction, number)?;
         let view = View::of(request.transaction);
         let mut record = self.folded(view, number)?;

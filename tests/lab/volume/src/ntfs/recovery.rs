@@ -182,6 +182,7 @@ impl Volume {
             transactions: BTreeMap::new(),
             shadowed: BTreeMap::new(),
             writable_views: BTreeSet::new(),
+            user_mapped: BTreeSet::new(),
             aborted: Vec::new(),
             abort_countdown: None,
             transacted_operations: 0,

@@ -43,6 +43,9 @@ impl Volume {
         let mut record = self.folded(view, number)?;
         let sparse = record.sparse;
         let old = record.streams.get(&open.stream).ok_or(Status::FILE_DELETED)?.clone();
+        if size < old.size && self.is_user_mapped(number, &open.stream, open.transaction) {
+            return Err(Status::USER_MAPPED_FILE);
+        }
         let mut stream = old.clone();
         stream.size = size;
         stream.valid = stream.valid.min(size);

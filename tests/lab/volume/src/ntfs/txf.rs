@@ -227,6 +227,21 @@ impl Volume {
         }
     }
 
+    /// Says whether a stream has sections, in the version that a transaction (or everybody) sees. Such a stream is not
+    /// cut, emptied or deleted (ntifs/MmCanFileBeTruncated, ntifs/MmFlushImageSection).
+    pub fn set_user_mapped(&mut self, file: super::FileId, stream: &Key, view: Option<u64>, present: bool) {
+        let mapped = (file.number(), stream.clone(), view.map(TxId));
+        if present {
+            self.user_mapped.insert(mapped);
+        } else {
+            self.user_mapped.remove(&mapped);
+        }
+    }
+
+    pub(super) fn is_user_mapped(&self, number: RecordNumber, stream: &Key, view: Option<TxId>) -> bool {
+        !self.user_mapped.is_empty() && self.user_mapped.contains(&(number, stream.clone(), view))
+    }
+
     /// Writes a transaction's dirty sectors in place, their undo first.
     pub(super) fn write_out(&mut self, id: TxId) -> Result<(), Status> {
         let Some(tx) = self.transactions.get(&id) else { return Err(Status::TRANSACTION_NOT_ACTIVE) };

@@ -1,0 +1,306 @@
+//! Sections: control areas, the synchronisation calls around them, the pages that views modify.
+//!
+//! The control area of a stream is what the `DataSectionObject` of its SECTION_OBJECT_POINTERS leads to. It is made with
+//! the first section, and paging I/O goes to the file object that this section was made over for as long as it lives,
+//! whatever file objects later sections are made over. Which SECTION_OBJECT_POINTERS count is what the file object says
+//! after the acquire: a filter may have lent it others (minifilter-rules §1.5).
+//!
+//! Approximated: only pages that a view has modified are kept; a view's other bytes are read again at each access, so
+//! that a filter sees more paging reads than on Windows. A control area goes with its last section, while Windows may
+//! keep it, and the file object behind it, as long as memory lasts. Image sections are data sections.
+
+pub mod imports;
+mod pages;
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use fltkernel::*;
+use lab_executive::{Mode, Process, status};
+use lab_nt::SECTION_OBJECT_POINTERS;
+
+use super::file::{File, StreamKey};
+use super::file_system::{Answer, Call};
+use super::requests::{self, From, Target};
+use crate::Executive;
+use crate::flt::passage;
+use crate::flt::request::{Form, Operation};
+use crate::memory;
+use crate::rooms::Rooms;
+pub(crate) use imports::object_deleted;
+pub(crate) use pages::{flush, overlay, read_view, replace, truncate, write_view};
+
+/// PAGE_READWRITE and PAGE_EXECUTE_READWRITE.
+pub(crate) const WRITABLE: u32 = 0x04 | 0x40;
+
+const INVALID_FILE_FOR_SECTION: i32 = 0xC000_0020_u32.cast_signed();
+const SECTION_TOO_BIG: i32 = 0xC000_0040_u32.cast_signed();
+const MAPPED_FILE_SIZE_ZERO: i32 = 0xC000_011E_u32.cast_signed();
+
+const FILE_STANDARD_INFORMATION: u32 = 5;
+const FILE_END_OF_FILE_INFORMATION: u32 = 20;
+
+/// A control area.
+pub(crate) struct Area {
+    /// What `DataSectionObject` holds.
+    address: *mut u8,
+    pointers: *mut SECTION_OBJECT_POINTERS,
+    /// The file object that paging I/O goes to; referenced.
+    backing: Rc<File>,
+    key: StreamKey,
+    sections: Cell<u32>,
+    writable: Cell<u32>,
+    pages: pages::Pages,
+}
+
+/// A data section.
+pub(crate) struct Section {
+    area: Rc<Area>,
+    pub(crate) protection: u32,
+    pub(crate) size: u64,
+}
+
+/// A section that a process has made, with its view.
+pub(crate) struct Mapped {
+    process: u32,
+    section: RefCell<Option<Rc<Section>>>,
+}
+
+impl Mapped {
+    /// The section, until it is unmapped.
+    pub(crate) fn section(&self) -> Option<Rc<Section>> {
+        self.section.borrow().clone()
+    }
+}
+
+/// All sections of a lab.
+#[derive(Default)]
+pub(crate) struct Sections {
+    areas: RefCell<Vec<Rc<Area>>>,
+    mapped: RefCell<Vec<Rc<Mapped>>>,
+}
+
+impl Sections {
+    /// The control area that these pointers lead to.
+    fn area(&self, pointers: *const SECTION_OBJECT_POINTERS) -> Option<Rc<Area>> {
+        if pointers.is_null() || self.areas.borrow().is_empty() {
+            return None;
+        }
+        let address = memory::read(pointers).DataSectionObject;
+        self.areas.borrow().iter().find(|area| area.address.addr() == address.addr()).cloned()
+    }
+}
+
+fn sync(lab: &Executive, file: &File, major: u8, sync_type: i32, protection: u32) -> i32 {
+    let mut operation = Operation::irp(major, file.pointer());
+    operation.form = Form::FsFilter;
+    operation.parameters = FLT_PARAMETERS {
+        AcquireForSectionSynchronization: SECTION_SYNCHRONIZATION {
+            SyncType: sync_type,
+            PageProtection: protection,
+            OutputInformation: std::ptr::null_mut(),
+            Flags: 0,
+            AllocationAttributes: 0x800_0000,
+        },
+    };
+    passage::issue(lab, operation, file.ceiling.as_ref()).Status
+}
+
+fn kernel() -> From {
+    From { mode: Mode::Kernel, below: None, generated: false }
+}
+
+/// NtCreateSection, ZwCreateSection: creates a section over the file, of its size or of `maximum` bytes, to which a
+/// writable section extends the file.
+///
+/// # Errors
+/// The status of whoever refused; MAPPED_FILE_SIZE_ZERO over an empty file, SECTION_TOO_BIG, INVALID_FILE_FOR_SECTION.
+pub(crate) fn create(
+    lab: &Executive,
+    file: &Rc<File>,
+    protection: u32,
+    maximum: Option<u64>,
+) -> Result<Rc<Section>, i32> {
+    let acquired =
+        sync(lab, file, IRP_MJ_ACQUIRE_FOR_SECTION_SYNCHRONIZATION, SyncTypeCreateSection, protection);
+    if acquired < 0 {
+        return Err(acquired);
+    }
+    let result = make(lab, file, protection, maximum);
+    sync(lab, file, IRP_MJ_RELEASE_FOR_SECTION_SYNCHRONIZATION, SyncTypeOther, 0);
+    result
+}
+
+fn make(lab: &Executive, file: &Rc<File>, protection: u32, maximum: Option<u64>) -> Result<Rc<Section>, i32> {
+    let Some(fcb) = file.fcb.borrow().clone() else { return Err(INVALID_FILE_FOR_SECTION) };
+    let pointers: *mut SECTION_OBJECT_POINTERS = file.object().SectionObjectPointer.cast();
+    if pointers.is_null() || file.directory.get() {
+        return Err(INVALID_FILE_FOR_SECTION);
+    }
+    let size = sized(lab, file, protection, maximum)?;
+    let sections = &lab.io().sections;
+    let area = match sections.area(pointers) {
+        Some(area) => area,
+        None => {
+            lab.objects.reference(lab, file.body.cast());
+            let area = Rc::new(Area {
+                address: lab.allocate_own(64, b"MmCa"),
+                pointers,
+                backing: file.clone(),
+                key: fcb.key.clone(),
+                sections: Cell::new(0),
+                writable: Cell::new(0),
+                pages: pages::Pages::default(),
+            });
+            let mut value = memory::read(pointers);
+            value.DataSectionObject = area.address.cast();
+            memory::write(pointers, value);
+            sections.areas.borrow_mut().push(area.clone());
+            area
+        }
+    };
+    area.sections.set(area.sections.get() + 1);
+    if protection & WRITABLE != 0 {
+        area.writable.set(area.writable.get() + 1);
+    }
+    tell_volume(lab, &area);
+    Ok(Rc::new(Section { area, protection, size }))
+}
+
+/// Asks the size from the top of the stack, as FsRtlGetFileSize does, and extends the file where that is asked for.
+fn sized(lab: &Executive, file: &Rc<File>, protection: u32, maximum: Option<u64>) -> Result<u64, i32> {
+    let (answer, data) = requests::query_information(lab, file, &kernel(), FILE_STANDARD_INFORMATION, 24);
+    if answer.Status < 0 {
+        return Err(answer.Status);
+    }
+    let end = data.get(8..16).and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_le_bytes);
+    match maximum {
+        None if end == 0 => Err(MAPPED_FILE_SIZE_ZERO),
+        None => Ok(end),
+        Some(maximum) if maximum <= end => Ok(maximum),
+        Some(_) if protection & WRITABLE == 0 => Err(SECTION_TOO_BIG),
+        Some(maximum) => {
+            let class = FILE_END_OF_FILE_INFORMATION;
+            let data = maximum.to_le_bytes();
+            let set = requests::set_information(lab, file, &kernel(), class, &data, Target::default());
+            if set.Status < 0 { Err(set.Status) } else { Ok(maximum) }
+        }
+    }
+}
+
+/// What NTFS learns from MmDoesFileHaveUserWritableReferences and MmCanFileBeTruncated.
+fn tell_volume(lab: &Executive, area: &Area) {
+    let file = lab_volume::FileId(area.key.0);
+    let io = lab.io();
+    let writable = |other: &Rc<Area>| other.key.0 == area.key.0 && other.writable.get() > 0;
+    let writable = area.writable.get() > 0 || io.sections.areas.borrow().iter().any(writable);
+    let mapped = area.sections.get() > 0;
+    io.with_volume(lab, |volume| {
+        volume.set_writable_view(file, writable);
+        volume.set_user_mapped(file, &area.key.1, area.key.2, mapped);
+    });
+}
+
+/// The last view and handle of a section are gone. With the last section of a control area its modified pages are
+/// written; those that cannot be are lost, and nobody hears of it.
+pub(crate) fn close(lab: &Executive, section: Rc<Section>) {
+    let area = section.area.clone();
+    if section.protection & WRITABLE != 0 {
+        area.writable.set(area.writable.get() - 1);
+    }
+    area.sections.set(area.sections.get() - 1);
+    drop(section);
+    tell_volume(lab, &area);
+    if area.sections.get() != 0 {
+        return;
+    }
+    let _ = flush(lab, &area);
+    let io = lab.io();
+    let mut areas = io.sections.areas.borrow_mut();
+    // Another section may have been made while pages were written.
+    let last = area.sections.get() == 0;
+    let Some(index) = areas.iter().position(|other| Rc::ptr_eq(other, &area)).filter(|_| last) else {
+        return;
+    };
+    areas.remove(index);
+    drop(areas);
+    let mut pointers = memory::read(area.pointers);
+    pointers.DataSectionObject = std::ptr::null_mut();
+    memory::write(area.pointers, pointers);
+    lab.free_own(area.address);
+    let body = area.backing.body;
+    drop(area);
+    lab.objects.dereference(lab, body.cast());
+}
+
+/// A section of the calling thread's process, with a view of all of it.
+pub(crate) fn map(lab: &Executive, section: Rc<Section>) -> Rc<Mapped> {
+    let process = lab.thread().process().map_or(0, |process| process.id);
+    let mapped = Rc::new(Mapped { process, section: RefCell::new(Some(section)) });
+    lab.io().sections.mapped.borrow_mut().push(mapped.clone());
+    mapped
+}
+
+/// Unmaps a view and closes its section, once.
+pub(crate) fn unmap(lab: &Executive, mapped: &Rc<Mapped>) {
+    lab.io().sections.mapped.borrow_mut().retain(|other| !Rc::ptr_eq(other, mapped));
+    let section = mapped.section.borrow_mut().take();
+    if let Some(section) = section {
+        close(lab, section);
+        crate::ktm::retry_pending(lab);
+    }
+}
+
+/// The address space of a process goes, after its handles (txf-ktm §8.2).
+pub(crate) fn tear_down(lab: &Executive, process: &Rc<Process>) {
+    let own: Vec<_> = lab
+        .io()
+        .sections
+        .mapped
+        .borrow()
+        .iter()
+        .filter(|mapped| mapped.process == process.id)
+        .cloned()
+        .collect();
+    for mapped in own {
+        unmap(lab, &mapped);
+    }
+}
+
+/// The mapped page writer writes every modified page. What fails stays modified.
+pub(crate) fn write_all(lab: &Executive) {
+    let areas = lab.io().sections.areas.borrow().clone();
+    for area in areas {
+        let _ = flush(lab, &area);
+    }
+}
+
+/// The control area of a file object's own stream, if sections are made over it.
+pub(crate) fn area_of(lab: &Executive, file: &File) -> Option<Rc<Area>> {
+    let pointers = file.fcb.borrow().as_ref().map(|fcb| fcb.section)?;
+    lab.io().sections.area(pointers)
+}
+
+/// The control area of a section.
+pub(crate) fn area(section: &Section) -> &Rc<Area> {
+    &section.area
+}
+
+/// MmDoesFileHaveUserWritableReferences: of the stream whose SECTION_OBJECT_POINTERS this is.
+pub(crate) fn has_writable_references(lab: &Executive, pointers: *const u8) -> bool {
+    lab.io().sections.area(pointers.cast()).is_some_and(|area| area.writable.get() > 0)
+}
+
+/// The file system's part of the synchronisation calls: nothing to lock, the model has one thread at a time.
+pub(crate) fn file_system(call: &Call<'_>) -> Answer {
+    call.open();
+    match call.request.major {
+        IRP_MJ_ACQUIRE_FOR_SECTION_SYNCHRONIZATION
+        | IRP_MJ_RELEASE_FOR_SECTION_SYNCHRONIZATION
+        | IRP_MJ_ACQUIRE_FOR_CC_FLUSH
+        | IRP_MJ_RELEASE_FOR_CC_FLUSH
+        | IRP_MJ_ACQUIRE_FOR_MOD_WRITE
+        | IRP_MJ_RELEASE_FOR_MOD_WRITE => Ok(0),
+        _ => super::file_system::fail(status::NOT_SUPPORTED),
+    }
+}
