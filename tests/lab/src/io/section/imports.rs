@@ -24,6 +24,12 @@ imports! {
         u32::from(super::has_writable_references(lab, pointers))
     }
 
+    /// Whether nobody has a section or view that ends behind a size.
+    [ceiling: APC_LEVEL, Approximated("whatever the size, and image sections as data sections"), source: "ntifs/MmCanFileBeTruncated"]
+    fn MmCanFileBeTruncated(lab; pointers: *const u8, _size: *const i64) -> u8 {
+        u8::from(!super::is_mapped(lab, pointers))
+    }
+
     /// Makes a section over an open file.
     [ceiling: PASSIVE_LEVEL, Approximated("committed data sections over files, unnamed, for system threads or with OBJ_KERNEL_HANDLE; the handle's access is not compared with the protection"), fails: Status, source: "wdm/ZwCreateSection; minifilter-rules §1.5"]
     fn ZwCreateSection(

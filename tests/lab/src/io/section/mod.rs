@@ -291,6 +291,11 @@ pub(crate) fn has_writable_references(lab: &Executive, pointers: *const u8) -> b
     lab.io().sections.area(pointers.cast()).is_some_and(|area| area.writable.get() > 0)
 }
 
+/// MmCanFileBeTruncated, the other way round.
+fn is_mapped(lab: &Executive, pointers: *const u8) -> bool {
+    lab.io().sections.area(pointers.cast()).is_some_and(|area| area.sections.get() > 0)
+}
+
 /// The file system's part of the synchronisation calls: nothing to lock, the model has one thread at a time.
 pub(crate) fn file_system(call: &Call<'_>) -> Answer {
     call.open();
