@@ -13,6 +13,7 @@
 //! rule already covers a crash between two sectors of one piece.
 
 mod crash;
+mod digest;
 mod image;
 
 use std::collections::BTreeMap;
@@ -20,7 +21,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::Status;
-pub use crash::{CrashStates, Fate, LogFate, SectorFate};
+pub use crash::{Choice, CrashState, CrashStates, Fate, LogFate, SectorFate};
+pub use digest::Digest;
 pub use image::ImageError;
 
 /// Bytes in a sector, the unit that persists or does not.
@@ -41,12 +43,13 @@ pub struct Base {
     clusters: u64,
     pages: Arc<Pages>,
     log: Arc<Vec<Arc<[u8]>>>,
+    digest: Digest,
 }
 
 impl Base {
     /// An empty disk of that many 4 KiB clusters, with an empty log.
     pub fn blank(clusters: u64) -> Base {
-        Base { clusters, pages: Arc::default(), log: Arc::default() }
+        Base { clusters, pages: Arc::default(), log: Arc::default(), digest: Digest::default() }
     }
 
     /// Capacity in clusters.
@@ -61,7 +64,18 @@ impl Base {
 
     /// Replaces the log, for a checkpoint of a volume at rest.
     pub(crate) fn set_log(&mut self, log: Vec<Arc<[u8]>>) {
+        for (position, record) in self.log.iter().enumerate() {
+            self.digest.remove_record(position, record);
+        }
+        for (position, record) in log.iter().enumerate() {
+            self.digest.add_record(position, record);
+        }
         self.log = Arc::new(log);
+    }
+
+    /// What the disk holds, as a number: equal contents have equal digests, and others in practice do not.
+    pub fn digest(&self) -> Digest {
+        self.digest
     }
 
     /// The bytes of one cluster; `None` if it was never written (all zero).
@@ -86,6 +100,11 @@ impl Base {
             let at = in_page(sector).start;
             let count = rest.len().min(CLUSTER - at);
             let page = pages.entry(sector / SECTORS_PER_CLUSTER).or_insert_with(|| Arc::from([0; CLUSTER]));
+            for (number, (old, new)) in
+                (sector..).zip(page[at..].chunks(SECTOR).zip(rest[..count].chunks(SECTOR)))
+            {
+                self.digest.replace_sector(number, old, new);
+            }
             if count == CLUSTER {
                 *page = Arc::from(&rest[..count]);
             } else {
@@ -97,6 +116,7 @@ impl Base {
     }
 
     fn append(&mut self, record: &Arc<[u8]>) {
+        self.digest.add_record(self.log.len(), record);
         Arc::make_mut(&mut self.log).push(record.clone());
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use oorandom::Rand64;
 
-use super::{Base, Disk, Effect, SECTOR};
+use super::{Base, Digest, Disk, Effect, SECTOR};
 
 /// What became of the log records after the last flush.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +56,31 @@ impl Fate {
     }
 }
 
+/// What became of one sector.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Choice {
+    /// A version: 0 is the durable one, then those written after the last flush, oldest first.
+    Version(usize),
+    /// Torn: the bytes before `at` are of the first version, the others of the second.
+    Torn {
+        /// Version of the front.
+        front: usize,
+        /// Version of the back.
+        back: usize,
+        /// Where the back begins.
+        at: usize,
+    },
+}
+
+/// One legal state, written out: how many log records persisted, and each sector that is not at its durable version.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct CrashState {
+    /// The length of the prefix of unflushed log records.
+    pub log: usize,
+    /// Sectors that are not in [`Choice::Version`] 0.
+    pub sectors: BTreeMap<u64, Choice>,
+}
+
 /// The unflushed tail of a stream, from which any legal base can be built.
 #[derive(Clone, Debug)]
 pub struct CrashStates {
@@ -104,6 +129,78 @@ impl CrashStates {
             }
         }
         base
+    }
+
+    /// The sectors written since the last flush, with the number of versions of each, the durable one included.
+    pub fn versions(&self) -> impl Iterator<Item = (u64, usize)> + '_ {
+        self.sectors.iter().map(|(&sector, versions)| (sector, versions.len() + 1))
+    }
+
+    fn contents(&self, sector: u64, choice: Choice) -> [u8; SECTOR] {
+        let version = |index: usize| match index.checked_sub(1) {
+            None => self.durable.sector(sector),
+            Some(index) => self.sectors[&sector][index],
+        };
+        match choice {
+            Choice::Version(index) => version(index),
+            Choice::Torn { front, back, at } => {
+                let mut bytes = version(front);
+                bytes[at..].copy_from_slice(&version(back)[at..]);
+                bytes
+            }
+        }
+    }
+
+    /// The digest of a state's disk, without building it.
+    ///
+    /// # Panics
+    /// If the state is none of these.
+    pub fn digest(&self, state: &CrashState) -> Digest {
+        let mut digest = self.durable.digest();
+        for (position, record) in (self.durable.log().len()..).zip(&self.log[..state.log]) {
+            digest.add_record(position, record);
+        }
+        for (&sector, &choice) in &state.sectors {
+            digest.replace_sector(
+                sector,
+                &self.contents(sector, Choice::Version(0)),
+                &self.contents(sector, choice),
+            );
+        }
+        digest
+    }
+
+    /// Builds the disk of a state.
+    ///
+    /// # Panics
+    /// If the state is none of these.
+    pub fn build(&self, state: &CrashState) -> Base {
+        let mut base = self.durable.clone();
+        self.log[..state.log].iter().for_each(|record| base.append(record));
+        for (&sector, &choice) in &state.sectors {
+            base.write(sector, &self.contents(sector, choice));
+        }
+        base
+    }
+
+    /// A state chosen by a seed: any log prefix; each sector in any version, or torn between two.
+    pub fn sample(&self, seed: u64) -> CrashState {
+        let mut random = Rand64::new(u128::from(seed));
+        let log = random.rand_range(0..self.log.len() as u64 + 1) as usize;
+        let mut sectors = BTreeMap::new();
+        for (sector, versions) in self.versions() {
+            let mut pick = || random.rand_range(0..versions as u64) as usize;
+            let (front, back) = (pick(), pick());
+            let choice = if front != back && random.rand_range(0..4) == 0 {
+                Choice::Torn { front, back, at: random.rand_range(1..SECTOR as u64) as usize }
+            } else {
+                Choice::Version(front)
+            };
+            if choice != Choice::Version(0) {
+                sectors.insert(sector, choice);
+            }
+        }
+        CrashState { log, sectors }
     }
 
     /// A bounded enumeration: every log prefix (at most `prefixes` of them, the ends included) with no
@@ -214,6 +311,24 @@ mod tests {
         }
         assert_eq!(seen.len(), 4, "neither, one, the other, both");
         assert!(torn);
+    }
+
+    #[test]
+    fn a_state_that_is_written_out_has_the_digest_of_the_disk_that_it_builds() {
+        let mut disk = written(&[(1, 7), (2, 7), (1, 8)]);
+        disk.append(vec![9]).unwrap();
+        let states = disk.crash_states(4);
+        assert_eq!(states.versions().collect::<Vec<_>>(), [(1, 3), (2, 2)]);
+        let torn = CrashState {
+            log: 1,
+            sectors: BTreeMap::from([(1, Choice::Torn { front: 0, back: 2, at: 100 })]),
+        };
+        let base = states.build(&torn);
+        assert_eq!((base.sector(1)[99], base.sector(1)[100], base.sector(2)[0]), (0, 8, 0));
+        assert_eq!(base.log().len(), 1);
+        for state in (0..50).map(|seed| states.sample(seed)).chain([torn]) {
+            assert_eq!(states.digest(&state), states.build(&state).digest());
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{Base, CLUSTER, Pages};
+use super::{Base, CLUSTER, Digest, Pages, SECTOR, SECTORS_PER_CLUSTER};
 
 const MAGIC: &[u8; 8] = b"LABDISK1";
 
@@ -89,14 +89,21 @@ impl Base {
         type Body<'a> = (u64, Vec<(u64, &'a [u8])>, Vec<&'a [u8]>);
         let (clusters, pages, log): Body<'_> = postcard::from_bytes(body).map_err(|_| ImageError::Damaged)?;
         let mut contents = Pages::new();
+        let mut digest = Digest::default();
         for (at, page) in pages {
             if at >= clusters || page.len() != CLUSTER {
                 return Err(ImageError::Damaged);
             }
+            for (sector, bytes) in (at * SECTORS_PER_CLUSTER..).zip(page.chunks(SECTOR)) {
+                digest.replace_sector(sector, &[], bytes);
+            }
             contents.insert(at, Arc::from(page));
         }
+        for (position, record) in log.iter().enumerate() {
+            digest.add_record(position, record);
+        }
         let log = log.into_iter().map(Arc::from).collect();
-        Ok(Base { clusters, pages: Arc::new(contents), log: Arc::new(log) })
+        Ok(Base { clusters, pages: Arc::new(contents), log: Arc::new(log), digest })
     }
 
     /// Writes the image to a file.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::record::{Change, Entry, FileId, FileRecord, Link, ROOT, RecordNumber, Stream, Times};
+use super::record::{Change, Ea, Entry, FileId, FileRecord, Link, ROOT, RecordNumber, Stream, Times};
 use super::security::attributes;
 use super::{View, Volume};
 use crate::Status;
@@ -22,6 +22,16 @@ pub struct Node {
     pub streams: BTreeMap<String, Vec<u8>>,
     /// Whether it is a directory.
     pub directory: bool,
+    /// The self-relative security descriptor.
+    pub security: Arc<[u8]>,
+    /// Extended attributes.
+    pub eas: Vec<Ea>,
+    /// Its times, as far as they are stored.
+    pub times: Times,
+    /// How many names it has.
+    pub links: usize,
+    /// Bytes allocated, all streams together.
+    pub allocated: u64,
 }
 
 /// Every name on a volume, by its path without the leading backslash.
@@ -53,6 +63,11 @@ impl Volume {
                 data,
                 streams: contents,
                 directory: record.directory,
+                security: record.security.clone(),
+                eas: record.eas.clone(),
+                times: record.times,
+                links: record.links.len(),
+                allocated: record.streams.values().map(Stream::allocated).sum(),
             };
             tree.insert(path.clone(), node);
             if record.directory {
