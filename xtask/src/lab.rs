@@ -108,6 +108,15 @@ pub(crate) fn demo(arguments: &[String]) -> Result<Command> {
     Ok(command)
 }
 
+/// `cargo xtask faults`.
+pub(crate) fn faults(arguments: &[String]) -> Result<Command> {
+    let folder = built(&["--package", "faults", "--bins"])?;
+    driver::build_intact(&Builder::prepare()?)?;
+    let mut command = Command::new(folder.join("intact-fault-tests"));
+    command.current_dir(workspace::root()).args(arguments).envs(environment());
+    Ok(command)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -55,6 +55,14 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Try every fault: power cuts at every moment of every short program that saves, with and without Intact.
+    ///
+    /// The exit status is 0 only if with Intact nothing was damaged, and without it something was.
+    Faults {
+        /// Arguments for the tests: `cargo xtask faults -- --help` shows them.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Measure what Intact costs, against a minifilter that does nothing.
     ///
     /// `cargo xtask bench policy` measures the policy's matcher alone, against globset, regex and aho-corasick.
@@ -116,6 +124,7 @@ fn perform(task: Task) -> Result<ExitCode> {
         Task::Build { packages } => build(&packages)?,
         Task::Test(test) => return self::test(&test),
         Task::Demo { arguments } => return pass_on(&mut lab::demo(&arguments)?),
+        Task::Faults { arguments } => return pass_on(&mut lab::faults(&arguments)?),
         Task::Bench { arguments } if arguments.first().is_some_and(|first| first == "policy") => {
             return pass_on(&mut policy::bench(&arguments[1..])?);
         }

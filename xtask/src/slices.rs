@@ -81,6 +81,12 @@ pub(crate) const SLICES: &[Slice] = &[
         run: demo,
     },
     Slice {
+        name: "faults",
+        about: "power cuts at every moment of short programs, twice alike",
+        needs: BUILD,
+        run: faults,
+    },
+    Slice {
         name: "deny",
         about: "licences and advisories of what is linked (where cargo-deny is)",
         needs: &[],
@@ -89,8 +95,16 @@ pub(crate) const SLICES: &[Slice] = &[
 ];
 
 /// Packages of the lab, and those whose tests run a built driver in it.
-const LAB: &[&str] =
-    &["lab", "lab-executive", "lab-volume", "lab-nt", "intact-apps", "intact-saves", "intact-scenarios"];
+const LAB: &[&str] = &[
+    "lab",
+    "lab-executive",
+    "lab-volume",
+    "lab-nt",
+    "intact-apps",
+    "intact-saves",
+    "intact-scenarios",
+    "faults",
+];
 fn cargo(arguments: &[&str]) -> Command {
     let mut command = Command::new(toolchain::cargo());
     command.current_dir(workspace::root()).args(arguments);
@@ -204,6 +218,21 @@ fn demo(log: &mut Log) -> Result<Outcome> {
     let output = log.run(&mut lab::demo(&[])?)?;
     let found = output.lines().find(|line| line.starts_with("files damaged")).unwrap_or_default();
     Ok(Outcome::Passed(found.to_owned()))
+}
+
+/// The same seed twice: what happened must be the same, to the last call.
+fn faults(log: &mut Log) -> Result<Outcome> {
+    let slice = ["--slice".to_owned()];
+    let mut traces = Vec::new();
+    for _ in 0..2 {
+        let output = log.run(&mut lab::faults(&slice)?)?;
+        let trace = output.lines().find(|line| line.starts_with("trace")).map(str::to_owned);
+        traces.push(trace.context("the fault tests printed no trace")?);
+    }
+    if traces[0] != traces[1] {
+        bail!("two runs with one seed differ: {} and {}", traces[0], traces[1]);
+    }
+    Ok(Outcome::Passed(traces.swap_remove(0)))
 }
 
 fn deny(log: &mut Log) -> Result<Outcome> {

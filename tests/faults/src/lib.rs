@@ -1,0 +1,63 @@
+//! File-corruption fault tests: what becomes of files when the power goes, a call fails, or threads meet.
+//!
+//! The real `intact.sys` runs in the lab, and every short program of a small language saves through it. Each is
+//! stopped by a fault, everywhere it can be, and the volume is looked at: every file is entirely old or entirely new.
+//! The same programs on the bare volume show what the faults do without the driver.
+
+pub mod campaign;
+pub mod crash;
+pub mod machine;
+pub mod oracle;
+pub mod states;
+pub mod told;
+pub mod workload;
+
+use serde::Serialize;
+
+/// What a panic said.
+pub fn message(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().cloned();
+    text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default()
+}
+
+/// What a run found.
+#[derive(Debug, Serialize)]
+pub struct Results {
+    /// The seed that it was run with.
+    pub seed: u64,
+    /// How long it took.
+    pub seconds: f64,
+    /// Whether the time was enough for the whole enumeration.
+    pub enumerated: bool,
+    /// Up to how many actions workloads were enumerated.
+    pub enumerated_actions: u32,
+    /// Power cuts and endings.
+    pub crashes: campaign::Crashes,
+}
+
+impl Results {
+    /// What is not as it should be; empty if all is well.
+    pub fn complaints(&self) -> Vec<String> {
+        let mut complaints = Vec::new();
+        let crashes = &self.crashes;
+        if !crashes.failures.is_empty() {
+            complaints.push(format!("{} kinds of failure with Intact", crashes.failures.len()));
+        }
+        if !self.enumerated {
+            complaints.push("the time was over before every workload had run; give more --minutes".into());
+        }
+        if crashes.without.damaged == 0 {
+            complaints.push("without Intact nothing was damaged: the faults do not strike".into());
+        }
+        if crashes.lying.damaged == 0 {
+            complaints.push("a disk that ignores flushes damaged nothing: the faults do not strike".into());
+        }
+        if crashes.with.limited == 0 {
+            complaints.push(format!(
+                "a documented limit was never met: {}",
+                oracle::Limit::EmptyPlaceholder.text()
+            ));
+        }
+        complaints
+    }
+}

@@ -1,0 +1,152 @@
+//! `cargo xtask faults`: every crash point of every short workload, with and without Intact.
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use clap::Parser;
+use faults::campaign::{self, Crashes, Frame};
+use faults::crash::{self, Plan};
+use faults::machine::Setting;
+use faults::states::Bounds;
+use faults::workload::{Step, Workload};
+use faults::{Results, told};
+use lab_executive::random::Random;
+
+/// What becomes of files when the power goes at any moment of any short program that saves.
+///
+/// The exit status is 0 only if with Intact nothing was damaged, and without it something was.
+#[derive(Parser)]
+#[command(name = "cargo xtask faults", bin_name = "cargo xtask faults")]
+struct Arguments {
+    /// Decides every choice that is not enumerated.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// How long a full run may take; what is left after the enumeration is spent on sampled longer workloads.
+    #[arg(long, default_value_t = 15.0)]
+    minutes: f64,
+    /// The most actions of the workloads that are enumerated.
+    #[arg(long, default_value_t = 2)]
+    actions: u32,
+    /// The bounded part of it that runs in the ordinary tests.
+    #[arg(long)]
+    slice: bool,
+    /// Print what was found as JSON.
+    #[arg(long)]
+    json: bool,
+    /// Only this workload, and everything about it: `--workload 'open write@700+900 close'`.
+    #[arg(long)]
+    workload: Option<Workload>,
+    /// With --workload: the disk ignores flushes.
+    #[arg(long, requires = "workload")]
+    lying: bool,
+    /// With --workload: on the bare volume.
+    #[arg(long, requires = "workload")]
+    without: bool,
+    /// How many workloads run at a time.
+    #[arg(long, default_value_t = 2)]
+    threads: usize,
+}
+
+fn main() -> ExitCode {
+    // What a lab or a check says when it fails is part of the report.
+    std::panic::set_hook(Box::new(|_| {}));
+    let arguments = Arguments::parse();
+    let done = match &arguments.workload {
+        Some(workload) => one(workload, &arguments),
+        None => full(&arguments),
+    };
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn plan(arguments: &Arguments) -> Plan {
+    let bounds = if arguments.slice { Bounds::SLICE } else { Bounds::FULL };
+    Plan { bounds, seed: arguments.seed, lying: arguments.lying }
+}
+
+/// Shows everything about one workload.
+fn one(workload: &Workload, arguments: &Arguments) -> Result<bool> {
+    let setting = Setting::new(!arguments.without, arguments.seed);
+    let recording = match campaign::attempt(workload, setting) {
+        Ok(recording) => recording,
+        Err(what) => bail!("{workload}: {what}"),
+    };
+    for (step, status) in &recording.told {
+        println!("{step:<20} {}", status.map_or("success".into(), |status| status.to_string()));
+    }
+    println!("saves: {:?}", recording.happened);
+    println!(
+        "{} disk effects, trace {:016x}",
+        recording.disk.effect_count() - recording.first,
+        recording.trace
+    );
+    let explored = crash::explore(&recording, setting, plan(arguments));
+    println!("{}", told::counts(&explored.counts));
+    if let Some(damage) = &explored.damage {
+        println!("DAMAGED by {}: {}", campaign::describe(damage), damage.what);
+    }
+    if arguments.without {
+        return Ok(true);
+    }
+    let mut actions = Vec::new();
+    for step in &workload.0 {
+        if let Step::Act(action) = step {
+            actions.push(*action);
+        }
+    }
+    let Some(opening) = workload.opening() else { bail!("{workload} opens nothing") };
+    let found = campaign::frame(&Frame { opening, actions }, plan(arguments));
+    let own = found.failures.iter().filter(|failure| failure.workload.ending() == workload.ending());
+    let failures: Vec<_> = own.collect();
+    for failure in &failures {
+        println!("FAILED ({}): {}: {}", failure.part, failure.fault, failure.what);
+    }
+    Ok(failures.is_empty() && explored.damage.is_none())
+}
+
+/// Everything, or the slice of it.
+fn full(arguments: &Arguments) -> Result<bool> {
+    let begun = Instant::now();
+    let plan = plan(arguments);
+    let end = begun + Duration::from_secs_f64(arguments.minutes * 60.0);
+    let mut crashes = Crashes::default();
+    let mut enumerated = true;
+    let longest = if arguments.slice { 1 } else { arguments.actions };
+    for actions in 0..=longest {
+        let frames = Frame::all(actions);
+        let (found, done) = campaign::run(&frames, plan, arguments.threads, Some(end));
+        enumerated &= done == frames.len();
+        crashes.absorb(found);
+    }
+    // Beyond what is enumerated: longer workloads, chosen by the seed.
+    let random = Random::new(arguments.seed);
+    loop {
+        let (count, length) = if arguments.slice { (24, 2) } else { (200, longest as usize + 1) };
+        let frames: Vec<Frame> = (0..count).map(|_| Frame::sample(&random, length)).collect();
+        let (found, _) = campaign::run(&frames, plan, arguments.threads, Some(end));
+        crashes.absorb(found);
+        if arguments.slice || Instant::now() >= end || !crashes.failures.is_empty() {
+            break;
+        }
+    }
+    let results = Results {
+        seed: arguments.seed,
+        seconds: begun.elapsed().as_secs_f64(),
+        enumerated,
+        enumerated_actions: longest,
+        crashes,
+    };
+    if arguments.json {
+        println!("{}", serde_json::to_string_pretty(&results)?);
+    } else {
+        print!("{}", told::summary(&results));
+    }
+    Ok(results.complaints().is_empty())
+}

@@ -1,0 +1,66 @@
+//! The fault tests themselves: that they are repeatable, and that they see damage where there is some.
+
+use faults::campaign::{self, Frame};
+use faults::crash::{self, Plan};
+use faults::machine::Setting;
+use faults::states::Bounds;
+use faults::workload::{Ending, Workload};
+
+const PLAN: Plan = Plan { bounds: Bounds::SLICE, seed: 1, lying: false };
+
+fn workload(line: &str) -> Workload {
+    line.parse().unwrap()
+}
+
+fn explored(line: &str, intact: bool, lying: bool) -> crash::Explored {
+    let setting = Setting::new(intact, 1);
+    let recording = campaign::attempt(&workload(line), setting).unwrap();
+    crash::explore(&recording, setting, Plan { lying, ..PLAN })
+}
+
+#[test]
+fn the_same_seed_makes_the_same_trace_and_another_seed_another() {
+    let line = workload("overwrite write@0+2200 second flush close");
+    let trace = |seed| campaign::attempt(&line, Setting::new(true, seed)).unwrap().trace;
+    assert_eq!(trace(1), trace(1));
+    assert_ne!(trace(1), trace(2));
+}
+
+#[test]
+fn a_change_in_place_is_damaged_without_intact_and_whole_with_it() {
+    let line = "open write@0+2200 flush write@700+900 close";
+    let (bare, with) = (explored(line, false, false), explored(line, true, false));
+    assert!(bare.counts.damaged > 0 && bare.damage.is_some(), "{:?}", bare.counts);
+    assert_eq!(with.counts.damaged, 0, "{:?}", with.damage);
+    assert!(with.counts.nested > 0 && with.counts.old > 0 && with.counts.new > 0, "{:?}", with.counts);
+}
+
+#[test]
+fn a_disk_that_ignores_flushes_damages_files_whatever_the_software() {
+    let lying = explored("open write@0+2200 flush write@700+900 close", true, true);
+    assert!(lying.counts.damaged > 0, "{:?}", lying.counts);
+}
+
+#[test]
+fn a_power_cut_amid_the_making_of_a_file_leaves_no_more_than_an_empty_one() {
+    let made = explored("create write@0+2200 close", true, false);
+    assert!(made.counts.limited > 0 && made.counts.damaged == 0, "{:?}", made.counts);
+}
+
+#[test]
+fn a_failing_workload_shrinks_to_the_shortest_that_fails() {
+    let long = workload("open read flush basic ea close");
+    let shortest = crash::shrink(&long, |workload| workload.to_string().contains("basic"));
+    assert_eq!(shortest, workload("open basic close"));
+}
+
+#[test]
+fn one_frame_is_run_with_every_ending() {
+    let frame = Frame::all(1)
+        .into_iter()
+        .find(|frame| frame.workload(Ending::Close) == workload("open write@700+900 close"));
+    let crashes = campaign::frame(&frame.unwrap(), PLAN);
+    assert_eq!(crashes.with.workloads, 5);
+    assert!(crashes.failures.is_empty(), "{:?}", crashes.failures);
+    assert!(crashes.without.damaged > 0 && crashes.lying.workloads == 1);
+}
