@@ -117,6 +117,15 @@ pub(crate) fn faults(arguments: &[String]) -> Result<Command> {
     Ok(command)
 }
 
+/// `cargo xtask transparency`.
+pub(crate) fn transparency(arguments: &[String]) -> Result<Command> {
+    let folder = built(&["--package", "intact-transparency", "--bins"])?;
+    driver::build_intact(&Builder::prepare()?)?;
+    let mut command = Command::new(folder.join("intact-transparency"));
+    command.current_dir(workspace::root()).args(arguments).envs(environment());
+    Ok(command)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -71,6 +71,14 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Run generated programs with and without Intact, and compare everything that they are told.
+    ///
+    /// The exit status is 0 only if nothing differs but what the written list of differences names.
+    Transparency {
+        /// `--operations N`, `--seed S`, `--json`, …: `cargo xtask transparency -- --help` shows them.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Run the lab's own program: `cargo xtask lab -- --help`.
     Lab {
         /// Arguments for the lab.
@@ -129,6 +137,7 @@ fn perform(task: Task) -> Result<ExitCode> {
             return pass_on(&mut policy::bench(&arguments[1..])?);
         }
         Task::Bench { arguments } => return pass_on(&mut lab::bench(&arguments)?),
+        Task::Transparency { arguments } => return pass_on(&mut lab::transparency(&arguments)?),
         Task::Lab { arguments } => return pass_on(&mut lab::command(&arguments)?),
     }
     Ok(ExitCode::SUCCESS)

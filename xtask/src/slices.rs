@@ -103,6 +103,7 @@ const LAB: &[&str] = &[
     "intact-apps",
     "intact-saves",
     "intact-scenarios",
+    "intact-transparency",
     "faults",
 ];
 fn cargo(arguments: &[&str]) -> Command {

@@ -39,7 +39,7 @@ const ATTEMPTS: usize = 16;
 
 /// What TxF tells who wants to execute a file that a transaction modifies (txf-ktm §4.2). Programs that have no
 /// transactions do not know it.
-const CANNOT_EXECUTE_FILE_IN_TRANSACTION: Status = Status(0xC019_0044_u32.cast_signed());
+pub(super) const CANNOT_EXECUTE_FILE_IN_TRANSACTION: Status = Status(0xC019_0044_u32.cast_signed());
 
 /// The operation.
 pub struct Create;
@@ -60,7 +60,8 @@ impl Operation for Create {
 
     fn before(data: &mut Callback<'_>) -> Before<Self::Carry> {
         match prepare(data) {
-            Some(carried) => Before::Watch(carried),
+            Some(Prepared::Watch(carried)) => Before::Watch(carried),
+            Some(Prepared::Fail(status)) => Before::Complete(status, 0),
             None if may_meet_transaction(data) => Parcel::new(TAG, None).map_or(Before::Pass, Before::Watch),
             None => Before::Pass,
         }
@@ -78,6 +79,14 @@ impl Operation for Create {
             None => {}
         }
     }
+}
+
+/// What becomes of a create that is not left alone.
+enum Prepared {
+    /// It goes down, and its twin is bound to it afterwards.
+    Watch(Parcel<Option<Carried>>),
+    /// It fails: in the save that its file is in it cannot be done.
+    Fail(Status),
 }
 
 /// What is known about a create that may get a twin.
@@ -142,7 +151,7 @@ fn may_meet_transaction(data: &Callback<'_>) -> bool {
         && data.create().is_some_and(|parameters| parameters.access & EXECUTES != 0)
 }
 
-fn prepare(data: &mut Callback<'_>) -> Option<Parcel<Option<Carried>>> {
+fn prepare(data: &mut Callback<'_>) -> Option<Prepared> {
     let parameters = data.create()?;
     let file = data.file()?;
     let intent = decision::intent(&Request {
@@ -174,7 +183,11 @@ fn prepare(data: &mut Callback<'_>) -> Option<Parcel<Option<Carried>>> {
     let files = ContextRef::<Files>::of_instance(data.instance()).inspect_err(|&status| lost(status)).ok()?;
     let may_join = files.has(process.key());
     if intent == Intent::Reads {
-        return if may_join { Parcel::new(TAG, Some(Carried::Reader)).ok() } else { None };
+        return if may_join {
+            Parcel::new(TAG, Some(Carried::Reader)).ok().map(Prepared::Watch)
+        } else {
+            None
+        };
     }
     let begins = intent == Intent::ModifiesData && !intact.settings.is_off();
     if !may_join && !begins {
@@ -211,7 +224,7 @@ fn prepare(data: &mut Callback<'_>) -> Option<Parcel<Option<Carried>>> {
     open(data, &candidate)
 }
 
-fn open(data: &mut Callback<'_>, candidate: &Candidate<'_>) -> Option<Parcel<Option<Carried>>> {
+fn open(data: &mut Callback<'_>, candidate: &Candidate<'_>) -> Option<Prepared> {
     let pass = Pass::enter(candidate.files)?;
     // Before anything is changed, so that nothing can fail after it.
     let mut parcel = match Parcel::new(TAG, None) {
@@ -235,15 +248,16 @@ fn open(data: &mut Callback<'_>, candidate: &Candidate<'_>) -> Option<Parcel<Opt
         match verdict {
             Verdict::Twin(twin) => {
                 *parcel = Some(Carried::Existing(twin.reduce(candidate, data, pass)?));
-                return Some(parcel);
+                return Some(Prepared::Watch(parcel));
             }
             Verdict::NoFile(part)
                 if decision::creates(candidate.parameters.disposition)
                     && decision::may_modify_data(candidate.parameters.access) =>
             {
                 *parcel = Some(Carried::New(new_file::prepare(data, candidate, part, pass)?));
-                return Some(parcel);
+                return Some(Prepared::Watch(parcel));
             }
+            Verdict::Fail(status) => return Some(Prepared::Fail(status)),
             // Somebody else opened it meanwhile: if it was a thread of the same process, there is a save to join.
             Verdict::Rival(status) => {
                 rival = Some(status);

@@ -67,7 +67,8 @@ const WRITE_DAC: u32 = 0x0004_0000;
 const WRITE_OWNER: u32 = 0x0008_0000;
 const SYNCHRONIZE: u32 = 0x0010_0000;
 const ACCESS_SYSTEM_SECURITY: u32 = 0x0100_0000;
-const MAXIMUM_ALLOWED: u32 = 0x0200_0000;
+/// Whatever the file's security allows.
+pub const MAXIMUM_ALLOWED: u32 = 0x0200_0000;
 const GENERIC_ALL: u32 = 0x1000_0000;
 const GENERIC_WRITE: u32 = 0x4000_0000;
 

@@ -9,7 +9,7 @@ use kernel::instance::Instance;
 use kernel::pool::Tag;
 use wdk_sys::{FILE_ATTRIBUTE_DIRECTORY, FILE_ATTRIBUTE_REPARSE_POINT};
 
-use super::create::Candidate;
+use super::create::{CANNOT_EXECUTE_FILE_IN_TRANSACTION, Candidate};
 use super::decision::{self, FILE_CREATED, FILE_OPEN, FILE_OPENED, Rights};
 use super::opening::{Part, Verdict, bind, came_through, is_case_sensitive, same, undo};
 use crate::Intact;
@@ -71,15 +71,19 @@ pub fn open(
 }
 
 /// The twin could not be opened. Most reasons are the file system's own answer to the application, which it gets by
-/// passing through.
+/// passing through; if the file is in a save of its process, what it has become there decides.
 fn decline(candidate: &Candidate<'_>, part: Part, status: Status) -> Verdict {
+    let creates = decision::creates(candidate.parameters.disposition);
     match status {
-        Status::OBJECT_NAME_NOT_FOUND => return Verdict::NoFile(Some(part)),
+        Status::OBJECT_NAME_NOT_FOUND if creates || !part.joined => return Verdict::NoFile(Some(part)),
         Status::SHARING_VIOLATION | Status::TRANSACTIONAL_CONFLICT if !part.joined => {
             return Verdict::Rival(status);
         }
         Status::INSUFFICIENT_RESOURCES => candidate.passes(Why::Resources, status),
+        // The one that has an answer which programs know.
+        CANNOT_EXECUTE_FILE_IN_TRANSACTION if part.joined => return Verdict::Fail(Status::SHARING_VIOLATION),
         _ if is_transaction_problem(status.0 as u32) => candidate.passes(Why::Transaction, status),
+        _ if part.joined => return Verdict::Fail(status),
         _ => {}
     }
     Verdict::Pass

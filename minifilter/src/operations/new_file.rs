@@ -8,17 +8,17 @@ use kernel::callback::{Callback, Create as Parameters};
 use kernel::file::{Open, Opened};
 use kernel::pool::{PoolSlice, Tag};
 use kernel::transaction::TransactionRef;
-use wdk_sys::FILE_ATTRIBUTE_READONLY;
+use wdk_sys::{FILE_ATTRIBUTE_NORMAL, FILE_ATTRIBUTE_READONLY};
 use widestring::U16Str;
 
 use super::create::Candidate;
-use super::decision::{self, FILE_CREATED, FILE_OPEN, Rights};
+use super::decision::{self, FILE_CREATED, FILE_OPEN, MAXIMUM_ALLOWED, Rights};
 use super::opening::{Part, accept_same, bind, came_through, is_case_sensitive, undo};
 use crate::Intact;
 use crate::report::Why;
 use crate::save::files::Pass;
 use crate::save::live::{Redirect, stream_of};
-use crate::save::state::Stream;
+use crate::save::state::{Stream, UNNAMED};
 
 const TAG: Tag = Tag::new(b"InNe");
 
@@ -32,6 +32,8 @@ pub struct New {
     rights: Rights,
     case_sensitive: bool,
     stream: Stream,
+    /// The file was there, and gets a stream.
+    adds_stream: bool,
 }
 
 /// Lets the application's create make the placeholder: everything kept but its rights, and without the read-only
@@ -50,6 +52,7 @@ pub fn prepare(
     let rights = decision::rights(parameters.access);
     let case_sensitive = is_case_sensitive(data);
     let stream = stream_of(candidate.name.stream());
+    let adds_stream = stream != UNNAMED && may_have_stream(data, candidate, &rights)?;
     let prepared = PoolSlice::copy_of(TAG, candidate.name.full().as_slice())
         .and_then(|name| Ok((name, AccessEdit::begin(data, rights.shown, TAG)?)));
     let (name, edit) = match prepared {
@@ -61,7 +64,28 @@ pub fn prepare(
     };
     let writable = u32::from(parameters.attributes) & !FILE_ATTRIBUTE_READONLY;
     data.set_create(&Parameters { attributes: writable as u16, ..parameters });
-    Some(New { edit, part, pass, name, parameters, rights, case_sensitive, stream })
+    Some(New { edit, part, pass, name, parameters, rights, case_sensitive, stream, adds_stream })
+}
+
+/// Whether the file that a new stream is to be part of is there already. `None`: it does not grant what is asked for. The
+/// file system says so, where the application's own create, reduced, would not find out.
+fn may_have_stream(data: &Callback<'_>, candidate: &Candidate<'_>, rights: &Rights) -> Option<bool> {
+    let (full, stream) = (candidate.name.full().as_slice(), candidate.name.stream().len());
+    let file = full.get(..full.len().checked_sub(stream)?)?;
+    let look = Open {
+        access: rights.twin,
+        checked: true,
+        ignore_share: true,
+        ..Open::look(U16Str::from_slice(file), is_case_sensitive(data))
+    };
+    match look.open(Intact::filter()?, data.instance()) {
+        Ok(opened) => {
+            opened.file.close();
+            Some(true)
+        }
+        Err(Status::OBJECT_NAME_NOT_FOUND) => Some(false),
+        Err(_) => None,
+    }
 }
 
 impl New {
@@ -73,28 +97,40 @@ impl New {
         let instance = data.instance();
         let created = data.information() == FILE_CREATED;
         let process = data.process();
-        let New { edit, mut part, pass, name, parameters, rights, case_sensitive, stream } = self;
+        let New { edit, mut part, pass, name, parameters, rights, case_sensitive, stream, adds_stream } =
+            self;
         let name = U16Str::from_slice(&name);
         let inside = part.save.inside.clone();
-        let open = |transaction: Option<&TransactionRef>| {
+        // Who makes a file has the access that was asked for, whatever the file inherits; what "the most that is allowed"
+        // is, its security says. For a new stream of a file that was there, it has been asked already.
+        let open = |access: u32, checked: bool, transaction: Option<&TransactionRef>| {
             Open {
                 name,
                 case_sensitive,
-                access: rights.twin,
+                access,
                 share: u32::from(parameters.share),
                 disposition: FILE_OPEN,
                 options: decision::twin_options(parameters.options),
                 attributes: 0,
                 allocation: 0,
                 ea: &[],
-                // Who makes a file has the access that was asked for, whatever it inherits.
-                checked: !created,
+                checked,
                 ignore_share: false,
                 transaction,
                 extra: None,
             }
             .open(filter, instance)
             .and_then(|opened| accept_same(opened, file, instance))
+        };
+        let open = |transaction: Option<&TransactionRef>| {
+            if !created || rights.twin & MAXIMUM_ALLOWED == 0 {
+                return open(rights.twin, !created, transaction);
+            }
+            let allowed = open(MAXIMUM_ALLOWED, true, transaction).map_or(0, |most| {
+                most.file.close();
+                most.granted
+            });
+            open((rights.twin & !MAXIMUM_ALLOWED) | allowed, false, transaction)
         };
         let mut opened = open(Some(&inside));
         if let Err(Status::SHARING_VIOLATION | Status::TRANSACTIONAL_CONFLICT) = opened {
@@ -130,9 +166,9 @@ impl New {
         };
         let bound = opened.and_then(|opened| {
             let Opened { file: lower, granted, .. } = opened;
-            let attributes = u32::from(parameters.attributes);
-            if created && attributes & FILE_ATTRIBUTE_READONLY != 0 {
-                lower.object().set_attributes(instance, attributes)?;
+            if created && !adds_stream && u32::from(parameters.attributes) & FILE_ATTRIBUTE_READONLY != 0 {
+                let made = lower.object().attributes(instance)? & !FILE_ATTRIBUTE_NORMAL;
+                lower.object().set_attributes(instance, made | FILE_ATTRIBUTE_READONLY)?;
             }
             let save = part.as_ref().map(|part| part.save.clone());
             let redirect = Redirect::new(lower, save, Some(pass), stream)?;

@@ -76,6 +76,8 @@ pub enum Verdict {
     NoFile(Option<Part>),
     /// Somebody is in the way who may be a thread of the same process.
     Rival(Status),
+    /// In the save that it joined, this is the answer. Outside of it the file system would give another one.
+    Fail(Status),
     /// The create goes down untouched.
     Pass,
 }

@@ -1,14 +1,17 @@
 //! Operations that go to the twin, by the table in `operations.rs`.
 
 use kernel::Status;
-use kernel::callback::{Before, Callback, Operation};
+use kernel::callback::{Before, Callback, Either, Operation};
 use kernel::context::{ContextRef, Entered};
-use kernel::fltkernel::{IRP_MJ_READ, IRP_MJ_WRITE};
+use kernel::fltkernel::{
+    IRP_MJ_FILE_SYSTEM_CONTROL, IRP_MJ_QUERY_INFORMATION, IRP_MJ_READ, IRP_MJ_SET_INFORMATION, IRP_MJ_WRITE,
+};
 
 use super::{Modifies, Treatment, treatment};
 use wdk_sys::{IRP_PAGING_IO, IRP_SYNCHRONOUS_PAGING_IO};
 
-use crate::save::failure::{Failure, classify};
+use crate::report::counters;
+use crate::save::failure::{Failure, classify, is_transaction_problem};
 use crate::save::files::Files;
 use crate::save::live::{Redirect, Role};
 use crate::save::state::Effect;
@@ -19,11 +22,13 @@ pub struct Swapped<const MAJOR: u8>;
 
 impl<const MAJOR: u8> Operation for Swapped<MAJOR> {
     const MAJOR: u8 = MAJOR;
-    type Carry = Entered<Redirect>;
+    /// Redirected, or an untouched handle that may be in a save's way.
+    type Carry = Either<Entered<Redirect>, ()>;
 
     #[inline]
     fn before(data: &mut Callback<'_>) -> Before<Self::Carry> {
         match Redirect::of(data) {
+            Ok(None) if may_meet_transaction(data) => Before::Watch(Either::Second(())),
             Ok(None) => Before::Pass,
             Ok(Some(redirect)) => redirected(data, redirect),
             Err(status) => unknown(data, status),
@@ -31,6 +36,12 @@ impl<const MAJOR: u8> Operation for Swapped<MAJOR> {
     }
 
     fn after(data: &mut Callback<'_>, carry: Self::Carry) {
+        let Either::First(carry) = carry else {
+            if !data.has_transaction() && is_transaction_problem(data.status().0 as u32) {
+                data.set_status(Status::SHARING_VIOLATION, 0);
+            }
+            return;
+        };
         let effect = match treatment(MAJOR, detail(data)) {
             Treatment::Swap(modifies) => effect(data, modifies),
             _ => Effect::None,
@@ -53,8 +64,18 @@ pub(super) fn unknown<C>(data: &Callback<'_>, status: Status) -> Before<C> {
     Before::Complete(status, 0)
 }
 
+/// Whether an operation on a handle that is not redirected may be told about somebody's transaction: some need no right on
+/// their handle that would keep it and the transaction apart.
+#[inline]
+fn may_meet_transaction(data: &Callback<'_>) -> bool {
+    matches!(data.major(), IRP_MJ_SET_INFORMATION | IRP_MJ_FILE_SYSTEM_CONTROL) && counters::any_redirected()
+}
+
 /// A redirected operation.
-fn redirected(data: &mut Callback<'_>, redirect: ContextRef<Redirect>) -> Before<Entered<Redirect>> {
+fn redirected(
+    data: &mut Callback<'_>,
+    redirect: ContextRef<Redirect>,
+) -> Before<Either<Entered<Redirect>, ()>> {
     if redirect.role == Role::Reader && is_paging(data) {
         // Pages of a section on its own file object: they belong to the last committed version, and to everybody.
         return Before::Pass;
@@ -62,14 +83,14 @@ fn redirected(data: &mut Callback<'_>, redirect: ContextRef<Redirect>) -> Before
     match treatment(data.major(), detail(data)) {
         Treatment::Pass => Before::Pass,
         // A reader's own file object is whole; what it may do there is the file system's business.
-        Treatment::Refuse(_) if redirect.role == Role::Reader => Before::Pass,
+        Treatment::Refuse(_) if redirect.role == Role::Reader => Before::Watch(Either::Second(())),
         Treatment::Refuse(status) => Before::Complete(status, 0),
         Treatment::NoShortcut => Before::DisallowFastIo,
         Treatment::Swap(_) if data.is_fast_io() => Before::DisallowFastIo,
         Treatment::Swap(_) => match enter(redirect) {
             Ok(entered) => {
                 send(data, &entered);
-                Before::Watch(entered)
+                Before::Watch(Either::First(entered))
             }
             Err(answer) => answer.into(),
         },
@@ -111,8 +132,9 @@ pub(super) fn enter(redirect: ContextRef<Redirect>) -> Result<Entered<Redirect>,
 
 pub(super) fn send(data: &mut Callback<'_>, redirect: &Redirect) {
     let twin = redirect.twin.object();
+    // The position is part of some information classes, also where reads and writes do without it.
     if let Some(file) = data.file()
-        && file.is_synchronous()
+        && (file.is_synchronous() || data.major() == IRP_MJ_QUERY_INFORMATION)
     {
         twin.set_position(file.position());
     }

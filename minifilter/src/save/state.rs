@@ -14,6 +14,8 @@ const STREAMS: usize = 4;
 
 /// Which stream of the file: zero is the unnamed one, others are told apart by a hash of their names.
 pub type Stream = u32;
+/// The unnamed stream.
+pub const UNNAMED: Stream = 0;
 
 /// Where a save is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -258,7 +258,9 @@ impl Caller<'_> {
     /// # Errors
     /// Those of opening and querying.
     pub fn query_stat_by_path(&self, path: &str) -> Result<Vec<u8>, Status> {
-        let options = CreateOptions::new(Name::Path(path.into()), READ_ATTRIBUTES, 1);
+        // Nothing but the attributes is asked for, whichever way it goes: the class tells the access.
+        let mut options = CreateOptions::new(Name::Path(path.into()), READ_ATTRIBUTES, 1);
+        (options.access, options.options) = (READ_ATTRIBUTES, 0);
         let asked =
             create::query_open(self.lab, self.open_request(&options)?, |operation, information, length| {
                 operation.major = IRP_MJ_QUERY_OPEN;

@@ -31,6 +31,7 @@ mod tree;
 mod txf;
 mod volume_info;
 mod walk;
+mod whole;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -54,6 +55,7 @@ pub use security::{
 };
 pub use tree::{Node, Tree};
 pub use volume_info::{RmInformation, SUPPORTS_TRANSACTIONS, VolumeInformation};
+pub use whole::Whole;
 
 use delete::Doom;
 use locks::Lock;

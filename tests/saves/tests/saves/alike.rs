@@ -1,0 +1,154 @@
+//! Answers that generated programs found to differ from those without Intact (`cargo xtask transparency`).
+
+use intact_saves::{FILE, NEW, OLD, Scene};
+use lab::{CreateOptions, GENERIC_READ, GENERIC_WRITE, READ_ATTRIBUTES, Status};
+use lab_volume::access;
+
+const FRESH: &str = r"C:\Saved\fresh.txt";
+const STREAM: &str = r"C:\Saved\report.txt:notes";
+const MAXIMUM_ALLOWED: u32 = 0x200_0000;
+const READ_ONLY: u32 = 0x1;
+const ARCHIVE: u32 = 0x20;
+const EVERYONE: &[u8] = &[1, 1, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0];
+const LOCAL_SYSTEM: &[u8] = &[1, 1, 0, 0, 0, 0, 0, 5, 18, 0, 0, 0];
+/// FILE_GENERIC_READ, and DELETE, which the folder grants anyway.
+const READS: u32 = 0x13_0089;
+const POSITION: u32 = 14;
+const ACCESS: u32 = 8;
+const VALID_DATA_LENGTH: u32 = 39;
+
+fn read_only_for_all() -> Vec<u8> {
+    lab_volume::descriptor(LOCAL_SYSTEM, &[lab_volume::Ace { allow: true, sid: EVERYONE, mask: READS }])
+        .to_vec()
+}
+
+#[test]
+fn a_valid_data_length_is_refused_and_wounds_nothing() {
+    let scene = Scene::new();
+    let writer = scene.program("writer.exe");
+    let handle = scene.write_new(&writer);
+    let set = move |caller: &lab::Caller<'_>| {
+        caller.set_information(handle, VALID_DATA_LENGTH, &(NEW.len() as u64).to_le_bytes())
+    };
+    assert_eq!(writer.call(set), Err(Status::INVALID_PARAMETER), "a status that programs know");
+    writer.close(handle).unwrap();
+    scene.assert_committed(FILE, NEW);
+    scene.assert_one_commit();
+    scene.end();
+}
+
+#[test]
+fn what_a_save_has_made_of_a_file_decides_about_its_next_open() {
+    let scene = Scene::new();
+    let writer = scene.program("writer.exe");
+    let overwrite = CreateOptions::overwrite_if(FILE, GENERIC_WRITE).attributes(READ_ONLY);
+    let first = writer.create_file(overwrite).unwrap();
+    assert_eq!(
+        writer.create_file(CreateOptions::open(FILE, GENERIC_WRITE)),
+        Err(Status::ACCESS_DENIED),
+        "it is read-only in the save"
+    );
+    writer.close(first).unwrap();
+    scene.end();
+}
+
+#[test]
+fn who_makes_a_file_is_allowed_the_most_that_its_security_allows() {
+    for bare in [true, false] {
+        let builder = Scene::builder();
+        let scene = if bare { builder.bare().build() } else { builder.build() };
+        let maker = scene.program("maker.exe");
+        let mut options = CreateOptions::create(FRESH, MAXIMUM_ALLOWED | access::WRITE_DATA);
+        options.security = Some(read_only_for_all());
+        let handle = maker.create_file(options).unwrap();
+        let granted = maker.call(move |caller| caller.query_information(handle, ACCESS, 4)).unwrap();
+        let granted = u32::from_le_bytes(granted.try_into().unwrap());
+        assert_eq!(granted, READS | access::WRITE_DATA, "bare: {bare}");
+        maker.close(handle).unwrap();
+        if bare {
+            scene.exit_all();
+        } else {
+            scene.end();
+        }
+    }
+}
+
+#[test]
+fn a_new_read_only_file_is_to_be_archived_like_any_other() {
+    let scene = Scene::new();
+    let maker = scene.program("maker.exe");
+    let handle =
+        maker.create_file(CreateOptions::create(FRESH, GENERIC_WRITE).attributes(READ_ONLY)).unwrap();
+    maker.close(handle).unwrap();
+    let attributes = scene.lab.with_volume(|volume| volume.tree()[r"Saved\fresh.txt"].attributes);
+    assert_eq!(attributes, READ_ONLY | ARCHIVE);
+    scene.end();
+}
+
+#[test]
+fn the_position_of_an_asynchronous_handle_is_what_was_set() {
+    let scene = Scene::new();
+    let writer = scene.program("writer.exe");
+    let options = CreateOptions::open(FILE, GENERIC_READ | GENERIC_WRITE).asynchronous();
+    let handle = writer.create_file(options).unwrap();
+    let position = writer.call(move |caller| {
+        caller.set_information(handle, POSITION, &7u64.to_le_bytes())?;
+        caller.query_information(handle, POSITION, 8)
+    });
+    assert_eq!(position.unwrap(), 7u64.to_le_bytes());
+    writer.close(handle).unwrap();
+    scene.end();
+}
+
+#[test]
+fn no_handle_is_told_of_a_transaction() {
+    for after in [false, true] {
+        let scene = Scene::new();
+        let program = scene.program("program.exe");
+        let look = CreateOptions::open(FILE, READ_ATTRIBUTES);
+        // Opened before the save, and while it lives.
+        let early = program.create_file(look.clone()).unwrap();
+        let writer = scene.write_new(&program);
+        let handle = if after { program.create_file(look).unwrap() } else { early };
+        let linked = program.call(move |caller| caller.link(handle, r"C:\Saved\second.txt", false));
+        assert_eq!(linked, Err(Status::SHARING_VIOLATION), "after: {after}");
+        program.close(writer).unwrap();
+        scene.assert_committed(FILE, NEW);
+        program.exit(0);
+        scene.end();
+    }
+}
+
+#[test]
+fn a_stream_is_added_only_by_whom_the_file_allows_it() {
+    let scene = Scene::new();
+    let maker = scene.program("maker.exe");
+    maker.call(|caller| {
+        let handle = caller.create_file(&CreateOptions::open(FILE, 0x4_0000)).unwrap().handle;
+        caller.set_security(handle, 4, &read_only_for_all()).unwrap();
+        caller.close(handle).unwrap();
+    });
+    let other = scene.program("other.exe");
+    let add = CreateOptions::create(STREAM, GENERIC_WRITE);
+    assert_eq!(other.create_file(add), Err(Status::ACCESS_DENIED));
+    assert_eq!(scene.committed(STREAM), None);
+    scene.assert_happened(&[]);
+    scene.end();
+}
+
+#[test]
+fn a_new_stream_leaves_the_attributes_of_its_file_alone() {
+    let scene = Scene::new();
+    let writer = scene.program("writer.exe");
+    let add = CreateOptions::create(STREAM, GENERIC_WRITE).attributes(READ_ONLY);
+    let handle = writer.create_file(add).unwrap();
+    writer.write(handle, 0, NEW).unwrap();
+    writer.close(handle).unwrap();
+    scene.assert_committed(STREAM, NEW);
+    scene.assert_committed(FILE, OLD);
+    let attributes = scene.lab.with_volume(|volume| volume.tree()[r"Saved\report.txt"].attributes);
+    assert_eq!(attributes & READ_ONLY, 0);
+    let again = writer.create_file(CreateOptions::open(FILE, GENERIC_WRITE)).unwrap();
+    writer.close(again).unwrap();
+    scene.end();
+}

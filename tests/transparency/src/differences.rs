@@ -1,0 +1,342 @@
+//! The written list of differences: what a program is told otherwise with Intact than without, because TxF forces it.
+//! What is not on this list is a defect.
+
+use lab::Status;
+
+use crate::answer::{Answer, Value};
+use crate::machine::{Version, Versions};
+use crate::program::{Call, POSITION, Step, name_of};
+use crate::world::{Open, TXF_WRITER, World};
+
+/// One difference.
+pub struct Difference {
+    /// Its name.
+    pub id: &'static str,
+    /// Why it has to be.
+    pub reason: &'static str,
+    /// The fact that forces it.
+    pub source: &'static str,
+    /// A program that meets it.
+    pub example: &'static str,
+    /// Whether an answer that differs is this.
+    pub applies: fn(&Situation<'_>) -> bool,
+}
+
+/// A step whose answers differ, and what was there before it.
+pub struct Situation<'a> {
+    /// What was asked.
+    pub step: &'a Step,
+    /// What was told without Intact.
+    pub bare: &'a Answer,
+    /// What was told with it.
+    pub intact: &'a Answer,
+    /// The program's handles before.
+    pub world: &'a World,
+    /// What was committed before, with Intact.
+    pub old: &'a Versions,
+}
+
+/// The list.
+pub const LIST: &[Difference] = &[
+    Difference {
+        id: "others-see-the-old-version",
+        reason: "while a save lives, other processes read and query the last committed version",
+        source: "txf-ktm §4.1",
+        example: "p0 open slot=0 name=0 how=0 root=0 access=0xC0000000 share=7 disposition=1 options=0x20 attributes=0 allocation=0 ea=0 security=0\n\
+                  p0 write slot=0 at=0 length=7 fill=1\n\
+                  p1 open slot=1 name=0 how=0 root=0 access=0x80000000 share=7 disposition=1 options=0x20 attributes=0 allocation=0 ea=0 security=0\n\
+                  p1 read slot=1 at=0 length=7",
+        applies: others_see_the_old_version,
+    },
+    Difference {
+        id: "earlier-readers-see-the-old-version",
+        reason: "a handle that its process opened for reading before the save began keeps the committed version",
+        source: "txf-ktm §4.1",
+        example: "p0 open slot=0 name=0 how=0 root=0 access=0x80000000 share=7 disposition=1 options=0x20 attributes=0 allocation=0 ea=0 security=0\n\
+                  p0 open slot=1 name=0 how=0 root=0 access=0xC0000000 share=7 disposition=1 options=0x20 attributes=0 allocation=0 ea=0 security=0\n\
+                  p0 write slot=1 at=0 length=7 fill=1\n\
+                  p0 read slot=0 at=0 length=7",
+        applies: earlier_readers_see_the_old_version,
+    },
+    Difference {
+        id: "listings-show-the-old-version",
+        reason: "a directory handle outside the transaction lists sizes, times and attributes as committed",
+        source: "txf-ktm §4.1",
+        example: "p0 open slot=0 name=0 how=0 root=0 access=0xC0000000 share=7 disposition=1 options=0x20 attributes=0 allocation=0 ea=0 security=0\n\
+                  p0 write slot=0 at=100 length=7 fill=1\n\
+                  p0 open slot=1 name=8 how=0 root=0 access=0x80100000 share=7 disposition=1 options=0x21 attributes=0 allocation=0 ea=0 security=0\n\
+                  p0 list slot=1 pattern=0",
+        applies: listings_show_the_old_version,
+    },
+    Difference {
+        id: "one-writer",
+        reason: "while a save lives, no other process opens its file for any writing right",
+        source: "txf-ktm §4.2",
+        example: "p0 open slot=0 name=0 how=0 root=0 access=0xC0000000 share=7 disposition=1 options=0x20 attributes=0 allocation=0 ea=0 security=0\n\
+                  p1 open slot=1 name=0 how=0 root=0 access=0xC0000000 share=7 disposition=1 options=0x20 attributes=0 allocation=0 ea=0 security=0",
+        applies: one_writer,
+    },
+    Difference {
+        id: "no-execution",
+        reason: "while a save lives, its file is not opened for execution",
+        source: "txf-ktm §4.2",
+        example: "p0 open slot=0 name=0 how=0 root=0 access=0xC0000000 share=7 disposition=1 options=0x20 attributes=0 allocation=0 ea=0 security=0\n\
+                  p0 open slot=1 name=0 how=0 root=0 access=0xA0000000 share=7 disposition=1 options=0x20 attributes=0 allocation=0 ea=0 security=0",
+        applies: no_execution,
+    },
+    Difference {
+        id: "no-links-from-outside",
+        reason: "while a save lives, handles that take no part in it cannot change its file in ways that need no right",
+        source: "txf-ktm §4.2",
+        example: "p0 open slot=0 name=0 how=0 root=0 access=0x100080 share=7 disposition=1 options=0x20 attributes=0 allocation=0 ea=0 security=0\n\
+                  p0 open slot=1 name=0 how=0 root=0 access=0xC0000000 share=7 disposition=1 options=0x20 attributes=0 allocation=0 ea=0 security=0\n\
+                  p0 link slot=0 name=10 replace=0 ex=0",
+        applies: no_links_from_outside,
+    },
+    Difference {
+        id: "streams-of-a-save",
+        reason: "a stream that the save makes or removes is not seen by opens outside the transaction, and a new one \
+                 cannot be made outside it",
+        source: "txf-ktm §4.2, §4.3",
+        example: "p0 open slot=0 name=4 how=0 root=0 access=0xC0000000 share=7 disposition=1 options=0x20 attributes=0 allocation=0 ea=0 security=0\n\
+                  p0 open slot=1 name=14 how=0 root=0 access=0xC0000000 share=7 disposition=3 options=0x20 attributes=0 allocation=0 ea=0 security=0",
+        applies: streams_of_a_save,
+    },
+    Difference {
+        id: "space",
+        reason: "the volume holds the old version and the new one",
+        source: "txf-ktm §4.7",
+        example: "p0 open slot=0 name=4 how=0 root=0 access=0xC0000000 share=7 disposition=5 options=0x20 attributes=0 allocation=0 ea=0 security=0\n\
+                  p0 query-volume slot=0 class=3 length=64",
+        applies: space,
+    },
+    Difference {
+        id: "refused-controls",
+        reason: "sparse ranges, zeroing, compression and their like are never part of a transaction",
+        source: "txf-ktm §4.9",
+        example: "p0 open slot=0 name=0 how=0 root=0 access=0xC0000000 share=7 disposition=1 options=0x20 attributes=0 allocation=0 ea=0 security=0\n\
+                  p0 control slot=0 code=0x900c4 first=0 second=0 output=0",
+        applies: refused_controls,
+    },
+    Difference {
+        id: "refused-valid-data-length",
+        reason: "the valid data length is not set inside a transaction",
+        source: "txf-ktm §4.9",
+        example: "p0 open slot=0 name=0 how=0 root=0 access=0xC0000000 share=7 disposition=1 options=0x20 attributes=0 allocation=0 ea=0 security=0\n\
+                  p0 set slot=0 class=39 value=29",
+        applies: refused_valid_data_length,
+    },
+    Difference {
+        id: "no-delete-on-close",
+        reason: "an open that deletes on close takes no part in a save, so it is kept out of a file that is in one",
+        source: "txf-ktm §4.2, §4.3",
+        example: "p0 open slot=0 name=0 how=0 root=0 access=0xC0000000 share=7 disposition=1 options=0x20 attributes=0 allocation=0 ea=0 security=0\n\
+                  p0 open slot=1 name=0 how=0 root=0 access=0x110000 share=7 disposition=1 options=0x1020 attributes=0 allocation=0 ea=0 security=0",
+        applies: no_delete_on_close,
+    },
+    Difference {
+        id: "refused-names",
+        reason: "a handle that takes part in a save does not rename, link or delete",
+        source: "minifilter/src/operations.rs",
+        example: "p0 open slot=0 name=0 how=0 root=0 access=0xC0110000 share=7 disposition=1 options=0x20 attributes=0 allocation=0 ea=0 security=0\n\
+                  p0 rename slot=0 name=10 replace=0 ex=0",
+        applies: refused_names,
+    },
+];
+
+/// The difference of the list that this is.
+pub fn find(situation: &Situation<'_>) -> Option<&'static Difference> {
+    LIST.iter().find(|difference| (difference.applies)(situation))
+}
+
+impl Situation<'_> {
+    /// The handle that the step is about.
+    fn open(&self) -> Option<Open> {
+        match self.step.call {
+            Call::Open { .. } | Call::Attributes { .. } | Call::Stat { .. } => None,
+            Call::Exit { .. } | Call::Kill { .. } => None,
+            call => self.world.open(call.fields()[0].1),
+        }
+    }
+
+    fn named(&self) -> Option<u64> {
+        match self.step.call {
+            Call::Open { name, how: 0..=2, .. } | Call::Attributes { name } | Call::Stat { name } => {
+                Some(name)
+            }
+            _ => None,
+        }
+    }
+
+    fn committed(&self, name: u64) -> Option<&Version> {
+        let name = name_of(name).split(':').next().unwrap_or_default();
+        self.old.iter().find(|(path, _)| path.eq_ignore_ascii_case(name)).map(|(_, version)| version)
+    }
+
+    /// The file that the step is about, by its number.
+    fn file(&self) -> Option<usize> {
+        if let Some(open) = self.open() {
+            return Some(open.file);
+        }
+        if let Call::Open { how: 3, root, .. } = self.step.call {
+            return self.world.open(root).map(|open| open.file);
+        }
+        self.named().and_then(|name| self.committed(name)).map(|version| version.id)
+    }
+
+    /// Who asks: whose file object it is.
+    fn process(&self) -> u64 {
+        self.open().map_or(self.step.process % crate::program::PROCESSES, |open| open.process)
+    }
+
+    /// A request that only looks.
+    fn looks(&self) -> bool {
+        matches!(
+            self.step.call,
+            Call::Read { .. }
+                | Call::Query { .. }
+                | Call::QueryEa { .. }
+                | Call::QuerySecurity { .. }
+                | Call::Attributes { .. }
+                | Call::Stat { .. }
+                | Call::Control { code: 0x9_40CF, .. }
+        )
+    }
+
+    /// What a read gave is what is committed there. (Where the position stood is not known here: then it is some part.)
+    fn is_committed_data(&self) -> bool {
+        let Call::Read { at, .. } = self.step.call else { return true };
+        let file = self.file();
+        let streams = self.old.values().filter(|version| Some(version.id) == file);
+        let mut contents = streams.flat_map(|version| version.whole.streams.values().map(|(_, data)| data));
+        match self.intact {
+            Answer::Done(Value::Bytes(read)) if at == POSITION => contents
+                .any(|data| read.is_empty() || data.windows(read.len()).any(|part| part == read.as_slice())),
+            Answer::Done(Value::Bytes(read)) => contents
+                .any(|data| data.get(at as usize..).is_some_and(|rest| rest.starts_with(read.as_slice()))),
+            Answer::Failed(status) => *status == Status::END_OF_FILE.0,
+            _ => false,
+        }
+    }
+}
+
+fn others_see_the_old_version(situation: &Situation<'_>) -> bool {
+    let Some(file) = situation.file() else { return false };
+    let outside = situation.open().is_none_or(|open| !open.takes_part);
+    outside
+        && situation.looks()
+        && situation.world.others_save(situation.process(), file)
+        && situation.is_committed_data()
+}
+
+fn earlier_readers_see_the_old_version(situation: &Situation<'_>) -> bool {
+    let Some(open) = situation.open().filter(|open| !open.takes_part) else { return false };
+    let live = situation.world.save_of(open.process, open.file);
+    situation.looks() && live.is_some() && open.save != live && situation.is_committed_data()
+}
+
+fn listings_show_the_old_version(situation: &Situation<'_>) -> bool {
+    let (Call::List { .. }, Answer::Done(Value::Lines(bare)), Answer::Done(Value::Lines(intact))) =
+        (situation.step.call, situation.bare, situation.intact)
+    else {
+        return false;
+    };
+    let name_and_file = |line: &String| line.split(' ').take(2).collect::<Vec<_>>().join(" ");
+    let saved = |line: &String| {
+        let file = line.split(' ').nth(1).and_then(|number| number.strip_prefix('#')?.parse().ok());
+        file.is_some_and(|file| situation.world.is_saved(file))
+    };
+    bare.len() == intact.len()
+        && bare.iter().zip(intact).all(|(bare, intact)| {
+            name_and_file(bare) == name_and_file(intact) && (bare == intact || saved(bare))
+        })
+}
+
+fn one_writer(situation: &Situation<'_>) -> bool {
+    let Some(file) = situation.file() else { return false };
+    if !situation.intact.is(Status::SHARING_VIOLATION)
+        || !situation.world.others_save(situation.process(), file)
+    {
+        return false;
+    }
+    match (situation.step.call, situation.bare) {
+        (Call::Open { .. }, Answer::Done(Value::Opened(information, granted, _))) => {
+            granted & TXF_WRITER != 0 || *information != 1
+        }
+        // What would have kept it out anyway is part of the save, or is asked later.
+        (Call::Open { .. }, Answer::Failed(_)) => true,
+        _ => false,
+    }
+}
+
+fn no_execution(situation: &Situation<'_>) -> bool {
+    const EXECUTE: u32 = 0x20;
+    let saved = situation.file().is_some_and(|file| situation.world.is_saved(file));
+    let refused = situation.intact.is(Status::SHARING_VIOLATION);
+    let Call::Open { access, .. } = situation.step.call else { return false };
+    match (situation.bare, situation.intact) {
+        // The most that is allowed is less.
+        (Answer::Done(Value::Opened(information, granted, file)), Answer::Done(value)) => {
+            saved && *value == Value::Opened(*information, granted & !EXECUTE, *file)
+        }
+        (Answer::Done(Value::Opened(_, granted, _)), _) => saved && refused && granted & EXECUTE != 0,
+        // It is asked before what else keeps it out.
+        _ => saved && refused && access as u32 & (EXECUTE | 0x3000_0000) != 0,
+    }
+}
+
+fn no_links_from_outside(situation: &Situation<'_>) -> bool {
+    matches!(situation.step.call, Call::Link { .. } | Call::Control { .. })
+        && situation.intact.is(Status::SHARING_VIOLATION)
+        && situation.open().is_some_and(|open| {
+            let target = match situation.step.call {
+                Call::Link { name, .. } => situation.committed(name).map(|version| version.id),
+                _ => None,
+            };
+            let saved = |file| situation.world.is_saved(file);
+            !open.takes_part && (saved(open.file) || target.is_some_and(saved))
+        })
+}
+
+fn streams_of_a_save(situation: &Situation<'_>) -> bool {
+    let Some(file) = situation.file() else { return false };
+    let stream = situation.named().and_then(|name| name_of(name).split_once(':')).map(|(_, stream)| stream);
+    stream.is_some_and(|stream| stream != ":$DATA") && situation.world.is_saved(file)
+}
+
+fn space(situation: &Situation<'_>) -> bool {
+    matches!(situation.step.call, Call::QueryVolume { class: 3 | 7, .. })
+        && situation.world.any_save()
+        && situation.bare.is_done()
+        && situation.intact.is_done()
+}
+
+fn in_a_save(situation: &Situation<'_>) -> bool {
+    situation.open().is_some_and(|open| open.takes_part)
+}
+
+fn refused_controls(situation: &Situation<'_>) -> bool {
+    matches!(situation.step.call, Call::Control { code: 0x9_00C4 | 0x9_80C8 | 0x9_C040, .. })
+        && in_a_save(situation)
+        && situation.intact.is(Status(0xC000_0010))
+}
+
+fn refused_valid_data_length(situation: &Situation<'_>) -> bool {
+    matches!(situation.step.call, Call::Set { class: 39, .. })
+        && in_a_save(situation)
+        && situation.bare.is_done()
+        && situation.intact.is(Status::INVALID_PARAMETER)
+}
+
+fn no_delete_on_close(situation: &Situation<'_>) -> bool {
+    let saved = situation.file().is_some_and(|file| situation.world.is_saved(file));
+    matches!(situation.step.call, Call::Open { options, .. } if options & 0x1000 != 0)
+        && saved
+        && situation.intact.is(Status::SHARING_VIOLATION)
+}
+
+fn refused_names(situation: &Situation<'_>) -> bool {
+    matches!(situation.step.call, Call::Rename { .. } | Call::Link { .. } | Call::Dispose { .. })
+        && in_a_save(situation)
+        && situation.intact.is(Status::NOT_SUPPORTED)
+}

@@ -1,0 +1,112 @@
+//! Many programs.
+
+use std::collections::BTreeMap;
+
+use crate::generate::{self, Focus};
+use crate::pair::{FOLDERS, Failure, OnExit, Pair, disk};
+use crate::program::Program;
+use crate::shrink::shrink;
+
+/// What to explore.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    /// Decides every program.
+    pub seed: u64,
+    /// At least so many requests.
+    pub operations: u64,
+    /// What programs do.
+    pub focus: Focus,
+    /// How many kinds of failure are looked for.
+    pub failures: usize,
+}
+
+/// What was found.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// Programs that ran.
+    pub programs: u64,
+    /// Requests that were made and compared.
+    pub operations: u64,
+    /// How often each difference of the list was met.
+    pub met: BTreeMap<&'static str, u64>,
+    /// The first program of each kind of failure, as short as it gets.
+    pub failures: BTreeMap<String, Failed>,
+}
+
+/// A program that failed.
+#[derive(Debug)]
+pub struct Failed {
+    /// The program.
+    pub program: Program,
+    /// How it failed.
+    pub failure: Failure,
+    /// How many failed so.
+    pub count: u64,
+}
+
+/// The seed of one of the programs of a plan.
+fn seed_of(plan: &Plan, number: u64) -> u64 {
+    plan.seed.wrapping_mul(1_000_003).wrapping_add(number)
+}
+
+/// Runs programs until so many requests were made, or so many kinds of failure are found.
+pub fn explore(plan: &Plan, mut progress: impl FnMut(&Found)) -> Found {
+    let base = disk(FOLDERS);
+    let mut found = Found::default();
+    let mut pair: Option<Pair> = None;
+    let mut last = Program::default();
+    while found.operations < plan.operations && found.failures.len() < plan.failures {
+        let seed = seed_of(plan, found.programs);
+        let current = pair.get_or_insert_with(|| Pair::new(&base, seed, OnExit::Commit));
+        last = generate::program(seed, &plan.focus);
+        let run = current.run(&last);
+        found.programs += 1;
+        found.operations += run.operations;
+        run.met.iter().for_each(|id| *found.met.entry(id).or_default() += 1);
+        let mut failure = run.failure;
+        if run.spent || !current.has_room() {
+            let ended = pair.take().filter(|_| !run.spent).and_then(Pair::end);
+            failure = failure.or(ended);
+            progress(&found);
+        }
+        if let Some(failure) = failure {
+            note(&mut found, &last, failure);
+        }
+    }
+    if found.failures.is_empty()
+        && let Some(failure) = pair.and_then(Pair::end)
+    {
+        note(&mut found, &last, failure);
+    }
+    found
+}
+
+fn note(found: &mut Found, program: &Program, failure: Failure) {
+    if let Some(known) = found.failures.get_mut(&failure.kind) {
+        known.count += 1;
+        return;
+    }
+    let failed = shortest(program.clone(), failure);
+    let kind = failed.failure.kind.clone();
+    found.failures.entry(kind).or_insert(failed).count += 1;
+}
+
+/// Runs one program on machines of its own.
+pub fn fails(program: &Program) -> Option<Failure> {
+    let base = disk(1);
+    let mut pair = Pair::new(&base, 1, OnExit::Commit);
+    let run = pair.run(program);
+    run.failure.or_else(|| if run.spent { None } else { pair.end() })
+}
+
+fn shortest(program: Program, failure: Failure) -> Failed {
+    let same = |program: &Program| fails(program).filter(|found| found.kind == failure.kind);
+    if same(&program).is_none() {
+        // It takes what the programs before it did on the same machines, or their seed.
+        let what = format!("not on machines of its own\n{}", failure.what);
+        return Failed { program, failure: Failure { what, ..failure }, count: 0 };
+    }
+    let program = shrink(program, |program| same(program).is_some());
+    let failure = same(&program).unwrap_or(failure);
+    Failed { program, failure, count: 0 }
+}

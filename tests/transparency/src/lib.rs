@@ -1,0 +1,20 @@
+//! Whether Intact can be noticed: generated programs run on a bare lab volume and on one with Intact, and every answer that
+//! they get, and everything that is left at the end, is compared.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`program`], [`generate`] | programs as data, and the generator |
+//! | [`machine`], [`answer`] | a lab in which a program runs, and what its processes are told |
+//! | [`pair`] | the two machines side by side |
+//! | [`differences`] | the written list of what TxF forces to differ |
+//! | [`explore`], [`shrink`] | many programs; the shortest one that fails |
+
+pub mod answer;
+pub mod differences;
+pub mod explore;
+pub mod generate;
+pub mod machine;
+pub mod pair;
+pub mod program;
+pub mod shrink;
+pub mod world;

@@ -1,0 +1,279 @@
+//! The two machines side by side: one bare, one with Intact, on volumes that began alike.
+
+use std::rc::Rc;
+
+use intact_saves::{Rule, Scene};
+use lab::{Lab, PowerState, Violation};
+use lab_volume::Base;
+
+use crate::answer::Answer;
+use crate::differences::{self, Difference, Situation};
+use crate::machine::{Machine, Versions};
+use crate::program::{Program, Step};
+use crate::world::World;
+
+/// How many programs a pair of machines runs before it is made anew.
+pub const FOLDERS: usize = 64;
+/// More ticks than a program has steps.
+const TICKS: i64 = 1000;
+/// Clusters of the volume: 64 MiB.
+const CLUSTERS: u64 = 16_384;
+
+/// What a program begins with, below its folder.
+pub fn files() -> Vec<(&'static str, Vec<u8>)> {
+    let data = |length: usize| (0..length).map(|at| (at % 253) as u8).collect::<Vec<u8>>();
+    vec![
+        ("report.txt", b"the old version of the report".to_vec()),
+        ("report.txt:notes", b"notes".to_vec()),
+        ("data.bin", data(9000)),
+        ("empty.txt", Vec::new()),
+        ("readonly.txt", b"read only".to_vec()),
+        (r"sub\inner.txt", data(700)),
+    ]
+}
+
+/// The folder of a program.
+pub fn folder(number: usize) -> String {
+    format!(r"Saved\{number}")
+}
+
+/// A disk with the folders of so many programs.
+pub fn disk(folders: usize) -> Base {
+    let lab = match Lab::builder().clusters(CLUSTERS).build() {
+        Ok(lab) => lab,
+        Err(error) => panic!("{error}"),
+    };
+    lab.with_volume(|volume| {
+        for number in 0..folders {
+            for (name, contents) in files() {
+                let path = format!(r"{}\{name}", folder(number));
+                volume.put_file(&path, &contents).unwrap_or_else(|status| panic!("{path}: {status}"));
+            }
+        }
+    });
+    lab.power_off(PowerState::Orderly)
+}
+
+/// What the rule says about processes that end with files open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnExit {
+    /// As without Intact: everything that was written stays.
+    Commit,
+    /// The default.
+    ByStatus,
+}
+
+/// Two machines.
+pub struct Pair {
+    /// Without Intact.
+    pub bare: Machine,
+    /// With it.
+    pub intact: Machine,
+    ran: usize,
+}
+
+/// Something that differs and is not on the list.
+#[derive(Debug)]
+pub struct Failure {
+    /// What kind of difference it is: failures of one kind have one cause, as a rule.
+    pub kind: String,
+    /// The step; none: after the end.
+    pub step: Option<usize>,
+    /// What differs, for people.
+    pub what: String,
+}
+
+/// How a program went.
+#[derive(Default)]
+pub struct Run {
+    /// Requests that were made and compared.
+    pub operations: u64,
+    /// Listed differences that were met.
+    pub met: Vec<&'static str>,
+    /// What differs and is not on the list.
+    pub failure: Option<Failure>,
+    /// The machines cannot go on.
+    pub spent: bool,
+}
+
+impl Pair {
+    /// Two machines with this disk.
+    pub fn new(disk: &Base, seed: u64, on_exit: OnExit) -> Pair {
+        let build = |bare: bool| {
+            let mut scene = Scene::builder().no_files().seed(seed).lab(|lab| {
+                lab.base(disk.clone()).config(|config| config.page_out_at_dispatch = seed.is_multiple_of(8))
+            });
+            if on_exit == OnExit::Commit {
+                scene = scene.rule(|rule: Rule| rule.text("OnExit", "Commit"));
+            }
+            Machine::new(if bare { scene.bare().build() } else { scene.build() })
+        };
+        Pair { bare: build(true), intact: build(false), ran: 0 }
+    }
+
+    /// Whether there is a folder left for another program.
+    pub fn has_room(&self) -> bool {
+        self.ran < FOLDERS
+    }
+
+    /// Runs a program on both, step by step, until its end or the first difference.
+    pub fn run(&mut self, program: &Program) -> Run {
+        let number = self.ran;
+        self.ran += 1;
+        let mut run = Run::default();
+        match self.try_run(program, number, &mut run) {
+            Ok(()) => {}
+            Err(violation) => {
+                run.spent = true;
+                let what = violation.to_string();
+                let kind = what.lines().next().unwrap_or_default().into();
+                run.failure = Some(Failure { kind, step: None, what });
+            }
+        }
+        run.spent |= run.failure.is_some();
+        run
+    }
+
+    fn try_run(&mut self, program: &Program, number: usize, run: &mut Run) -> Result<(), Rc<Violation>> {
+        let mut ticks = self.begin(number)?;
+        let mut world = World::default();
+        for (index, step) in program.steps.iter().enumerate() {
+            ticks += 1;
+            match self.step(step, ticks, &mut world)? {
+                // Only what waits could let it go on.
+                Told::Alike(Answer::Stuck) => {
+                    run.spent = true;
+                    return Ok(());
+                }
+                Told::Alike(answer) => run.operations += u64::from(answer.counts()),
+                Told::Listed(difference) => {
+                    run.operations += 1;
+                    run.met.push(difference.id);
+                    return self.abandon(run);
+                }
+                Told::Unlike(kind, what) => {
+                    run.failure = Some(Failure { kind, step: Some(index), what });
+                    return Ok(());
+                }
+            }
+        }
+        let ends = (self.bare.finish()?, self.intact.finish()?);
+        match ends {
+            (true, true) => {
+                run.failure = self.compare_versions();
+                Ok(())
+            }
+            // Something waits for a lock that the same handle holds.
+            (false, false) => {
+                run.spent = true;
+                Ok(())
+            }
+            _ => {
+                run.failure = Some(Failure {
+                    kind: "end".into(),
+                    step: None,
+                    what: format!("the program can end: bare {}, with Intact {}", ends.0, ends.1),
+                });
+                Ok(())
+            }
+        }
+    }
+
+    /// Begins with a program. Returns the time.
+    pub(crate) fn begin(&mut self, number: usize) -> Result<i64, Rc<Violation>> {
+        let ticks = (number as i64 + 1) * TICKS;
+        self.bare.begin(&folder(number), ticks)?;
+        self.intact.begin(&folder(number), ticks)?;
+        Ok(ticks)
+    }
+
+    /// One step on both.
+    pub(crate) fn step(&mut self, step: &Step, ticks: i64, world: &mut World) -> Result<Told, Rc<Violation>> {
+        self.bare.at(ticks)?;
+        self.intact.at(ticks)?;
+        let bare = self.bare.perform(step)?;
+        let intact = self.intact.perform(step)?;
+        let polled = (self.bare.poll()?, self.intact.poll()?);
+        if polled.0 != polled.1 {
+            let what = format!("the step that waited\n  bare:   {:?}\n  intact: {:?}", polled.0, polled.1);
+            return Ok(Told::Unlike("waiting lock".into(), what));
+        }
+        if bare == intact {
+            world.told(step, &bare);
+            return Ok(Told::Alike(bare));
+        }
+        // A step whose answers differ has changed nothing that is committed, as a rule: it is looked at afterwards, so that
+        // the others cost nothing.
+        let old = self.intact.committed();
+        let situation = Situation { step, bare: &bare, intact: &intact, world, old: &old };
+        Ok(match differences::find(&situation) {
+            Some(difference) => Told::Listed(difference),
+            None => Told::Unlike(
+                format!("{} {} {}", detail(step), bare.kind(), intact.kind()),
+                format!("{step}\n  bare:   {bare:?}\n  intact: {intact:?}"),
+            ),
+        })
+    }
+
+    /// Ends a program whose two runs have parted: what is left is not compared.
+    fn abandon(&mut self, run: &mut Run) -> Result<(), Rc<Violation>> {
+        let ended = (self.bare.finish()?, self.intact.finish()?);
+        run.spent |= ended != (true, true);
+        Ok(())
+    }
+
+    fn compare_versions(&mut self) -> Option<Failure> {
+        let (bare, intact) = (self.bare.committed(), self.intact.committed());
+        let what = unlike(&bare, &intact);
+        (!what.is_empty()).then(|| Failure {
+            kind: "what is left".into(),
+            step: None,
+            what: format!("what is left at the end\n{}", what.join("\n")),
+        })
+    }
+
+    /// Takes the machines apart: whatever Intact left behind is a failure.
+    pub fn end(self) -> Option<Failure> {
+        let report = self.intact.scene.lab.unload();
+        (!report.is_clean()).then(|| Failure {
+            kind: "unload".into(),
+            step: None,
+            what: format!("after unloading: {report}"),
+        })
+    }
+}
+
+/// What became of a step.
+pub(crate) enum Told {
+    /// Both were told the same.
+    Alike(Answer),
+    /// A difference of the list.
+    Listed(&'static Difference),
+    /// Another one: of which kind, and what.
+    Unlike(String, String),
+}
+
+/// The part of a step by which causes can be told apart.
+fn detail(step: &Step) -> String {
+    let parts = step.call.fields().into_iter().filter(|(field, _)| matches!(*field, "class" | "code"));
+    let parts: Vec<String> = parts.map(|(_, value)| format!(" {value:#x}")).collect();
+    format!("{}{}", step.call.word(), parts.join(""))
+}
+
+/// The files that are not alike, for people.
+pub fn unlike(bare: &Versions, intact: &Versions) -> Vec<String> {
+    let mut paths: Vec<&String> = bare.keys().chain(intact.keys()).collect();
+    paths.sort();
+    paths.dedup();
+    paths
+        .into_iter()
+        .filter(|path| bare.get(*path) != intact.get(*path))
+        .map(|path| {
+            let show = |versions: &Versions| match versions.get(path) {
+                Some(version) => format!("{version:?}"),
+                None => "is not there".into(),
+            };
+            format!("  {path}\n    bare:   {}\n    intact: {}", show(bare), show(intact))
+        })
+        .collect()
+}

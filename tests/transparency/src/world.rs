@@ -1,0 +1,144 @@
+//! What is known of a program's handles while it runs, from what it was told on the bare machine.
+
+use crate::answer::{Answer, Value};
+use crate::program::{Call, PROCESSES, SLOTS, Step};
+
+/// FILE_WRITE_DATA | FILE_APPEND_DATA.
+pub const WRITES: u32 = 0x6;
+/// What makes an open a writer for TxF (txf-ktm §3).
+pub const TXF_WRITER: u32 = 0x10D_0116;
+
+/// An open file object, as the program knows it: handles that were duplicated share it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Open {
+    /// Whose open it was.
+    pub process: u64,
+    /// Which file, by number.
+    pub file: usize,
+    /// What its handle may do.
+    pub granted: u32,
+    /// Whether it takes part in a save.
+    pub takes_part: bool,
+    /// The save of its process and file that lived when it was opened, if one did.
+    pub save: Option<usize>,
+}
+
+/// A save that lives, as far as the program's handles tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Live {
+    number: usize,
+    process: u64,
+    file: usize,
+}
+
+/// The handles of a program.
+#[derive(Clone, Debug, Default)]
+pub struct World {
+    slots: [Option<(u64, Open)>; SLOTS as usize],
+    live: Vec<Live>,
+    saves: usize,
+}
+
+impl World {
+    /// A step was told this on both machines.
+    pub fn told(&mut self, step: &Step, answer: &Answer) {
+        let Answer::Done(value) = answer else { return };
+        match (step.call, value) {
+            (Call::Open { slot, options, .. }, Value::Opened(information, granted, file)) => {
+                self.opened(step.process % PROCESSES, slot, options, *information, *granted, *file);
+            }
+            (Call::Close { slot }, _) => self.slots[(slot % SLOTS) as usize] = None,
+            (Call::Duplicate { slot, to, process }, _) => {
+                let open = self.slots[(slot % SLOTS) as usize].map(|(_, open)| open);
+                self.slots[(to % SLOTS) as usize] = open.map(|open| (process % PROCESSES, open));
+            }
+            (Call::Exit { .. } | Call::Kill { .. }, _) => {
+                let process = step.process % PROCESSES;
+                let gone = |slot: &&mut Option<(u64, Open)>| slot.is_some_and(|(own, _)| own == process);
+                self.slots.iter_mut().filter(gone).for_each(|slot| *slot = None);
+            }
+            _ => {}
+        }
+        let slots = self.slots;
+        self.live.retain(|live| {
+            slots.iter().flatten().any(|(_, open)| open.takes_part && open.save == Some(live.number))
+        });
+    }
+
+    /// Intact redirects what may modify data or replaced what was there, unless it is one of what is never touched.
+    fn opened(&mut self, process: u64, slot: u64, options: u64, information: u32, granted: u32, file: usize) {
+        const NEVER: u64 = 0x1 | 0x1000 | 0x1_0000 | 0x10_0000;
+        let known = self.live.iter().find(|live| (live.process, live.file) == (process, file)).copied();
+        let replaced = matches!(information, 0 | 3);
+        let touched = options & NEVER == 0;
+        let begins = touched && (granted & WRITES != 0 || replaced);
+        let joins = touched && known.is_some() && granted & TXF_WRITER != 0;
+        let live = known.or_else(|| {
+            begins.then(|| {
+                let live = Live { number: self.saves, process, file };
+                self.saves += 1;
+                self.live.push(live);
+                live
+            })
+        });
+        let open =
+            Open { process, file, granted, takes_part: begins || joins, save: live.map(|live| live.number) };
+        self.slots[(slot % SLOTS) as usize] = Some((process, open));
+    }
+
+    /// What a slot holds.
+    pub fn open(&self, slot: u64) -> Option<Open> {
+        self.slots[(slot % SLOTS) as usize].map(|(_, open)| open)
+    }
+
+    /// The save of a process that a file is in.
+    pub fn save_of(&self, process: u64, file: usize) -> Option<usize> {
+        self.live.iter().find(|live| (live.process, live.file) == (process, file)).map(|live| live.number)
+    }
+
+    /// Whether a process other than this one saves a file.
+    pub fn others_save(&self, process: u64, file: usize) -> bool {
+        self.live.iter().any(|live| live.process != process && live.file == file)
+    }
+
+    /// Whether anybody saves a file.
+    pub fn is_saved(&self, file: usize) -> bool {
+        self.live.iter().any(|live| live.file == file)
+    }
+
+    /// Whether anybody saves anything.
+    pub fn any_save(&self) -> bool {
+        !self.live.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open(world: &mut World, process: u64, slot: u64, granted: u32) {
+        let line = format!(
+            "p{process} open slot={slot} name=0 how=0 root=0 access=0 share=7 disposition=1 options=0 attributes=0 \
+             allocation=0 ea=0 security=0"
+        );
+        let step: Step = line.parse().unwrap();
+        world.told(&step, &Answer::Done(Value::Opened(1, granted, 5)));
+    }
+
+    #[test]
+    fn a_save_lives_from_the_first_writing_handle_to_the_last() {
+        let mut world = World::default();
+        open(&mut world, 0, 0, 0x1);
+        assert!(!world.any_save());
+        open(&mut world, 0, 1, WRITES);
+        open(&mut world, 0, 2, 0x1_0000);
+        let save = world.save_of(0, 5);
+        assert!(save.is_some() && world.open(2).unwrap().takes_part);
+        assert_eq!((world.open(0).unwrap().save, world.open(2).unwrap().save), (None, save));
+        assert!(world.others_save(1, 5) && !world.others_save(0, 5));
+        world.told(&"p0 close slot=1".parse().unwrap(), &Answer::Done(Value::None));
+        assert_eq!(world.save_of(0, 5), save, "the other one keeps it");
+        world.told(&"p0 exit status=0".parse().unwrap(), &Answer::Done(Value::None));
+        assert!(!world.any_save());
+    }
+}
