@@ -207,7 +207,7 @@ fn literal(text: &str) -> String {
 }
 
 /// Puts a copy in place in one step: somebody may be reading the old one.
-fn replace(from: &Path, to: &Path) -> Result<()> {
+pub(crate) fn replace(from: &Path, to: &Path) -> Result<()> {
     let temporary = to.with_file_name(format!(
         ".{}.{}",
         to.file_name().unwrap_or_default().to_string_lossy(),

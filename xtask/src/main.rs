@@ -5,6 +5,7 @@ mod driver;
 mod image;
 mod lab;
 mod policy;
+mod program;
 mod report;
 mod run;
 mod sanitizer;
@@ -12,6 +13,7 @@ mod slices;
 mod stamp;
 mod toolchain;
 mod tools;
+mod windows;
 mod wine;
 mod workspace;
 
@@ -44,6 +46,9 @@ enum Task {
         /// Only these packages: `intact`, or names of folders in tests/lab/drivers.
         packages: Vec<String>,
     },
+    /// Build what is run on a Windows machine into target/windows: the driver, intact-faults.exe, and PowerShell
+    /// scripts that install, test and remove them.
+    Windows,
     /// Run the tests: all of them, or the named slices.
     Test(Test),
     /// Run real programs under every fault, with and without Intact.
@@ -130,6 +135,7 @@ fn perform(task: Task) -> Result<ExitCode> {
             println!("{}", bindings.root.display());
         }
         Task::Build { packages } => build(&packages)?,
+        Task::Windows => println!("{}", windows::folder()?.display()),
         Task::Test(test) => return self::test(&test),
         Task::Demo { arguments } => return pass_on(&mut lab::demo(&arguments)?),
         Task::Faults { arguments } => return pass_on(&mut lab::faults(&arguments)?),

@@ -152,7 +152,7 @@ pub(crate) fn run(slices: &[&Slice], as_json: bool) -> Result<bool> {
         .flat_map(|slice| slice.needs)
         .copied()
         // The slice says that it is skipped.
-        .filter(|need| *need != For::Wine || Tools::obtainable(*need))
+        .filter(|need| ![For::Wine, For::Program].contains(need) || Tools::obtainable(*need))
         .collect();
     Tools::ensure(&needs)?;
     let mut lines = Vec::new();

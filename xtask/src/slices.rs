@@ -75,6 +75,12 @@ pub(crate) const SLICES: &[Slice] = &[
         run: lab_tests,
     },
     Slice {
+        name: "windows",
+        about: "intact-faults.exe under Wine, on lab volumes with intact.sys and without",
+        needs: &[For::Bindings, For::Driver, For::Mount, For::Wine, For::Program],
+        run: crate::windows::test,
+    },
+    Slice {
         name: "demo",
         about: "real programs under every fault, with and without Intact",
         needs: BUILD,

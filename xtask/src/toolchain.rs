@@ -7,8 +7,10 @@ use crate::tools;
 
 /// What a driver is built for.
 pub(crate) const TARGET: &str = "x86_64-pc-windows-msvc";
+/// What a program for Windows is built for on other systems: its libraries can be had there.
+pub(crate) const PROGRAM_TARGET: &str = "x86_64-pc-windows-gnu";
 
-/// A compiler that can build for [`TARGET`].
+/// A compiler that can build for a target.
 #[derive(Clone, Debug)]
 pub(crate) enum Toolchain {
     /// The compiler that runs `cargo xtask` has the target.
@@ -17,11 +19,16 @@ pub(crate) enum Toolchain {
     FromSource { rustc: PathBuf },
 }
 
+/// Finds one for [`TARGET`].
+pub(crate) fn find() -> Option<Toolchain> {
+    find_for(TARGET)
+}
+
 /// Finds one: the target in the toolchain in use, then the library's sources in that toolchain, then Debian's
 /// compiler with its sources. Nothing is downloaded.
-pub(crate) fn find() -> Option<Toolchain> {
+pub(crate) fn find_for(target: &str) -> Option<Toolchain> {
     let rustc = current_rustc();
-    let library = output(Command::new(&rustc).args(["--print", "target-libdir", "--target", TARGET]));
+    let library = output(Command::new(&rustc).args(["--print", "target-libdir", "--target", target]));
     if library.is_some_and(|dir| has_core(Path::new(dir.trim()))) {
         return Some(Toolchain::Installed);
     }
@@ -53,6 +60,15 @@ impl Toolchain {
         if let Self::FromSource { .. } = self {
             arguments.push("-Zbuild-std=core,alloc,compiler_builtins".to_owned());
             arguments.push("-Zbuild-std-features=compiler-builtins-mem".to_owned());
+        }
+        arguments
+    }
+
+    /// The same for a program with the standard library, for [`PROGRAM_TARGET`].
+    pub(crate) fn program_arguments(&self) -> Vec<String> {
+        let mut arguments = vec!["--target".to_owned(), PROGRAM_TARGET.to_owned()];
+        if let Self::FromSource { .. } = self {
+            arguments.push("-Zbuild-std=std,panic_abort".to_owned());
         }
         arguments
     }

@@ -47,6 +47,8 @@ pub(crate) enum For {
     Layout,
     /// Loading the driver with Wine.
     Wine,
+    /// Building a program for Windows.
+    Program,
 }
 
 fn needs(purpose: For) -> &'static [Need] {
@@ -135,6 +137,20 @@ fn needs(purpose: For) -> &'static [Need] {
             otherwise: "install Wine",
             found: || wine().is_some(),
         }],
+        For::Program => &[
+            Need {
+                what: "a Rust compiler with the library of x86_64-pc-windows-gnu",
+                packages: &["rustc-web", "rust-web-src", "libstd-rust-web-dev"],
+                otherwise: "rustup target add x86_64-pc-windows-gnu",
+                found: || toolchain::find_for(toolchain::PROGRAM_TARGET).is_some(),
+            },
+            Need {
+                what: "the C compiler of mingw-w64, which links programs for Windows",
+                packages: &["gcc-mingw-w64-x86-64-win32"],
+                otherwise: "install your system's mingw-w64 compiler for x86_64",
+                found: || mingw_gcc().is_some(),
+            },
+        ],
     }
 }
 
@@ -214,6 +230,10 @@ impl Tools {
         wine_headers().context("no development headers of Wine found")
     }
 
+    pub(crate) fn mingw_gcc(&self) -> Result<PathBuf> {
+        mingw_gcc().context("no mingw-w64 compiler found")
+    }
+
     pub(crate) fn wine(&self) -> Result<PathBuf> {
         wine().context("no Wine found")
     }
@@ -274,6 +294,10 @@ fn wine_headers() -> Option<PathBuf> {
         .iter()
         .map(PathBuf::from)
         .find(|path| path.join("ddk/fltkernel.h").is_file())
+}
+
+fn mingw_gcc() -> Option<PathBuf> {
+    on_path("x86_64-w64-mingw32-gcc")
 }
 
 fn wine() -> Option<PathBuf> {

@@ -90,13 +90,14 @@ impl Loaded {
 }
 
 /// A Windows of Wine's of our own, ended when dropped.
-struct Session {
+pub(crate) struct Session {
     wine: PathBuf,
     prefix: PathBuf,
 }
 
 impl Session {
-    fn open(wine: PathBuf, log: &mut Log) -> Result<Self> {
+    /// The session of the prefix `target/wine`, which is made if it is not there.
+    pub(crate) fn open(wine: PathBuf, log: &mut Log) -> Result<Self> {
         let session = Self { wine, prefix: workspace::root().join("target/wine") };
         if !session.prefix.join("system.reg").is_file() {
             log.say("creating a Wine prefix");
@@ -178,14 +179,24 @@ impl Session {
         }
     }
 
-    /// Ends every process of this prefix, and waits until they are gone.
-    fn stop(&self) -> Result<()> {
+    /// The folder that is its Windows.
+    pub(crate) fn prefix(&self) -> &Path {
+        &self.prefix
+    }
+
+    /// The program that ends a session.
+    pub(crate) fn server(&self) -> Result<PathBuf> {
         let beside = self.wine.with_file_name("wineserver");
-        let server = [beside, PathBuf::from("/usr/lib/wine/wineserver")]
+        [beside, PathBuf::from("/usr/lib/wine/wineserver")]
             .into_iter()
             .find(|path| path.is_file())
             .or_else(|| crate::tools::on_path("wineserver"))
-            .context("there is a wine, but no wineserver")?;
+            .context("there is a wine, but no wineserver")
+    }
+
+    /// Ends every process of this prefix, and waits until they are gone.
+    fn stop(&self) -> Result<()> {
+        let server = self.server()?;
         for flag in ["-k", "-w"] {
             let mut command = Command::new(&server);
             command.env("WINEPREFIX", &self.prefix).arg(flag).stdout(Stdio::null()).stderr(Stdio::null());
