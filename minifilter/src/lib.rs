@@ -14,7 +14,7 @@
 //! - A save is one file: what a program does to names (rename, delete, link) is refused on a redirected handle, and so are
 //!   sections of it and controls that a transaction cannot take back. The table says with which status.
 //! - While a save lives nobody else opens its file for writing, whatever the share modes: TxF forbids it.
-//! - A flush writes into the transaction; it does not make anything durable before the commit.
+//! - A flush commits what the save has written so far (`OnFlush` = `Defer`: it does not); writing through does not.
 //! - A handle that its program opened for reading before the save began sees the last committed version.
 //! - A power cut in a save that makes a file may leave the file, empty.
 //! - Where no transaction can be had the open passes through untouched, and an event says why.
@@ -59,6 +59,7 @@ pub mod driver {
     use crate::attach::{self, Refusal};
     use crate::operations::cleanup::{Cleanup, Close};
     use crate::operations::create::Create;
+    use crate::operations::flush::Flush;
     use crate::operations::lock::SwappedLock;
     use crate::operations::section::Section;
     use crate::operations::shortcuts::{NetworkQueryOpen, NoShortcut, QueryOpen};
@@ -98,7 +99,7 @@ pub mod driver {
             OperationEntry::of::<Swapped<IRP_MJ_SET_EA>>(),
             OperationEntry::of::<Swapped<IRP_MJ_QUERY_SECURITY>>(),
             OperationEntry::of::<Swapped<IRP_MJ_SET_SECURITY>>(),
-            OperationEntry::of::<Swapped<IRP_MJ_FLUSH_BUFFERS>>(),
+            OperationEntry::of::<Flush>(),
             OperationEntry::of::<Swapped<IRP_MJ_FILE_SYSTEM_CONTROL>>(),
             OperationEntry::of::<SwappedLock>(),
             OperationEntry::of::<Section>(),

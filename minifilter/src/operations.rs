@@ -27,6 +27,8 @@ pub mod create;
 #[cfg(windows)]
 pub mod existing;
 #[cfg(windows)]
+pub mod flush;
+#[cfg(windows)]
 pub mod lock;
 #[cfg(windows)]
 pub mod new_file;

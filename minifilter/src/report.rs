@@ -59,6 +59,22 @@ impl Why {
     }
 }
 
+/// Why a save was committed and its handles went on without a transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Demotion {
+    /// After a flush no new transaction could be had: the status says why.
+    NoTransaction,
+}
+
+impl Demotion {
+    /// For events and people.
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::NoTransaction => "after a flush no new transaction could be had",
+        }
+    }
+}
+
 /// The provider, if it could be registered. Events that cannot be written are lost; nothing depends on them.
 pub struct Report(Option<Provider>);
 
@@ -187,6 +203,62 @@ impl Report {
             ),
             save,
             "the commit failed; the previous version stays",
+            status,
+        );
+    }
+
+    /// A flush made durable what was there; the save goes on.
+    pub fn checkpointed(&self, save: &Save) {
+        let (file, image, rule) = names(save);
+        let bytes = save.bytes();
+        self.write(
+            Level::Information,
+            event!(
+                "SaveCheckpointed",
+                "Save": U64, "File": Text, "ProcessId": ProcessId, "Image": Text, "Rule": Text, "Bytes": U64,
+            ),
+            &mut [
+                Datum::default(),
+                Datum::default(),
+                Datum::u64(&save.number),
+                Datum::u16(&file.bytes),
+                file.text,
+                Datum::u32(&save.process_id),
+                Datum::u16(&image.bytes),
+                image.text,
+                Datum::u16(&rule.bytes),
+                rule.text,
+                Datum::u64(&bytes),
+            ],
+        );
+    }
+
+    /// A save was committed, and its handles go on without a transaction.
+    pub fn demoted(&self, save: &Save, why: Demotion, status: Status) {
+        self.not_committed(
+            Level::Warning,
+            event!(
+                "SaveDemoted",
+                "Save": U64, "File": Text, "ProcessId": ProcessId, "Image": Text, "Rule": Text, "Bytes": U64,
+                "Reason": Utf8, "Status": Status,
+            ),
+            save,
+            why.text(),
+            status,
+        );
+    }
+
+    /// A handle could not be given its file again: nothing works on it any more.
+    pub fn twin_lost(&self, save: &Save, status: Status) {
+        self.not_committed(
+            Level::Error,
+            event!(
+                "HandleLost",
+                "Save": U64, "File": Text, "ProcessId": ProcessId, "Image": Text, "Rule": Text, "Bytes": U64,
+                "Reason": Utf8, "Status": Status,
+            ),
+            save,
+            "the file could not be opened again",
             status,
         );
     }
@@ -372,7 +444,7 @@ impl Report {
             event!(
                 "Totals",
                 "Begun": U64, "Committed": U64, "RolledBack": U64, "CommitFailed": U64, "Live": U64,
-                "PassedThrough": U64,
+                "PassedThrough": U64, "Checkpointed": U64, "Demoted": U64,
             ),
             &mut [
                 Datum::default(),
@@ -383,6 +455,8 @@ impl Report {
                 Datum::u64(&totals.commit_failed),
                 Datum::u64(&totals.live()),
                 Datum::u64(&totals.passed_through),
+                Datum::u64(&totals.checkpointed),
+                Datum::u64(&totals.demoted),
             ],
         );
     }
@@ -405,6 +479,10 @@ pub mod counters {
     static ROLLED_BACK: AtomicU64 = AtomicU64::new(0);
     static COMMIT_FAILED: AtomicU64 = AtomicU64::new(0);
     static PASSED_THROUGH: AtomicU64 = AtomicU64::new(0);
+    static CHECKPOINTED: AtomicU64 = AtomicU64::new(0);
+    static DEMOTED: AtomicU64 = AtomicU64::new(0);
+    /// Saves whose twins are being exchanged.
+    static EXCHANGING: AtomicU32 = AtomicU32::new(0);
     /// Handles with a redirect, readers too.
     static REDIRECTED: AtomicU32 = AtomicU32::new(0);
     /// Writing handles with a redirect, and creates on the way to become one; or [`CLOSED`].
@@ -425,6 +503,11 @@ pub mod counters {
         pub commit_failed: u64,
         /// Opens that the policy matched and that went on without a transaction.
         pub passed_through: u64,
+        /// Times that a flush made a part of a save durable.
+        pub checkpointed: u64,
+        /// Saves that were committed with their handles open, which went on without a transaction. They count as
+        /// committed.
+        pub demoted: u64,
     }
 
     impl Totals {
@@ -442,7 +525,15 @@ pub mod counters {
         let rolled_back = ROLLED_BACK.load(Ordering::Acquire);
         let commit_failed = COMMIT_FAILED.load(Ordering::Acquire);
         let passed_through = PASSED_THROUGH.load(Ordering::Acquire);
-        Totals { begun: BEGUN.load(Ordering::Acquire), committed, rolled_back, commit_failed, passed_through }
+        Totals {
+            begun: BEGUN.load(Ordering::Acquire),
+            committed,
+            rolled_back,
+            commit_failed,
+            passed_through,
+            checkpointed: CHECKPOINTED.load(Ordering::Acquire),
+            demoted: DEMOTED.load(Ordering::Acquire),
+        }
     }
 
     /// A number for a save.
@@ -473,6 +564,32 @@ pub mod counters {
     /// An open passed through.
     pub fn passed_through() {
         PASSED_THROUGH.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// A flush made a part of a save durable.
+    pub fn checkpointed() {
+        CHECKPOINTED.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// A save was committed with its handles open.
+    pub fn demoted() {
+        DEMOTED.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Twins are about to be exchanged.
+    pub fn exchange_begins() {
+        EXCHANGING.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// They have been.
+    pub fn exchange_ends() {
+        EXCHANGING.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// Whether any twins are being exchanged.
+    #[inline]
+    pub fn exchanging() -> bool {
+        EXCHANGING.load(Ordering::Relaxed) != 0
     }
 
     /// Whether any handle is redirected.

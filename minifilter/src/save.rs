@@ -1,7 +1,8 @@
 //! A save: one transaction and the files modified in it, ended by exactly one outcome.
 //!
 //! What it knows and how it decides is pure: [`state`], [`wounds`], [`failure`], [`outcome`]. What it holds and how the
-//! outcome is carried out is in `live`; which saves live on a volume, and who may join them, in `files`.
+//! outcome is carried out is in `live`; how its twins are exchanged under live handles in `exchange`, and what becomes of
+//! byte-range locks then in `locks`; which saves live on a volume, and who may join them, in `files`.
 
 pub mod failure;
 pub mod outcome;
@@ -9,6 +10,10 @@ pub mod state;
 pub mod wounds;
 
 #[cfg(windows)]
+pub mod exchange;
+#[cfg(windows)]
 pub mod files;
 #[cfg(windows)]
 pub mod live;
+#[cfg(windows)]
+pub mod locks;

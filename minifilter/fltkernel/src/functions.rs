@@ -62,6 +62,10 @@ macro_rules! for_each_function {
             fn FltFlushBuffers(Instance: PFLT_INSTANCE, FileObject: PFILE_OBJECT) -> NTSTATUS;
             fn FltFsControlFile(Instance: PFLT_INSTANCE, FileObject: PFILE_OBJECT, FsControlCode: u32, InputBuffer: PVOID, InputBufferLength: u32, OutputBuffer: PVOID, OutputBufferLength: u32, LengthReturned: *mut u32) -> NTSTATUS;
 
+            fn FltAllocateCallbackData(Instance: PFLT_INSTANCE, FileObject: PFILE_OBJECT, RetNewCallbackData: *mut *mut FLT_CALLBACK_DATA) -> NTSTATUS;
+            fn FltFreeCallbackData(CallbackData: *mut FLT_CALLBACK_DATA);
+            fn FltPerformSynchronousIo(CallbackData: *mut FLT_CALLBACK_DATA);
+
             fn FltGetFileNameInformation(CallbackData: *mut FLT_CALLBACK_DATA, NameOptions: u32, FileNameInformation: *mut *mut FLT_FILE_NAME_INFORMATION) -> NTSTATUS;
             fn FltGetFileNameInformationUnsafe(FileObject: PFILE_OBJECT, Instance: PFLT_INSTANCE, NameOptions: u32, FileNameInformation: *mut *mut FLT_FILE_NAME_INFORMATION) -> NTSTATUS;
             fn FltReleaseFileNameInformation(FileNameInformation: *mut FLT_FILE_NAME_INFORMATION);

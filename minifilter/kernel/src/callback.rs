@@ -517,6 +517,27 @@ impl<'a> Callback<'a> {
         Some(unsafe { self.block().Parameters.FileSystemControl.ControlCode })
     }
 
+    /// What a lock request asks for.
+    pub fn lock_request(&self) -> Option<LockRequest> {
+        if self.major() != IRP_MJ_LOCK_CONTROL || self.is_fast_io() {
+            return None;
+        }
+        // SAFETY: the parameters of this major; plain numbers and a pointer.
+        let parameters = unsafe { self.block().Parameters.LockControl };
+        // SAFETY: null, or the I/O manager's copy, valid for the request.
+        let length = unsafe { parameters.Length.as_ref() }.copied().unwrap_or(0);
+        Some(LockRequest {
+            minor: self.minor(),
+            range: LockRange {
+                offset: parameters.ByteOffset,
+                length,
+                key: parameters.Key,
+                exclusive: parameters.ExclusiveLock != 0,
+            },
+            waits: parameters.FailImmediately == 0,
+        })
+    }
+
     /// Whether a section is being created (`SyncTypeCreateSection`); other acquires must not be failed (§2.2).
     pub fn creates_section(&self) -> bool {
         if self.major() != IRP_MJ_ACQUIRE_FOR_SECTION_SYNCHRONIZATION {
@@ -526,6 +547,30 @@ impl<'a> Callback<'a> {
         let parameters = unsafe { self.block().Parameters.AcquireForSectionSynchronization };
         parameters.SyncType == SyncTypeCreateSection
     }
+}
+
+/// A byte-range lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LockRange {
+    /// First byte.
+    pub offset: i64,
+    /// Bytes.
+    pub length: i64,
+    /// The key that its owner gave it.
+    pub key: u32,
+    /// Whether nobody else may lock the range at all.
+    pub exclusive: bool,
+}
+
+/// A request about byte-range locks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LockRequest {
+    /// `IRP_MN_LOCK`, `IRP_MN_UNLOCK_SINGLE`, …
+    pub minor: u8,
+    /// The range, where the minor function needs one.
+    pub range: LockRange,
+    /// Whether a lock that cannot be had is waited for.
+    pub waits: bool,
 }
 
 /// The parameters of a create.

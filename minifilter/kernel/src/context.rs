@@ -15,9 +15,9 @@ use fltkernel::*;
 use crate::callback::Carry;
 use crate::ffi;
 use crate::file::FileObject;
+use crate::gate::Gate;
 use crate::instance::Instance;
 use crate::pool::Tag;
-use crate::sync::Gate;
 use crate::{Result, Status};
 
 /// What a context is attached to.
@@ -259,19 +259,49 @@ impl<T: Context> Drop for ContextRef<T> {
     }
 }
 
-/// A context whose operations go through a [`Gate`].
-pub trait Gated: Context {
+/// A context whose operations go through a [`Gate`]. Implemented by [`gated!`](crate::gated).
+///
+/// # Safety
+/// [`Self::gate`] always gives the same gate, a field of `self`.
+pub unsafe trait Gated: Context {
+    /// What is behind the gate.
+    type Inside: Send + Sync;
     /// The gate.
-    fn gate(&self) -> &Gate;
+    fn gate(&self) -> &Gate<Self::Inside>;
+}
+
+/// Says which field of a context is its gate.
+#[macro_export]
+macro_rules! gated {
+    ($context:ty, $field:ident: $inside:ty) => {
+        #[allow(unsafe_code, reason = "the field is always the same one")]
+        // SAFETY: a field.
+        unsafe impl $crate::context::Gated for $context {
+            type Inside = $inside;
+            #[inline]
+            fn gate(&self) -> &$crate::gate::Gate<$inside> {
+                &self.$field
+            }
+        }
+    };
 }
 
 /// One operation in flight: a reference to a context, and a place inside its gate until dropped.
 pub struct Entered<T: Gated>(ContextRef<T>);
 
 impl<T: Gated> Entered<T> {
-    /// Goes in; gives the reference back if the gate is closed.
+    /// Goes in; waits while the gate is held, and gives the reference back if it is closed. IRQL up to APC_LEVEL.
     pub fn enter(context: ContextRef<T>) -> core::result::Result<Self, ContextRef<T>> {
         if context.gate().enter() { Ok(Entered(context)) } else { Err(context) }
+    }
+}
+
+impl<T: Gated> Entered<T> {
+    /// What is behind the gate. Any IRQL.
+    #[inline]
+    pub fn inside(&self) -> &T::Inside {
+        // SAFETY: we are inside until dropped, and the gate is always the same.
+        unsafe { self.0.gate().inside() }
     }
 }
 

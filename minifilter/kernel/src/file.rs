@@ -7,13 +7,15 @@ use core::sync::atomic::{AtomicPtr, Ordering};
 
 use fltkernel::*;
 use wdk_sys::ntddk::{
-    FsRtlGetFileSize, IoGetTransactionParameterBlock, ObReferenceObjectByHandle, ObfDereferenceObject,
+    FsRtlGetFileSize, IoGetCurrentProcess, IoGetTransactionParameterBlock, ObDereferenceObjectDeferDelete,
+    ObReferenceObjectByHandle, ObfDereferenceObject, ObfReferenceObject,
 };
 use wdk_sys::{
     FILE_OBJECT, LARGE_INTEGER, OBJECT_ATTRIBUTES, OBJECT_HANDLE_INFORMATION, TXN_PARAMETER_BLOCK,
 };
 use widestring::U16Str;
 
+use crate::callback::LockRange;
 use crate::instance::Instance;
 use crate::transaction::TransactionRef;
 use crate::{Result, Status, ffi, filter, string};
@@ -27,6 +29,11 @@ pub struct FileObject<'a> {
 
 /// `FO_SYNCHRONOUS_IO`: one operation at a time, with a current position.
 const FO_SYNCHRONOUS_IO: u32 = 0x0000_0002;
+
+const IRP_MN_LOCK: u8 = 1;
+const IRP_MN_UNLOCK_ALL: u8 = 3;
+const SL_FAIL_IMMEDIATELY: u8 = 1;
+const SL_EXCLUSIVE_LOCK: u8 = 2;
 
 const FILE_BASIC_INFORMATION: u32 = 4;
 const FILE_STANDARD_INFORMATION: u32 = 5;
@@ -155,6 +162,56 @@ impl<'a> FileObject<'a> {
     pub fn flush(self, instance: Instance<'_>) -> Result<()> {
         // SAFETY: live objects.
         Status(unsafe { ffi::FltFlushBuffers(instance.raw(), self.raw()) }).ok()
+    }
+
+    /// Locks a range, as the process that the current thread is attached to; never waits. PASSIVE_LEVEL. Fails with
+    /// `LOCK_NOT_GRANTED`, `INSUFFICIENT_RESOURCES`, and as the file system fails.
+    pub fn lock(self, instance: Instance<'_>, range: &LockRange) -> Result<()> {
+        self.lock_control(instance, IRP_MN_LOCK, range)
+    }
+
+    /// Unlocks all ranges of the process that the current thread is attached to. PASSIVE_LEVEL. Fails with
+    /// `INSUFFICIENT_RESOURCES`, and as the file system fails.
+    pub fn unlock_all(self, instance: Instance<'_>) -> Result<()> {
+        let nothing = LockRange { offset: 0, length: 0, key: 0, exclusive: false };
+        self.lock_control(instance, IRP_MN_UNLOCK_ALL, &nothing)
+    }
+
+    fn lock_control(self, instance: Instance<'_>, minor: u8, range: &LockRange) -> Result<()> {
+        let mut data = null_mut();
+        // SAFETY: live objects, an out pointer.
+        Status(unsafe { ffi::FltAllocateCallbackData(instance.raw(), self.raw(), &mut data) }).ok()?;
+        let data = NonNull::new(data).ok_or(Status::INSUFFICIENT_RESOURCES)?;
+        let mut length = range.length;
+        // SAFETY: allocated above and ours until freed; the length outlives the request, which is waited for.
+        let status = unsafe {
+            let block = &mut *(*data.as_ptr()).Iopb;
+            block.MajorFunction = IRP_MJ_LOCK_CONTROL;
+            block.MinorFunction = minor;
+            block.OperationFlags = SL_FAIL_IMMEDIATELY | if range.exclusive { SL_EXCLUSIVE_LOCK } else { 0 };
+            block.Parameters.LockControl = LOCK_CONTROL {
+                Length: &mut length,
+                Key: range.key,
+                Padding1: 0,
+                ByteOffset: range.offset,
+                ProcessId: IoGetCurrentProcess().cast(),
+                FailImmediately: 1,
+                ExclusiveLock: u8::from(range.exclusive),
+                Padding2: [0; 6],
+            };
+            ffi::FltPerformSynchronousIo(data.as_ptr());
+            let status = Status((*data.as_ptr()).IoStatus.Status);
+            ffi::FltFreeCallbackData(data.as_ptr());
+            status
+        };
+        status.ok()
+    }
+
+    /// A reference of its own. Up to DISPATCH_LEVEL.
+    pub fn reference(self) -> FileRef {
+        // SAFETY: alive.
+        unsafe { ObfReferenceObject(self.raw.as_ptr().cast()) };
+        FileRef(self.raw)
     }
 
     /// Undoes a successful open in its post-operation, before a handle exists. It does not undo what the open did to
@@ -365,6 +422,29 @@ fn granted_access(handle: HANDLE) -> Result<u32> {
     // SAFETY: the reference that we just got.
     unsafe { ObfDereferenceObject(object) };
     Ok(information.GrantedAccess)
+}
+
+/// A counted reference to a file object, which keeps it for an operation that was sent to it.
+pub struct FileRef(NonNull<core::ffi::c_void>);
+
+// SAFETY: a counted reference, valid in every thread.
+unsafe impl Send for FileRef {}
+// SAFETY: as above.
+unsafe impl Sync for FileRef {}
+
+impl FileRef {
+    /// The file object.
+    pub fn object(&self) -> FileObject<'_> {
+        // SAFETY: referenced for the borrow.
+        unsafe { FileObject::from_raw(self.0) }
+    }
+}
+
+impl Drop for FileRef {
+    fn drop(&mut self) {
+        // SAFETY: our reference; up to DISPATCH_LEVEL.
+        unsafe { ObDereferenceObjectDeferDelete(self.0.as_ptr().cast()) };
+    }
 }
 
 /// A file that was opened below: a kernel handle and a reference to its file object.

@@ -52,6 +52,8 @@ pub mod file;
 #[cfg(windows)]
 pub mod filter;
 #[cfg(windows)]
+pub mod gate;
+#[cfg(windows)]
 pub mod instance;
 #[cfg(windows)]
 pub mod name;

@@ -6,6 +6,8 @@ use fltkernel::*;
 use widestring::U16Str;
 
 use crate::callback::Callback;
+use crate::file::FileObject;
+use crate::instance::Instance;
 use crate::{Result, Status, ffi, string};
 
 /// Which form of a name.
@@ -34,8 +36,28 @@ impl FileName {
             ffi::FltGetFileNameInformation(data.raw(), form | FLT_FILE_NAME_QUERY_DEFAULT, &mut information)
         })
         .ok()?;
+        Self::parsed(information)
+    }
+
+    /// The name that an open file has now, in the view of its transaction. PASSIVE_LEVEL. Fails as the file system fails.
+    pub fn of_open(file: FileObject<'_>, instance: Instance<'_>) -> Result<Self> {
+        let mut information = null_mut();
+        // SAFETY: live objects, an out pointer.
+        Status(unsafe {
+            ffi::FltGetFileNameInformationUnsafe(
+                file.raw(),
+                instance.raw(),
+                FLT_FILE_NAME_NORMALIZED | FLT_FILE_NAME_QUERY_DEFAULT,
+                &mut information,
+            )
+        })
+        .ok()?;
+        Self::parsed(information)
+    }
+
+    fn parsed(information: *mut FLT_FILE_NAME_INFORMATION) -> Result<Self> {
         let name = FileName(NonNull::new(information).ok_or(Status::UNSUCCESSFUL)?);
-        // SAFETY: what we just got.
+        // SAFETY: what the caller just got.
         Status(unsafe { ffi::FltParseFileNameInformation(information) }).ok()?;
         Ok(name)
     }

@@ -5,7 +5,8 @@ use core::ptr::{NonNull, null_mut};
 
 use fltkernel::PEPROCESS;
 use wdk_sys::ntddk::{
-    ExFreePoolWithTag, IoGetStackLimits, IoGetTopLevelIrp, PsGetProcessCreateTimeQuadPart,
+    ExFreePoolWithTag, IoGetStackLimits, IoGetTopLevelIrp, KeStackAttachProcess, KeUnstackDetachProcess,
+    ObDereferenceObjectDeferDelete, ObfReferenceObject, PsGetProcessCreateTimeQuadPart,
     PsGetProcessExitStatus, PsGetProcessId, PsIsThreadTerminating, SeLocateProcessImageName,
 };
 use widestring::U16Str;
@@ -79,6 +80,50 @@ impl Process<'_> {
         // SAFETY: a live process, an out pointer.
         Status(unsafe { SeLocateProcessImageName(self.raw.cast(), &mut name) }).ok()?;
         NonNull::new(name).map(ImageName).ok_or(Status::NOT_FOUND)
+    }
+}
+
+/// A counted reference to a process: its object stays, whether it lives or not.
+pub struct ProcessRef(NonNull<core::ffi::c_void>);
+
+// SAFETY: a counted reference, valid in every thread.
+unsafe impl Send for ProcessRef {}
+// SAFETY: as above.
+unsafe impl Sync for ProcessRef {}
+
+impl Process<'_> {
+    /// A reference of its own; `None` if the operation has no process. Up to DISPATCH_LEVEL.
+    pub fn reference(self) -> Option<ProcessRef> {
+        let raw = NonNull::new(self.raw)?.cast();
+        // SAFETY: a live process.
+        unsafe { ObfReferenceObject(raw.as_ptr()) };
+        Some(ProcessRef(raw))
+    }
+}
+
+impl ProcessRef {
+    /// The process.
+    pub fn get(&self) -> Process<'_> {
+        // SAFETY: referenced for the borrow.
+        unsafe { Process::from_raw(self.0.as_ptr().cast()) }
+    }
+
+    /// Does something as a thread of this process: requests made meanwhile are its own. PASSIVE_LEVEL.
+    pub fn attached<R>(&self, work: impl FnOnce() -> R) -> R {
+        let mut state = wdk_sys::KAPC_STATE::default();
+        // SAFETY: a referenced process; the state lives until the thread is detached.
+        unsafe { KeStackAttachProcess(self.0.as_ptr().cast(), &mut state) };
+        let result = work();
+        // SAFETY: attached above.
+        unsafe { KeUnstackDetachProcess(&mut state) };
+        result
+    }
+}
+
+impl Drop for ProcessRef {
+    fn drop(&mut self) {
+        // SAFETY: our reference; up to DISPATCH_LEVEL.
+        unsafe { ObDereferenceObjectDeferDelete(self.0.as_ptr()) };
     }
 }
 

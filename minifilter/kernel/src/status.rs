@@ -77,6 +77,8 @@ statuses! {
     MEDIA_WRITE_PROTECTED = 0xC000_00A2_u32;
     /// It is a directory.
     FILE_IS_A_DIRECTORY = 0xC000_00BA_u32;
+    /// It took too long.
+    IO_TIMEOUT = 0xC000_00B5_u32;
     /// Not supported here.
     NOT_SUPPORTED = 0xC000_00BB_u32;
     /// The oplock was not granted.

@@ -1,13 +1,11 @@
-//! Locks, events, and the gate that lets operations in and waits until they are out.
+//! Locks and events.
 
 use core::cell::UnsafeCell;
 use core::ops::{Deref, DerefMut};
-use core::sync::atomic::{AtomicU32, Ordering};
-
 use wdk_sys::ntddk::{
     ExAcquirePushLockExclusiveEx, ExAcquirePushLockSharedEx, ExReleasePushLockExclusiveEx,
-    ExReleasePushLockSharedEx, KeAcquireSpinLockRaiseToDpc, KeEnterCriticalRegion, KeInitializeEvent,
-    KeLeaveCriticalRegion, KeReleaseSpinLock, KeSetEvent, KeWaitForSingleObject,
+    ExReleasePushLockSharedEx, KeAcquireSpinLockRaiseToDpc, KeClearEvent, KeEnterCriticalRegion,
+    KeInitializeEvent, KeLeaveCriticalRegion, KeReleaseSpinLock, KeSetEvent, KeWaitForSingleObject,
 };
 
 use crate::pool::{PoolBox, Tag};
@@ -160,7 +158,7 @@ impl<T> Drop for ReadGuard<'_, T> {
     }
 }
 
-/// A notification event: once signalled, it lets everybody through.
+/// A notification event: once signalled, it lets everybody through, until it is cleared.
 pub struct Event {
     event: PoolBox<UnsafeCell<wdk_sys::KEVENT>>,
 }
@@ -185,6 +183,12 @@ impl Event {
         unsafe { KeSetEvent(self.event.get(), 0, 0) };
     }
 
+    /// Makes it not signalled. IRQL up to DISPATCH_LEVEL. Who waits already and was let through goes on.
+    pub fn clear(&self) {
+        // SAFETY: an initialised event.
+        unsafe { KeClearEvent(self.event.get()) };
+    }
+
     /// Waits for it, at most this long (forever if `None`); false if the time was over. PASSIVE_LEVEL, or APC_LEVEL.
     /// Kernel-mode and not alertable, so it cannot end early.
     pub fn wait(&self, milliseconds: Option<u32>) -> bool {
@@ -203,60 +207,5 @@ impl Event {
             )
         };
         Status(status) != Status::TIMEOUT
-    }
-}
-
-/// Lets operations in until it is closed, and tells when the last one is out.
-pub struct Gate {
-    /// Twice the number of those inside, plus one when closed.
-    state: AtomicU32,
-    empty: Event,
-}
-
-const CLOSED: u32 = 1;
-const ONE: u32 = 2;
-
-impl Gate {
-    /// An open gate. Fails with `INSUFFICIENT_RESOURCES`.
-    pub fn new(tag: Tag) -> Result<Self> {
-        Ok(Gate { state: AtomicU32::new(0), empty: Event::new(tag)? })
-    }
-
-    /// Goes in, unless it is closed. Any IRQL up to DISPATCH_LEVEL. Each success is followed by one
-    /// [`Self::leave`].
-    pub fn enter(&self) -> bool {
-        let mut now = self.state.load(Ordering::Relaxed);
-        loop {
-            if now & CLOSED != 0 {
-                return false;
-            }
-            let Some(next) = now.checked_add(ONE) else { return false };
-            match self.state.compare_exchange_weak(now, next, Ordering::Acquire, Ordering::Relaxed) {
-                Ok(_) => return true,
-                Err(current) => now = current,
-            }
-        }
-    }
-
-    /// Goes out. Any IRQL up to DISPATCH_LEVEL.
-    pub fn leave(&self) {
-        if self.state.fetch_sub(ONE, Ordering::AcqRel) == ONE | CLOSED {
-            self.empty.set();
-        }
-    }
-
-    /// Whether it is closed.
-    pub fn is_closed(&self) -> bool {
-        self.state.load(Ordering::Acquire) & CLOSED != 0
-    }
-
-    /// Closes it and waits until all are out, at most this long (forever if `None`); false if the time was over. May
-    /// be repeated. PASSIVE_LEVEL.
-    pub fn close_and_wait(&self, milliseconds: Option<u32>) -> bool {
-        let before = self.state.fetch_or(CLOSED, Ordering::AcqRel);
-        if before & !CLOSED == 0 {
-            return true;
-        }
-        self.empty.wait(milliseconds)
     }
 }

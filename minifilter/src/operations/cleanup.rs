@@ -2,16 +2,20 @@
 //!
 //! It runs in the closer's process, and never fails: nobody could be told.
 
+use core::sync::atomic::Ordering;
+
 use kernel::callback::{Before, Callback, Operation};
 use kernel::context::ContextRef;
-use kernel::file::FileObject;
+use kernel::file::{FileObject, LowerFile};
 use kernel::fltkernel::{IRP_MJ_CLEANUP, IRP_MJ_CLOSE};
+use kernel::gate::Held;
 use kernel::instance::{Instance, InstanceRef};
 use kernel::pool::Tag;
 use kernel::work::{self, Work};
 
 use crate::Intact;
 use crate::save::live::{Redirect, Role, ending_of};
+use crate::save::locks;
 use crate::save::outcome::Ending;
 
 const TAG: Tag = Tag::new(b"InCl");
@@ -34,8 +38,9 @@ impl Operation for Cleanup {
             && let Some(file) = data.file()
         {
             let instance = data.instance();
+            redirect.cleaned_up.store(true, Ordering::Release);
             match redirect.role {
-                Role::Reader => stop_reading(&redirect),
+                Role::Reader => stop_reading(instance, &redirect),
                 Role::Writer => stop_writing(intact, instance, file, redirect, ending_of(data.process())),
             }
         }
@@ -55,7 +60,7 @@ impl Operation for Close {
     #[inline]
     fn before(data: &mut Callback<'_>) -> Before<()> {
         if let Ok(Some(redirect)) = Redirect::of(data)
-            && redirect.twin.is_open()
+            && !redirect.cleaned_up.load(Ordering::Acquire)
         {
             abandoned(data.instance(), redirect);
         }
@@ -67,20 +72,24 @@ impl Operation for Close {
 fn abandoned(instance: Instance<'_>, redirect: ContextRef<Redirect>) {
     let Some(intact) = Intact::get() else { return };
     match (redirect.role, &redirect.save) {
-        (Role::Reader, _) => stop_reading(&redirect),
+        (Role::Reader, _) => stop_reading(instance, &redirect),
         (Role::Writer, save) => {
             if let Some(save) = save {
                 save.force();
             }
-            redirect.gate.close_and_wait(None);
-            close(intact, instance, &redirect, Ending::Closed, None);
+            let twin = redirect.gate.close_and_hold(None);
+            close(intact, instance, &redirect, twin, Ending::Closed, None);
         }
     }
 }
 
-fn stop_reading(redirect: &ContextRef<Redirect>) {
-    redirect.gate.close_and_wait(None);
-    redirect.twin.close();
+fn stop_reading(instance: Instance<'_>, redirect: &ContextRef<Redirect>) {
+    if let Some(twin) = redirect.gate.close_and_hold(None) {
+        if twin.is_open() {
+            locks::give_back(&redirect.locks, twin.object(), instance);
+        }
+        twin.close();
+    }
     if let Some(save) = &redirect.save {
         save.delist(redirect);
     }
@@ -93,8 +102,8 @@ fn stop_writing(
     redirect: ContextRef<Redirect>,
     ending: Ending,
 ) {
-    if redirect.gate.close_and_wait(Some(PATIENCE_MS)) {
-        close(intact, instance, &redirect, ending, Some((instance, file)));
+    if let Some(twin) = redirect.gate.close_and_hold(Some(PATIENCE_MS)) {
+        close(intact, instance, &redirect, Some(twin), ending, Some((instance, file)));
         return;
     }
     let late = instance.reference().map(|instance| Late { instance, redirect: redirect.clone(), ending });
@@ -103,8 +112,8 @@ fn stop_writing(
         _ => false,
     };
     if !queued {
-        redirect.gate.close_and_wait(None);
-        close(intact, instance, &redirect, ending, Some((instance, file)));
+        let twin = redirect.gate.close_and_hold(None);
+        close(intact, instance, &redirect, twin, ending, Some((instance, file)));
     }
 }
 
@@ -113,18 +122,23 @@ fn close(
     intact: &Intact,
     instance: Instance<'_>,
     redirect: &ContextRef<Redirect>,
+    twin: Option<Held<'_, LowerFile>>,
     ending: Ending,
     own: Option<(Instance<'_>, FileObject<'_>)>,
 ) {
-    let Some(save) = &redirect.save else {
-        redirect.twin.close();
-        return;
-    };
-    if redirect.twin.is_open() && save.needs_flush() {
-        let flushed = redirect.twin.object().flush(instance);
-        save.flushed(flushed.err());
+    if let Some(twin) = twin {
+        if let Some(save) = &redirect.save
+            && twin.is_open()
+            && save.needs_flush()
+        {
+            save.flushed(twin.object().flush(instance).err());
+        }
+        if twin.is_open() {
+            locks::give_back(&redirect.locks, twin.object(), instance);
+        }
+        twin.close();
     }
-    redirect.twin.close();
+    let Some(save) = &redirect.save else { return };
     save.delist(redirect);
     if let Some(files) = redirect.files() {
         save.leave(intact, files, ending, own);
@@ -140,10 +154,10 @@ struct Late {
 
 impl Work for Late {
     fn run(self) {
-        self.redirect.gate.close_and_wait(None);
+        let twin = self.redirect.gate.close_and_hold(None);
         if let Some(intact) = Intact::get() {
             // The application's file object has had its cleanup: a placeholder that is to go stays, empty.
-            close(intact, self.instance.get(), &self.redirect, self.ending, None);
+            close(intact, self.instance.get(), &self.redirect, twin, self.ending, None);
         }
     }
 }

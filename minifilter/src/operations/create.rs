@@ -30,7 +30,7 @@ use crate::save::files::{Files, Pass};
 use crate::save::live::{Label, Save};
 
 /// Stack that opening a twin may take: another trip through all filters below us and the file system.
-const STACK_NEEDED: usize = 10 * 1024;
+pub const STACK_NEEDED: usize = 10 * 1024;
 
 const TAG: Tag = Tag::new(b"InCr");
 
@@ -59,6 +59,9 @@ impl Operation for Create {
     type Carry = Parcel<Option<Carried>>;
 
     fn before(data: &mut Callback<'_>) -> Before<Self::Carry> {
+        if crate::report::counters::exchanging() {
+            opening::wait_for_exchange(data);
+        }
         match prepare(data) {
             Some(Prepared::Watch(carried)) => Before::Watch(carried),
             Some(Prepared::Fail(status)) => Before::Complete(status, 0),
@@ -118,7 +121,7 @@ impl Candidate<'_> {
         let rule = self.rule?;
         let begun = self
             .label(rule.name)
-            .and_then(|label| Save::begin(self.process, rule.settings.on_exit, label))
+            .and_then(|label| Save::begin(self.process, rule.settings, label))
             // Known before it has its file, so that other threads of the process find it and wait.
             .and_then(|save| self.files.insert(&save).map(|()| save));
         match begun {

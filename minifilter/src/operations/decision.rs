@@ -82,13 +82,8 @@ const OTHER: u32 =
 /// target, opens that demand an oplock, reserve an oplock filter or delete on close, and the kernel's own opens (TxF's
 /// log files are among them) are never ours.
 pub fn intent(request: &Request) -> Intent {
-    const NEVER: u32 =
-        FILE_DIRECTORY_FILE | FILE_DELETE_ON_CLOSE | FILE_OPEN_REQUIRING_OPLOCK | FILE_RESERVE_OPFILTER;
-    if request.from_kernel
-        || request.operation_flags & (SL_OPEN_TARGET_DIRECTORY | SL_OPEN_PAGING_FILE) != 0
-        || request.file_flags & FO_VOLUME_OPEN != 0
-        || request.options & NEVER != 0
-    {
+    const NEVER: u32 = FILE_DELETE_ON_CLOSE | FILE_OPEN_REQUIRING_OPLOCK | FILE_RESERVE_OPFILTER;
+    if !may_open_a_file(request) || request.options & NEVER != 0 {
         return Intent::Ignored;
     }
     let replaces = matches!(request.disposition, FILE_SUPERSEDE | FILE_OVERWRITE | FILE_OVERWRITE_IF);
@@ -99,6 +94,14 @@ pub fn intent(request: &Request) -> Intent {
     } else {
         Intent::Reads
     }
+}
+
+/// Whether a create by a program may open a file: it opens neither the volume, nor a directory as such, nor a paging file.
+pub fn may_open_a_file(request: &Request) -> bool {
+    !request.from_kernel
+        && request.operation_flags & (SL_OPEN_TARGET_DIRECTORY | SL_OPEN_PAGING_FILE) == 0
+        && request.file_flags & FO_VOLUME_OPEN == 0
+        && request.options & FILE_DIRECTORY_FILE == 0
 }
 
 /// Whether a create asks for rights to modify data, or for whatever may include them. One that does not and makes a file

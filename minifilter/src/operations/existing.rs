@@ -16,7 +16,7 @@ use crate::Intact;
 use crate::report::Why;
 use crate::save::failure::is_transaction_problem;
 use crate::save::files::Pass;
-use crate::save::live::{Redirect, stream_of};
+use crate::save::live::{How, Redirect, stream_of};
 use crate::save::state::Stream;
 
 const TAG: Tag = Tag::new(b"InEx");
@@ -29,6 +29,7 @@ pub struct Twin {
     granted: u32,
     information: usize,
     shown: u32,
+    how: How,
 }
 
 /// Opens the twin of an existing file with the application's own rights, sharing and disposition. PASSIVE_LEVEL.
@@ -48,6 +49,10 @@ pub fn open(
     };
     let parameters = &candidate.parameters;
     let rights = decision::rights(parameters.access);
+    let inside = match part.save.inside() {
+        Ok(inside) => inside,
+        Err(status) => return decline(candidate, part, status),
+    };
     let opened = Open {
         name: candidate.name.full(),
         case_sensitive: is_case_sensitive(data),
@@ -60,12 +65,12 @@ pub fn open(
         ea: data.create_ea(),
         checked: true,
         ignore_share: false,
-        transaction: Some(&part.save.inside),
+        transaction: inside.as_ref(),
         extra: data.extra_parameters(filter),
     }
     .open(filter, instance);
     match opened {
-        Ok(opened) => accept(candidate, instance, part, opened, &rights),
+        Ok(opened) => accept(candidate, instance, part, opened, &rights, is_case_sensitive(data)),
         Err(status) => decline(candidate, part, status),
     }
 }
@@ -95,6 +100,7 @@ fn accept(
     mut part: Part,
     opened: Opened,
     rights: &Rights,
+    case_sensitive: bool,
 ) -> Verdict {
     let Opened { file, status, information, granted } = opened;
     if status == Status::OPLOCK_BREAK_IN_PROGRESS {
@@ -135,8 +141,14 @@ fn accept(
         }
     };
     part.establish(candidate.intact, id);
+    let how = How {
+        access: granted,
+        share: u32::from(candidate.parameters.share),
+        options: decision::twin_options(candidate.parameters.options),
+        case_sensitive,
+    };
     let granted = granted & !rights.surplus;
-    Verdict::Twin(Twin { file, part, id, granted, information, shown: rights.shown })
+    Verdict::Twin(Twin { file, part, id, granted, information, shown: rights.shown, how })
 }
 
 /// A create of an existing file that went down for attributes only. Everything that its handle needs is there already:
@@ -154,9 +166,9 @@ pub struct Existing {
 impl Twin {
     /// Reduces the application's create to a harmless open. `None`: out of memory; nothing was changed.
     pub fn reduce(self, candidate: &Candidate<'_>, data: &mut Callback<'_>, pass: Pass) -> Option<Existing> {
-        let Twin { file, part, id, granted, information, shown } = self;
+        let Twin { file, part, id, granted, information, shown, how } = self;
         let stream = stream_of(candidate.name.stream());
-        let prepared = Redirect::new(file, Some(part.save.clone()), Some(pass), stream)
+        let prepared = Redirect::new(file, how, Some(part.save.clone()), Some(pass), stream)
             .and_then(|redirect| Ok((redirect, AccessEdit::begin(data, shown, TAG)?)));
         let (redirect, edit) = match prepared {
             Ok(prepared) => prepared,
@@ -183,7 +195,7 @@ impl Existing {
         let instance = data.instance();
         let Existing { edit, redirect, part, id, granted, information, stream } = self;
         let bound = same(data, file, instance, id, stream)
-            .inspect_err(|_| redirect.twin.close())
+            .inspect_err(|_| redirect.close_twin())
             .and_then(|()| bind(instance, file, &redirect, Some(part)));
         match bound {
             Ok(()) => {

@@ -17,7 +17,7 @@ use super::opening::{Part, accept_same, bind, came_through, is_case_sensitive, u
 use crate::Intact;
 use crate::report::Why;
 use crate::save::files::Pass;
-use crate::save::live::{Redirect, stream_of};
+use crate::save::live::{How, Redirect, stream_of};
 use crate::save::state::{Stream, UNNAMED};
 
 const TAG: Tag = Tag::new(b"InNe");
@@ -100,7 +100,6 @@ impl New {
         let New { edit, mut part, pass, name, parameters, rights, case_sensitive, stream, adds_stream } =
             self;
         let name = U16Str::from_slice(&name);
-        let inside = part.save.inside.clone();
         // Who makes a file has the access that was asked for, whatever the file inherits; what "the most that is allowed"
         // is, its security says. For a new stream of a file that was there, it has been asked already.
         let open = |access: u32, checked: bool, transaction: Option<&TransactionRef>| {
@@ -132,13 +131,14 @@ impl New {
             });
             open((rights.twin & !MAXIMUM_ALLOWED) | allowed, false, transaction)
         };
-        let mut opened = open(Some(&inside));
+        let in_save = |part: &Part| part.save.inside().and_then(|inside| open(inside.as_ref()));
+        let mut opened = in_save(&part);
         if let Err(Status::SHARING_VIOLATION | Status::TRANSACTIONAL_CONFLICT) = opened {
             // Another thread of the process may have found the placeholder first: it is in that thread's save then.
             let theirs = file.id(instance).ok().and_then(|id| part.files.find(process.key(), id));
             if let Some(save) = theirs.filter(|save| save.join()) {
                 part = Part::new(save, &part.files.clone(), true);
-                opened = open(Some(&part.save.inside));
+                opened = in_save(&part);
             }
         }
         let (opened, part) = match opened {
@@ -171,7 +171,13 @@ impl New {
                 lower.object().set_attributes(instance, made | FILE_ATTRIBUTE_READONLY)?;
             }
             let save = part.as_ref().map(|part| part.save.clone());
-            let redirect = Redirect::new(lower, save, Some(pass), stream)?;
+            let how = How {
+                access: granted,
+                share: u32::from(parameters.share),
+                options: decision::twin_options(parameters.options),
+                case_sensitive,
+            };
+            let redirect = Redirect::new(lower, how, save, Some(pass), stream)?;
             bind(instance, file, &redirect, part)?;
             Ok(granted & !rights.surplus)
         });

@@ -6,10 +6,11 @@ use kernel::file::{FileObject, Open, Opened};
 use kernel::instance::Instance;
 use kernel::name::{FileName, NameForm};
 use kernel::pool::Shared;
-use kernel::{Result, Status};
+use kernel::{Result, Status, process};
 use wdk_sys::SL_CASE_SENSITIVE;
 
-use super::create::Candidate;
+use super::create::{Candidate, STACK_NEEDED};
+use super::decision::{self, Request};
 use super::existing::Twin;
 use crate::Intact;
 use crate::save::files::Files;
@@ -29,6 +30,7 @@ pub struct Part {
 }
 
 impl Part {
+    /// Of a save that was begun or joined: its gate is left when this ends.
     pub(super) fn new(save: Shared<Save>, files: &ContextRef<Files>, joined: bool) -> Self {
         Part { save, files: files.clone(), joined, modified: false, kept: false }
     }
@@ -55,6 +57,7 @@ impl Part {
 
 impl Drop for Part {
     fn drop(&mut self) {
+        self.save.is_through();
         if self.kept {
             return;
         }
@@ -104,6 +107,40 @@ pub fn join(data: &Callback<'_>, candidate: &Candidate<'_>) -> Option<Part> {
     None
 }
 
+/// Waits while the twins of this file are exchanged: an open in between could keep them from coming back. Bounded; where
+/// the file cannot be told, nothing is waited for. PASSIVE_LEVEL.
+#[cold]
+pub fn wait_for_exchange(data: &Callback<'_>) {
+    let (Some(parameters), Some(file), Some(filter)) = (data.create(), data.file(), Intact::filter()) else {
+        return;
+    };
+    let request = Request {
+        from_kernel: data.is_from_kernel(),
+        operation_flags: data.operation_flags(),
+        file_flags: file.flags(),
+        access: parameters.access,
+        disposition: parameters.disposition,
+        options: parameters.options,
+    };
+    if !decision::may_open_a_file(&request)
+        || process::is_inside_file_system()
+        || process::remaining_stack() < STACK_NEEDED
+    {
+        return;
+    }
+    let instance = data.instance();
+    let saves = ContextRef::<Files>::of_instance(instance);
+    let save = saves.and_then(|files| {
+        let name = FileName::of(data, NameForm::Normalized)?;
+        let looked = Open::look(name.full(), is_case_sensitive(data)).open(filter, instance)?;
+        let id = looked.file.object().id(instance)?;
+        Ok(files.exchanging(id))
+    });
+    if let Ok(Some(save)) = save {
+        save.wait_while_exchanging();
+    }
+}
+
 pub(super) fn is_case_sensitive(data: &Callback<'_>) -> bool {
     u32::from(data.operation_flags()) & SL_CASE_SENSITIVE != 0
 }
@@ -144,11 +181,11 @@ pub(super) fn bind(
     redirect: &ContextRef<Redirect>,
     part: Option<Part>,
 ) -> Result<()> {
-    redirect.set_on_handle(instance, file).inspect_err(|_| redirect.twin.close())?;
+    redirect.set_on_handle(instance, file).inspect_err(|_| redirect.close_twin())?;
     if let Some(part) = part {
         if !part.save.enlist(redirect) {
             // Broken off meanwhile: the volume is going.
-            redirect.twin.close();
+            redirect.close_twin();
             return Err(Status::UNEXPECTED_IO_ERROR);
         }
         part.keep();

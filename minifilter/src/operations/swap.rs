@@ -3,6 +3,7 @@
 use kernel::Status;
 use kernel::callback::{Before, Callback, Either, Operation};
 use kernel::context::{ContextRef, Entered};
+use kernel::file::LowerFile;
 use kernel::fltkernel::{
     IRP_MJ_FILE_SYSTEM_CONTROL, IRP_MJ_QUERY_INFORMATION, IRP_MJ_READ, IRP_MJ_SET_INFORMATION, IRP_MJ_WRITE,
 };
@@ -46,7 +47,7 @@ impl<const MAJOR: u8> Operation for Swapped<MAJOR> {
             Treatment::Swap(modifies) => effect(data, modifies),
             _ => Effect::None,
         };
-        came_back(data, &carry, effect);
+        came_back(data, &carry, Some(carry.inside()), effect);
     }
 }
 
@@ -72,7 +73,7 @@ fn may_meet_transaction(data: &Callback<'_>) -> bool {
 }
 
 /// A redirected operation.
-fn redirected(
+pub(super) fn redirected(
     data: &mut Callback<'_>,
     redirect: ContextRef<Redirect>,
 ) -> Before<Either<Entered<Redirect>, ()>> {
@@ -118,20 +119,25 @@ impl<C> From<Answer> for Before<C> {
     }
 }
 
+/// Goes in to the twin; waits while it is exchanged. Operations before us run at PASSIVE_LEVEL or APC_LEVEL, where that is
+/// allowed, and paging I/O never comes here: a writing handle has no section of its own. IRQL up to APC_LEVEL.
 pub(super) fn enter(redirect: ContextRef<Redirect>) -> Result<Entered<Redirect>, Answer> {
     // After the transaction is gone nothing on this handle can be true any more; a status of TxF would be one that
     // programs do not know.
-    if redirect.save.as_ref().is_some_and(|save| save.is_gone()) {
+    let gone = |redirect: &Redirect| redirect.save.as_ref().is_some_and(|save| save.is_gone());
+    if gone(&redirect) {
         return Err(Answer::Fail(Status::UNEXPECTED_IO_ERROR));
     }
-    Entered::enter(redirect).map_err(|redirect| match redirect.role {
+    let entered = Entered::enter(redirect).map_err(|redirect| match redirect.role {
         Role::Reader => Answer::Own,
         Role::Writer => Answer::Fail(Status::FILE_CLOSED),
-    })
+    })?;
+    // Perhaps it was lost while we waited.
+    if gone(&entered) { Err(Answer::Fail(Status::UNEXPECTED_IO_ERROR)) } else { Ok(entered) }
 }
 
-pub(super) fn send(data: &mut Callback<'_>, redirect: &Redirect) {
-    let twin = redirect.twin.object();
+pub(super) fn send(data: &mut Callback<'_>, redirect: &Entered<Redirect>) {
+    let twin = redirect.inside().object();
     // The position is part of some information classes, also where reads and writes do without it.
     if let Some(file) = data.file()
         && (file.is_synchronous() || data.major() == IRP_MJ_QUERY_INFORMATION)
@@ -141,15 +147,20 @@ pub(super) fn send(data: &mut Callback<'_>, redirect: &Redirect) {
     data.send_to(twin);
 }
 
-/// After a swapped operation. Up to DISPATCH_LEVEL.
-pub(super) fn came_back(data: &mut Callback<'_>, redirect: &Redirect, effect: Effect) {
+/// After a swapped operation; `twin` if it may have moved the position. Up to DISPATCH_LEVEL.
+pub(super) fn came_back(
+    data: &mut Callback<'_>,
+    redirect: &Redirect,
+    twin: Option<&LowerFile>,
+    effect: Effect,
+) {
     let status = data.status();
-    if let Some(file) = data.file()
+    if let (Some(file), Some(twin)) = (data.file(), twin)
         && matches!(data.major(), IRP_MJ_READ | IRP_MJ_WRITE)
         && file.is_synchronous()
         && status.is_success()
     {
-        file.set_position(redirect.twin.object().position());
+        file.set_position(twin.object().position());
     }
     let Some(save) = &redirect.save else { return };
     if redirect.role == Role::Writer {

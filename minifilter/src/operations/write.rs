@@ -57,7 +57,7 @@ impl Operation for SwappedWrite {
             }
             None => Some(Range::from(0)),
         };
-        came_back(data, &entered, Effect::Bytes(range));
+        came_back(data, &entered, Some(entered.inside()), Effect::Bytes(range));
     }
 }
 
@@ -105,13 +105,13 @@ fn explicit(data: &Callback<'_>) -> (Option<u64>, u32) {
 }
 
 /// Where a write begins. At the end of the file, that is known before only.
-fn start(data: &Callback<'_>, redirect: &Redirect) -> Option<u64> {
+fn start(data: &Callback<'_>, redirect: &Entered<Redirect>) -> Option<u64> {
     /// `FILE_WRITE_TO_END_OF_FILE`.
     const TO_END: i64 = -1;
     /// `FILE_USE_FILE_POINTER_POSITION`.
     const AT_POSITION: i64 = -2;
     let offset = match data.range()?.offset {
-        TO_END => redirect.twin.object().size().ok()?,
+        TO_END => redirect.inside().object().size().ok()?,
         AT_POSITION => data.file()?.position(),
         offset => offset,
     };

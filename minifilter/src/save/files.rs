@@ -83,6 +83,11 @@ impl Files {
         self.saves.read().iter().find(|save| save.process == process && save.file() == file).cloned()
     }
 
+    /// A save of this file whose twins are being exchanged. IRQL up to APC_LEVEL.
+    pub fn exchanging(&self, file: u64) -> Option<Shared<Save>> {
+        self.saves.read().iter().find(|save| save.is_exchanging() && save.file() == file).cloned()
+    }
+
     /// A save of the process that is on the way to its first twin: of the file with this name, or of any. IRQL up to
     /// APC_LEVEL.
     pub fn opening(&self, process: ProcessKey, name: Option<&U16Str>) -> Option<Shared<Save>> {

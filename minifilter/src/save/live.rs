@@ -2,19 +2,21 @@
 
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use intact_policy::OnExit;
+use intact_policy::Settings;
 use kernel::callback::Callback;
-use kernel::context::{Context, ContextKind, ContextRef, Gated};
+use kernel::context::{Context, ContextKind, ContextRef};
 use kernel::file::{FileObject, LowerFile};
+use kernel::gate::Gate;
 use kernel::instance::Instance;
 use kernel::pool::{PoolSlice, PoolVec, Shared, Tag};
 use kernel::process::{Process, ProcessKey, current_thread_is_terminating};
-use kernel::sync::{Event, Gate, PushLock, SpinLock};
+use kernel::sync::{Event, PushLock, SpinLock};
 use kernel::transaction::{Transaction, TransactionRef};
 use kernel::{Result, Status};
 use widestring::U16Str;
 
 use super::files::{Files, Pass};
+use super::locks::Locks;
 use super::outcome::{Ending, Facts, Outcome, Reason, outcome};
 use super::state::{Effect, Left, Phase, State, Stream};
 use crate::Intact;
@@ -62,6 +64,16 @@ impl Label {
     }
 }
 
+/// What a save's twins are in.
+pub enum Mode {
+    /// A transaction.
+    Transacted(Transaction),
+    /// None: they are as the handles would have been without us.
+    Plain,
+    /// None any more.
+    Over,
+}
+
 /// A save.
 pub struct Save {
     /// Its number, for events.
@@ -70,24 +82,26 @@ pub struct Save {
     pub process: ProcessKey,
     /// Its process id.
     pub process_id: u32,
-    /// What the rule says about process exits.
-    pub on_exit: OnExit,
+    /// What the rule says.
+    pub settings: Settings,
     /// Names, for events.
     pub label: Label,
     /// The number of its file on the volume; zero until the first twin is open.
     file: AtomicU64,
     /// Whether it made the file, so that rolling back has to remove the placeholder.
-    made_file: AtomicBool,
+    pub(super) made_file: AtomicBool,
     /// Whether it was counted as begun.
-    counted: AtomicBool,
-    state: SpinLock<State>,
-    transaction: PushLock<Option<Transaction>>,
-    /// For opens inside it.
-    pub inside: TransactionRef,
+    pub(super) counted: AtomicBool,
+    pub(super) state: SpinLock<State>,
+    pub(super) mode: PushLock<Mode>,
+    /// Creates on their way to a twin are inside. Held while twins are exchanged, and closed when it ends.
+    pub(super) gate: Gate<()>,
+    /// Its twins are being exchanged: nobody else may open the file meanwhile.
+    pub(super) exchanging: AtomicBool,
     /// Handles that only read: their twins are closed before the transaction ends.
-    readers: PushLock<PoolVec<ContextRef<Redirect>>>,
+    pub(super) readers: PushLock<PoolVec<ContextRef<Redirect>>>,
     /// Writing twins: closed by their cleanup, or here if the volume goes first.
-    writers: PushLock<PoolVec<ContextRef<Redirect>>>,
+    pub(super) writers: PushLock<PoolVec<ContextRef<Redirect>>>,
     /// It has a file, or never will.
     opened: Event,
     ended: Event,
@@ -97,30 +111,33 @@ pub struct Save {
 const PATIENCE_MS: u32 = 10_000;
 
 impl Save {
-    /// Begins a transaction for one handle. PASSIVE_LEVEL. Fails as KTM fails.
-    pub fn begin(process: Process<'_>, on_exit: OnExit, label: Label) -> Result<Shared<Save>> {
+    /// Begins a transaction for one handle, whose create is inside until [`Self::is_through`]. PASSIVE_LEVEL. Fails as KTM
+    /// fails.
+    pub fn begin(process: Process<'_>, settings: Settings, label: Label) -> Result<Shared<Save>> {
         let transaction = Transaction::begin()?;
-        let inside = transaction.object();
-        Shared::new(
+        let save = Shared::new(
             TAG,
             Save {
                 number: counters::next_number(),
                 process: process.key(),
                 process_id: process.id(),
-                on_exit,
+                settings,
                 label,
                 file: AtomicU64::new(0),
                 made_file: AtomicBool::new(false),
                 counted: AtomicBool::new(false),
                 state: SpinLock::new(State::new()),
-                transaction: PushLock::new(Some(transaction)),
-                inside,
+                mode: PushLock::new(Mode::Transacted(transaction)),
+                gate: Gate::new(TAG, ())?,
+                exchanging: AtomicBool::new(false),
                 readers: PushLock::new(PoolVec::new(TAG)),
                 writers: PushLock::new(PoolVec::new(TAG)),
                 opened: Event::new(TAG)?,
                 ended: Event::new(TAG)?,
             },
-        )
+        )?;
+        save.gate.enter();
+        Ok(save)
     }
 
     /// Its file.
@@ -151,9 +168,48 @@ impl Save {
         self.note_modified();
     }
 
-    /// Another handle of its process takes part, if it is not too late. Up to DISPATCH_LEVEL.
+    /// The transaction that opens on the way to a twin are in; `None`: in none. Fails if it is over. IRQL up to APC_LEVEL,
+    /// inside the gate, so that it stays so.
+    pub fn inside(&self) -> Result<Option<TransactionRef>> {
+        match &*self.mode.read() {
+            Mode::Transacted(transaction) => Ok(Some(transaction.object())),
+            Mode::Plain => Ok(None),
+            Mode::Over => Err(Status::TRANSACTION_NOT_ACTIVE),
+        }
+    }
+
+    /// Whether its twins are in a transaction. IRQL up to APC_LEVEL.
+    pub fn is_transacted(&self) -> bool {
+        matches!(&*self.mode.read(), Mode::Transacted(_))
+    }
+
+    /// Another handle of its process takes part, if it is not too late. Waits while twins are exchanged. A success is
+    /// followed by [`Self::is_through`]. PASSIVE_LEVEL, without locks.
     pub fn join(&self) -> bool {
-        self.state.lock().join()
+        if !self.gate.enter() {
+            return false;
+        }
+        let joined = self.state.lock().join();
+        if !joined {
+            self.gate.leave();
+        }
+        joined
+    }
+
+    /// A create that only looks at it is on its way to a twin, if it is not too late. Waits while twins are exchanged. A
+    /// success is followed by [`Self::is_through`]. PASSIVE_LEVEL, without locks.
+    pub fn look(&self) -> bool {
+        self.gate.enter()
+    }
+
+    /// Whether its twins are being exchanged.
+    pub fn is_exchanging(&self) -> bool {
+        self.exchanging.load(Ordering::SeqCst)
+    }
+
+    /// The create that has begun or joined it, or looks at it, has its twin, or does not get one.
+    pub fn is_through(&self) {
+        self.gate.leave();
     }
 
     /// Something was modified that no effect describes. Up to DISPATCH_LEVEL.
@@ -178,8 +234,11 @@ impl Save {
 
     /// Whether a flush could still find out that something failed.
     pub fn needs_flush(&self) -> bool {
-        let state = self.state.lock();
-        state.is_modified() && !state.is_gone()
+        let needed = {
+            let state = self.state.lock();
+            state.is_modified() && !state.is_gone()
+        };
+        needed && self.is_transacted()
     }
 
     /// The last flush of a handle's twin came back: with this failure, or well.
@@ -232,7 +291,7 @@ impl Save {
         ending: Ending,
         own: Option<(Instance<'_>, FileObject<'_>)>,
     ) {
-        let left = self.state.lock().leave(ending, self.on_exit);
+        let left = self.state.lock().leave(ending, self.settings.on_exit);
         if let Left::Last(facts) = left {
             self.finish(intact, files, facts, own);
         }
@@ -240,7 +299,7 @@ impl Save {
 
     /// The volume goes: ends it now, whoever writes. PASSIVE_LEVEL, without locks.
     pub fn break_off(&self, intact: &Intact, files: &Files) {
-        let facts = self.state.lock().break_off(self.on_exit);
+        let facts = self.state.lock().break_off(self.settings.on_exit);
         if let Some(facts) = facts {
             self.close_twins(&self.writers);
             self.finish(intact, files, facts, None);
@@ -254,11 +313,13 @@ impl Save {
         facts: Facts,
         own: Option<(Instance<'_>, FileObject<'_>)>,
     ) {
+        // Whoever exchanges twins, or is on the way to one, is waited for.
+        let _alone = self.gate.close_and_hold(None);
         // Handles of a transaction die with it (txf-ktm §4.4): those that read go back to their own files first.
         self.close_twins(&self.readers);
-        let transaction = self.transaction.write().take();
-        let (decided, result) = match transaction {
-            Some(transaction) => {
+        let mode = core::mem::replace(&mut *self.mode.write(), Mode::Over);
+        let (decided, result) = match mode {
+            Mode::Transacted(transaction) => {
                 // If KTM does not say, the commit itself will.
                 let active = facts.active && transaction.is_undecided().unwrap_or(true);
                 let decided = outcome(&Facts { active, ..facts });
@@ -268,7 +329,7 @@ impl Save {
                 };
                 (decided, result)
             }
-            None => (Outcome::RollBack(Reason::TransactionGone), Ok(())),
+            Mode::Plain | Mode::Over => (Outcome::RollBack(Reason::TransactionGone), Ok(())),
         };
         let committed = decided == Outcome::Commit && result.is_ok();
         if !committed && self.made_file.load(Ordering::Acquire) {
@@ -278,15 +339,20 @@ impl Save {
                 intact.report.placeholder_left(self, status);
             }
         }
-        let first_failure = {
+        let (first_failure, checkpointed) = {
             let mut state = self.state.lock();
             state.end();
-            Status(state.first_failure() as i32)
+            (Status(state.first_failure() as i32), state.is_checkpointed())
         };
         files.remove(self);
-        if self.counted.load(Ordering::Acquire) {
+        if self.counted.swap(false, Ordering::AcqRel) {
             match (decided, result) {
                 (Outcome::Commit, Ok(())) => {
+                    counters::committed();
+                    intact.report.committed(self);
+                }
+                // All of it was made durable by flushes.
+                (Outcome::RollBack(Reason::Unmodified), _) if checkpointed => {
                     counters::committed();
                     intact.report.committed(self);
                 }
@@ -309,8 +375,7 @@ impl Save {
         loop {
             let next = list.write().pop();
             let Some(redirect) = next else { return };
-            redirect.gate.close_and_wait(None);
-            redirect.twin.close();
+            redirect.close_twin();
         }
     }
 }
@@ -324,18 +389,35 @@ pub enum Role {
     Reader,
 }
 
+/// How a twin was opened, to open it again in the same way.
+#[derive(Clone, Copy, Debug)]
+pub struct How {
+    /// The rights that it was granted. They are a handle's: a change of the file's security does not take them away.
+    pub access: u32,
+    /// `FILE_SHARE_*`.
+    pub share: u32,
+    /// `FILE_*` options.
+    pub options: u32,
+    /// Whether case matters.
+    pub case_sensitive: bool,
+}
+
 /// The redirect of a handle: the context of the application's file object.
 pub struct Redirect {
-    /// The file below.
-    pub twin: LowerFile,
-    /// The save that it is part of; `None`: a plain twin, outside any transaction.
+    /// The file below. Operations that have to be out before it is closed or exchanged are inside; others wait meanwhile.
+    pub gate: Gate<LowerFile>,
+    /// How it was opened.
+    pub how: How,
+    /// The save that it is part of; `None`: a plain twin that stays plain.
     pub save: Option<Shared<Save>>,
     /// What it may do.
     pub role: Role,
     /// Which stream of the file.
     pub stream: Stream,
-    /// Those of its operations that have to be out before the twin is closed.
-    pub gate: Gate,
+    /// Byte-range locks.
+    pub locks: SpinLock<Locks>,
+    /// Its cleanup found it.
+    pub cleaned_up: AtomicBool,
     /// What keeps the driver here as long as a redirected handle writes; readers have none.
     pass: Option<Pass>,
 }
@@ -351,16 +433,26 @@ impl Redirect {
     /// then.
     pub fn new(
         twin: LowerFile,
+        how: How,
         save: Option<Shared<Save>>,
         pass: Option<Pass>,
         stream: Stream,
     ) -> Result<ContextRef<Redirect>> {
         let filter = Intact::filter().ok_or(Status::UNSUCCESSFUL)?;
-        let gate = Gate::new(REDIRECT_TAG)?;
+        let gate = Gate::new(REDIRECT_TAG, twin)?;
         let role = if pass.is_some() { Role::Writer } else { Role::Reader };
+        let (locks, cleaned_up) = (SpinLock::new(Locks::new()), AtomicBool::new(false));
         // Before the context is set, so that no operation on the handle misses it; taken back by `Drop`.
         counters::redirected();
-        ContextRef::new(filter, Redirect { twin, save, role, stream, gate, pass })
+        ContextRef::new(filter, Redirect { gate, how, save, role, stream, locks, cleaned_up, pass })
+    }
+
+    /// Takes the twin out of use: no operation enters any more, those inside come out, the handle is closed.
+    /// PASSIVE_LEVEL. May be repeated.
+    pub fn close_twin(&self) {
+        if let Some(twin) = self.gate.close_and_hold(None) {
+            twin.close();
+        }
     }
 
     /// The redirect of the handle that an operation is about. Nearly every operation of a system is about a handle that
@@ -387,11 +479,7 @@ impl Context for Redirect {
     const TAG: Tag = REDIRECT_TAG;
 }
 
-impl Gated for Redirect {
-    fn gate(&self) -> &Gate {
-        &self.gate
-    }
-}
+kernel::gated!(Redirect, gate: LowerFile);
 
 /// How a handle of this process comes to be closed. The exit status is set before handles are swept (txf-ktm §8.2). A
 /// process that exits with 259, the value that means "alive", is told by its thread.

@@ -3,10 +3,10 @@
 //! Pure: the kernel-facing [`Save`](super::live) keeps one behind a spin lock and carries out what it says.
 
 use arrayvec::ArrayVec;
-use intact_policy::OnExit;
+use intact_policy::{OnExit, OnFlush};
 
 use super::failure::{Failure, classify};
-use super::outcome::{Ending, Facts};
+use super::outcome::{Ending, Facts, Outcome, Reason, outcome};
 use super::wounds::{Change, Range, Wounds};
 
 /// How many streams of a file have wounds of their own.
@@ -41,6 +41,20 @@ pub enum Effect {
     Change(Change),
 }
 
+/// What a flush by the program comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flush {
+    /// The twin is flushed: there is nothing to make durable, or the rule says that it can wait.
+    Through,
+    /// What is there is committed, and the save goes on.
+    Checkpoint,
+    /// It fails with this status: what is there may not become durable.
+    Fail(u32),
+}
+
+/// A flush that fails although nothing failed before it: a part of the save is lost in another way.
+const UNEXPECTED_IO_ERROR: u32 = 0xC000_00E9;
+
 /// A save's state.
 #[derive(Debug)]
 pub struct State {
@@ -50,6 +64,7 @@ pub struct State {
     forced: bool,
     flush_failed: bool,
     gone: bool,
+    checkpoints: u32,
     first_failure: u32,
     ending: Ending,
     bytes: u64,
@@ -77,6 +92,7 @@ impl State {
             forced: false,
             flush_failed: false,
             gone: false,
+            checkpoints: 0,
             first_failure: 0,
             ending: Ending::Closed,
             bytes: 0,
@@ -182,6 +198,37 @@ impl State {
         self.forced = true;
         self.phase = Phase::Ending;
         Some(self.facts(on_exit))
+    }
+
+    /// What a flush by the program comes to, nothing being in flight. The state that would be rolled back at a close is not
+    /// made durable at a flush either, and the program is told of the failure that is the reason.
+    pub fn at_flush(&self, on_exit: OnExit, on_flush: OnFlush) -> Flush {
+        if on_flush == OnFlush::Defer || self.phase != Phase::Live {
+            return Flush::Through;
+        }
+        match outcome(&self.facts(on_exit)) {
+            Outcome::Commit => Flush::Checkpoint,
+            Outcome::RollBack(Reason::Unmodified) => Flush::Through,
+            Outcome::RollBack(Reason::Wounded) => Flush::Fail(self.first_failure),
+            Outcome::RollBack(_) => Flush::Fail(UNEXPECTED_IO_ERROR),
+        }
+    }
+
+    /// What was there is durable: the save begins anew from it.
+    pub fn checkpointed(&mut self) {
+        self.modified = false;
+        self.checkpoints = self.checkpoints.saturating_add(1);
+    }
+
+    /// Whether a part of it is durable already.
+    pub fn is_checkpointed(&self) -> bool {
+        self.checkpoints != 0
+    }
+
+    /// Its transaction is gone, for this reason.
+    pub fn lose(&mut self, status: u32) {
+        self.gone = true;
+        self.note(status);
     }
 
     /// The outcome was carried out.
@@ -406,6 +453,43 @@ mod tests {
         assert_eq!(outcome(&facts), Outcome::RollBack(Reason::Forced));
         assert_eq!(state.break_off(OnExit::ByStatus), None);
         assert_eq!(state.leave(Ending::Closed, OnExit::ByStatus), Left::Others);
+    }
+
+    #[test]
+    fn a_flush_commits_what_a_close_would_commit_and_fails_where_it_would_roll_back() {
+        let mut state = State::new();
+        let flush = |state: &State| state.at_flush(OnExit::ByStatus, OnFlush::Checkpoint);
+        assert_eq!(flush(&state), Flush::Through);
+        state.came_back(0, bytes(0, 10), 0);
+        assert_eq!(flush(&state), Flush::Checkpoint);
+        assert_eq!(state.at_flush(OnExit::ByStatus, OnFlush::Defer), Flush::Through);
+        state.checkpointed();
+        assert_eq!(flush(&state), Flush::Through, "nothing was modified since");
+        state.came_back(0, bytes(10, 10), DISK_FULL);
+        assert_eq!(flush(&state), Flush::Fail(DISK_FULL));
+        state.came_back(0, bytes(10, 10), 0);
+        assert_eq!(flush(&state), Flush::Checkpoint);
+        state.force();
+        assert_eq!(flush(&state), Flush::Fail(UNEXPECTED_IO_ERROR));
+    }
+
+    #[test]
+    fn a_flush_does_not_commit_what_a_dead_process_left() {
+        let mut state = State::new();
+        assert!(state.join());
+        state.came_back(0, bytes(0, 10), 0);
+        assert_eq!(state.leave(Ending::ProcessEnded(1), OnExit::ByStatus), Left::Others);
+        let flush = state.at_flush(OnExit::ByStatus, OnFlush::Checkpoint);
+        assert_eq!(flush, Flush::Fail(UNEXPECTED_IO_ERROR));
+    }
+
+    #[test]
+    fn what_comes_after_a_checkpoint_is_decided_anew() {
+        let mut state = State::new();
+        state.came_back(0, bytes(0, 10), 0);
+        state.checkpointed();
+        assert_eq!(last(&mut state, Ending::Closed), Outcome::RollBack(Reason::Unmodified));
+        assert!(state.is_checkpointed());
     }
 
     #[test]

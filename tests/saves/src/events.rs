@@ -16,6 +16,10 @@ pub enum Happened {
     RolledBack(String),
     /// The commit failed.
     CommitFailed,
+    /// A flush made a part of it durable.
+    Checkpointed,
+    /// It was committed and its handles went on without a transaction, for this reason.
+    Demoted(String),
     /// An open went on without a transaction, for this reason.
     PassedThrough(String),
 }
@@ -67,6 +71,8 @@ pub fn happened(lab: &Lab) -> Vec<Happened> {
             "SaveCommitted" => Happened::Committed,
             "SaveRolledBack" => Happened::RolledBack(event.text("Reason")),
             "CommitFailed" => Happened::CommitFailed,
+            "SaveCheckpointed" => Happened::Checkpointed,
+            "SaveDemoted" => Happened::Demoted(event.text("Reason")),
             "PassedThrough" => Happened::PassedThrough(event.text("Reason")),
             _ => return None,
         })

@@ -259,6 +259,8 @@ impl Scene {
             ("RolledBack", count(|event| matches!(event, Happened::RolledBack(_)))),
             ("CommitFailed", count(|event| matches!(event, Happened::CommitFailed))),
             ("PassedThrough", count(|event| matches!(event, Happened::PassedThrough(_)))),
+            ("Checkpointed", count(|event| matches!(event, Happened::Checkpointed))),
+            ("Demoted", count(|event| matches!(event, Happened::Demoted(_)))),
             ("Live", 0),
         ];
         for (name, counted) in sums {

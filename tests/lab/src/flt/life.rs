@@ -258,6 +258,7 @@ pub(crate) fn unregister(lab: &Executive, filter: &Rc<Filter>) {
     let mut left = flt.contexts.of_filter(filter);
     left.extend(flt.names.left_by(filter.image));
     left.extend(flt.work.left_by(filter.image));
+    left.extend(flt.own_data.left_by(filter.image));
     flt.left.borrow_mut().extend(left.into_iter().map(|what| format!("{}: {what}", filter.name)));
     flt.remove_filter(filter);
 }

@@ -8,6 +8,7 @@
 //! | `contract` | what callbacks may answer |
 //! | `contexts` | contexts and their references |
 //! | `names` | file names, normalized and opened |
+//! | `own_data` | operations that filters make themselves |
 //! | `life` | registration, start, attach, detach, unload |
 //! | `generated` | requests that filters make: FltCreateFileEx2, FltReadFile, … |
 //! | `imports` | the table of `FLTMGR.SYS` |
@@ -20,6 +21,7 @@ pub mod imports;
 pub mod instance;
 pub(crate) mod life;
 pub(crate) mod names;
+pub(crate) mod own_data;
 pub(crate) mod parse;
 pub(crate) mod passage;
 pub mod registration;
@@ -76,6 +78,7 @@ pub struct FilterManager {
     pub(crate) contexts: Contexts,
     pub(crate) names: Names,
     pub(crate) work: WorkItems,
+    pub(crate) own_data: own_data::OwnData,
     /// What filters left behind when they were unregistered.
     pub(crate) left: RefCell<Vec<String>>,
     /// References to the volume by FltObjectReference and FltGetVolumeFromInstance.

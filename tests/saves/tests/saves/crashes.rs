@@ -180,7 +180,8 @@ fn what_was_closed_before_the_power_cut_is_there_after_it() {
 
 #[test]
 fn a_save_that_is_open_at_the_power_cut_is_undone() {
-    let scene = scene(true);
+    let defer = |rule: intact_saves::Rule| rule.text("OnFlush", "Defer");
+    let scene = Scene::builder().file(r"Saved\report.txt", &old()).rule(defer).build();
     let program = scene.program("writer.exe");
     program.call(|caller| {
         let handle = open(caller, FILE);
@@ -190,5 +191,35 @@ fn a_save_that_is_open_at_the_power_cut_is_undone() {
     for cut in cuts(&scene.lab, scene.effects, 6) {
         let recovered = Scene::builder().lab(|lab| lab.base(cut.base)).no_files().build();
         recovered.assert_committed(FILE, &old());
+    }
+}
+
+/// Versions one after the other, each made durable by a flush: a power cut leaves one of them, whole, and never one that
+/// is older than the last flush that had come back.
+#[test]
+fn a_power_cut_leaves_the_version_of_the_last_flush_or_a_later_whole_one() {
+    let version = |number: u8| vec![number; 20 * SECTORS];
+    let scene = scene(true);
+    let program = scene.program("writer.exe");
+    let handle = program.create_file(CreateOptions::open(FILE, GENERIC_READ | GENERIC_WRITE)).unwrap();
+    let mut flushed = vec![(scene.effects, old())];
+    for number in 1..=3 {
+        program.call(move |caller| {
+            write_all(caller, handle, 0, &vec![number; 20 * SECTORS]);
+            caller.flush(handle).unwrap();
+        });
+        flushed.push((scene.lab.effects(), version(number)));
+    }
+    program.call(move |caller| write_all(caller, handle, 0, &[b'x'; 10 * SECTORS]));
+    let states = cuts(&scene.lab, scene.effects, 6);
+    assert!(states.len() > 100, "only {} states", states.len());
+    for cut in states {
+        let (after, seed) = (cut.after, cut.seed);
+        let recovered = Scene::builder().lab(|lab| lab.base(cut.base)).no_files().build();
+        let found = recovered.committed(FILE).unwrap();
+        let known = flushed.iter().rposition(|(effects, _)| *effects <= after).unwrap();
+        let legal = flushed[known..].iter().take(2).any(|(_, version)| *version == found);
+        assert!(legal, "after effect {after}, seed {seed}: {:?}", &found[..4]);
+        recovered.end();
     }
 }

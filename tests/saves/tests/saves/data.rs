@@ -242,9 +242,9 @@ fn a_lock_waits_for_another_handle_of_the_process_and_does_not_keep_the_save_ope
 }
 
 #[test]
-fn a_flush_goes_into_the_transaction() {
+fn a_deferred_flush_goes_into_the_transaction() {
     for killed in [false, true] {
-        let scene = Scene::new();
+        let scene = Scene::builder().rule(|rule| rule.text("OnFlush", "Defer")).build();
         let writer = scene.program("writer.exe");
         let handle = scene.write_new(&writer);
         writer.flush(handle).unwrap();

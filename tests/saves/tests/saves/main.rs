@@ -2,6 +2,7 @@
 
 mod alike;
 mod as_bare;
+mod checkpoints;
 mod crashes;
 mod data;
 mod endings;

@@ -124,6 +124,28 @@ imports! {
         generated::control(lab, &instance, FileObject, FsControlCode, input, output, LengthReturned)
     }
 
+    /// Makes callback data for an operation of the filter's own, to be sent below the instance.
+    [ceiling: APC_LEVEL, Modelled, fails: Status, source: "fltkernel/FltAllocateCallbackData; minifilter-rules §2.6"]
+    fn FltAllocateCallbackData(lab; Instance: PFLT_INSTANCE, FileObject: PFILE_OBJECT, RetNewCallbackData: *mut *mut FLT_CALLBACK_DATA) -> NTSTATUS {
+        let instance = lab.flt().instance(lab, Instance);
+        lab.io().file(lab, FileObject);
+        memory::write(RetNewCallbackData, lab.flt().own_data.allocate(lab, instance, FileObject));
+        status::SUCCESS
+    }
+
+    /// Frees it.
+    [ceiling: APC_LEVEL, Modelled, source: "fltkernel/FltFreeCallbackData"]
+    fn FltFreeCallbackData(lab; CallbackData: *mut FLT_CALLBACK_DATA) {
+        lab.flt().own_data.free(lab, CallbackData)
+    }
+
+    /// Sends it, for instances below, and waits for its end.
+    [ceiling: PASSIVE_LEVEL, Approximated("serves IRP_MJ_LOCK_CONTROL only; its owner is the process that the thread is attached to, as for every request (txf-ktm §8.3)"), source: "fltkernel/FltPerformSynchronousIo"]
+    fn FltPerformSynchronousIo(lab; CallbackData: *mut FLT_CALLBACK_DATA) {
+        generated::check_top_level(lab, "FltPerformSynchronousIo");
+        lab.flt().own_data.perform(lab, CallbackData)
+    }
+
     /// Whether an open file object is a directory.
     [ceiling: PASSIVE_LEVEL, Modelled, fails: Status, source: "fltkernel/FltIsDirectory"]
     fn FltIsDirectory(lab; FileObject: PFILE_OBJECT, Instance: PFLT_INSTANCE, IsDirectory: *mut BOOLEAN) -> NTSTATUS {

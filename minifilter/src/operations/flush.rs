@@ -1,0 +1,55 @@
+//! `IRP_MJ_FLUSH_BUFFERS`: what the program has been told is durable is durable.
+//!
+//! A flush of a save commits what is there, and the save goes on in a new transaction (`OnFlush` = `Checkpoint`), or
+//! reaches the twin only (`Defer`).
+
+use kernel::callback::{Before, Callback, Either, Operation};
+use kernel::context::Entered;
+use kernel::fltkernel::IRP_MJ_FLUSH_BUFFERS;
+use kernel::process;
+
+use super::create::STACK_NEEDED;
+use super::swap::{came_back, redirected, unknown};
+use crate::Intact;
+use crate::save::live::{Redirect, Role};
+use crate::save::state::Effect;
+
+/// `IRP_MN_FLUSH_DATA_ONLY` and `IRP_MN_FLUSH_NO_SYNC`: data leave the cache, but nobody waits for the disk.
+const NOT_DURABLE: [u8; 2] = [2, 3];
+
+/// The operation.
+pub struct Flush;
+
+impl Operation for Flush {
+    const MAJOR: u8 = IRP_MJ_FLUSH_BUFFERS;
+    type Carry = Either<Entered<Redirect>, ()>;
+
+    fn before(data: &mut Callback<'_>) -> Before<Self::Carry> {
+        let redirect = match Redirect::of(data) {
+            Ok(None) => return Before::Pass,
+            Ok(Some(redirect)) => redirect,
+            Err(status) => return unknown(data, status),
+        };
+        if redirect.role == Role::Writer
+            && !NOT_DURABLE.contains(&data.minor())
+            && !redirect.cleaned_up.load(core::sync::atomic::Ordering::Acquire)
+            && let (Some(intact), Some(save)) = (Intact::get(), &redirect.save)
+            // File systems and page writers flush too; they have no program that was promised anything.
+            && !process::is_inside_file_system()
+        {
+            let room = process::remaining_stack() >= STACK_NEEDED;
+            match save.flush(intact, data.instance(), room) {
+                Ok(true) => return Before::Complete(kernel::Status::SUCCESS, 0),
+                Ok(false) => {}
+                Err(status) => return Before::Complete(status, 0),
+            }
+        }
+        redirected(data, redirect)
+    }
+
+    fn after(data: &mut Callback<'_>, carry: Self::Carry) {
+        if let Either::First(entered) = carry {
+            came_back(data, &entered, None, Effect::None);
+        }
+    }
+}

@@ -1,0 +1,370 @@
+//! Exchanging the twins of a save under its live handles.
+//!
+//! The handles of a transaction die with it (txf-ktm §4.4). So that a save can go on in another transaction, or without
+//! one, all of its twins are closed, the transaction commits, and they are opened again: the same file by the name that it
+//! has now, checked by its id, with the same rights, sharing and options. The rights are those of the handles, so no access
+//! check is made again: a handle keeps its rights, whatever becomes of the file's security.
+//!
+//! Meanwhile operations on the handles wait at their gates, creates of the same process wait at the save's, and creates of
+//! others on the file wait for a bounded time. Byte-range locks are taken again; requests that wait for one are told that
+//! it was not granted. A current position is the application's own file object's, and stays.
+
+use core::sync::atomic::Ordering;
+
+use kernel::context::ContextRef;
+use kernel::file::{LowerFile, Open, Opened};
+use kernel::gate::Held;
+use kernel::instance::Instance;
+use kernel::name::FileName;
+use kernel::pool::{PoolVec, Tag};
+use kernel::transaction::{Transaction, TransactionRef};
+use kernel::{Result, Status};
+use wdk_sys::{FILE_ATTRIBUTE_READONLY, FILE_READ_ATTRIBUTES, FILE_WRITE_ATTRIBUTES, SYNCHRONIZE};
+use widestring::U16Str;
+
+use super::failure::{Failure, classify};
+use super::live::{How, Mode, Redirect, Role, Save};
+use super::locks;
+use super::state::Flush;
+use crate::Intact;
+use crate::operations::decision::FILE_OPEN;
+use crate::report::{Demotion, counters};
+
+const TAG: Tag = Tag::new(b"InEg");
+
+/// How long operations in flight may take. They are reads and writes of a local disk.
+const PATIENCE_MS: u32 = 30_000;
+
+/// A twin of a save, nobody else at it.
+struct Twin<'a> {
+    redirect: &'a ContextRef<Redirect>,
+    held: Held<'a, LowerFile>,
+    /// What the file is called, if it could be told.
+    name: Option<FileName>,
+    /// Its handle is still there.
+    live: bool,
+}
+
+type Twins<'a> = PoolVec<Twin<'a>>;
+
+/// While it lives, creates of others on the file wait.
+struct Window<'a>(&'a Save);
+
+impl<'a> Window<'a> {
+    fn open(save: &'a Save) -> Self {
+        save.exchanging.store(true, Ordering::SeqCst);
+        counters::exchange_begins();
+        Window(save)
+    }
+}
+
+impl Drop for Window<'_> {
+    fn drop(&mut self) {
+        counters::exchange_ends();
+        self.0.exchanging.store(false, Ordering::SeqCst);
+    }
+}
+
+/// How long a create waits for an exchange. An exchange takes as long as a commit; whoever is on its way down to the
+/// file for one of us (a scanner's service asked by a filter below) must not wait for it for ever.
+const OUTSIDERS_WAIT_MS: u32 = 10_000;
+
+impl Save {
+    /// Waits while its twins are exchanged, for a bounded time. PASSIVE_LEVEL, without locks.
+    pub fn wait_while_exchanging(&self) {
+        self.gate.wait_until_free(OUTSIDERS_WAIT_MS);
+    }
+
+    /// The program flushes: true if what was there is durable now, false if its twin is to be flushed. `room`: there is
+    /// stack for opening a file. PASSIVE_LEVEL, without locks.
+    ///
+    /// Fails, and nothing is committed, if the save could not commit at a close either, with the status of the write that
+    /// failed if that is the reason; if the twins do not come to rest (`IO_TIMEOUT`); or without memory or stack. If the
+    /// commit fails (`UNEXPECTED_IO_ERROR`) the previous version stays, and nothing works on the handles any more.
+    pub fn flush(&self, intact: &Intact, instance: Instance<'_>, room: bool) -> Result<bool> {
+        if !self.is_due()? {
+            return Ok(false);
+        }
+        if !room {
+            return Err(Status::INSUFFICIENT_RESOURCES);
+        }
+        let _creates = self.gate.hold(Some(PATIENCE_MS)).ok_or(Status::IO_TIMEOUT)?;
+        let members = self.members()?;
+        let mut twins = hold_all(&members)?;
+        // Again, with nothing in flight.
+        if !self.is_due()? {
+            return Ok(false);
+        }
+        write_out(&twins, instance).map_err(|status| self.failed_to_write(status))?;
+        self.commit_and_go_on(intact, instance, &mut twins)?;
+        Ok(true)
+    }
+
+    /// A failure to write what is cached, as the program is told of it.
+    fn failed_to_write(&self, status: Status) -> Status {
+        if classify(status.0 as u32) != Failure::TransactionGone {
+            return status;
+        }
+        self.state.lock().lose(status.0 as u32);
+        Status::UNEXPECTED_IO_ERROR
+    }
+
+    /// Whether a flush has to commit.
+    fn is_due(&self) -> Result<bool> {
+        if !self.is_transacted() {
+            return Ok(false);
+        }
+        let flush = self.state.lock().at_flush(self.settings.on_exit, self.settings.on_flush);
+        match flush {
+            Flush::Through => Ok(false),
+            Flush::Checkpoint => Ok(true),
+            Flush::Fail(status) => Err(Status(status as i32)),
+        }
+    }
+
+    /// Its handles, writing and reading. Fails with `INSUFFICIENT_RESOURCES`.
+    fn members(&self) -> Result<PoolVec<ContextRef<Redirect>>> {
+        let mut members = PoolVec::new(TAG);
+        for list in [&self.writers, &self.readers] {
+            for redirect in list.read().iter() {
+                members.push(redirect.clone())?;
+            }
+        }
+        Ok(members)
+    }
+
+    fn commit_and_go_on(&self, intact: &Intact, instance: Instance<'_>, twins: &mut Twins<'_>) -> Result<()> {
+        for twin in twins.iter_mut() {
+            twin.name = FileName::of_open(twin.held.object(), instance).ok();
+        }
+        // Before the old one ends, so that nothing is in between that could fail for want of memory.
+        let next = Transaction::begin();
+        let _window = Window::open(self);
+        self.commit(intact, instance, twins)?;
+        counters::checkpointed();
+        intact.report.checkpointed(self);
+        let why = match next {
+            Ok(transaction) => match self.reopen_inside(instance, twins, &transaction) {
+                Ok(()) => {
+                    *self.mode.write() = Mode::Transacted(transaction);
+                    return Ok(());
+                }
+                Err(status) => status,
+            },
+            Err(status) => status,
+        };
+        self.reopen_plain(intact, instance, twins, Demotion::NoTransaction, why);
+        Ok(())
+    }
+
+    /// Closes the twins and commits. On failure nothing works on the handles any more.
+    fn commit(&self, intact: &Intact, instance: Instance<'_>, twins: &Twins<'_>) -> Result<()> {
+        close_all(twins, instance);
+        let mode = core::mem::replace(&mut *self.mode.write(), Mode::Over);
+        let result = match mode {
+            // KTM may have ended it by itself: then there is nothing to commit, and the close will say so.
+            Mode::Transacted(transaction) if transaction.is_undecided().unwrap_or(true) => {
+                transaction.commit()
+            }
+            Mode::Transacted(_) | Mode::Plain | Mode::Over => {
+                self.state.lock().lose(Status::TRANSACTION_NOT_ACTIVE.0 as u32);
+                return Err(Status::UNEXPECTED_IO_ERROR);
+            }
+        };
+        match result {
+            Ok(()) => {
+                self.state.lock().checkpointed();
+                // What was made as a placeholder is a file now.
+                self.made_file.store(false, Ordering::Release);
+                Ok(())
+            }
+            Err(status) => {
+                self.state.lock().lose(status.0 as u32);
+                if self.counted.swap(false, Ordering::AcqRel) {
+                    counters::commit_failed();
+                    intact.report.commit_failed(self, status);
+                }
+                Err(Status::UNEXPECTED_IO_ERROR)
+            }
+        }
+    }
+
+    /// Opens the writing twins again in a transaction, and takes their locks. On failure all are closed.
+    fn reopen_inside(
+        &self,
+        instance: Instance<'_>,
+        twins: &mut Twins<'_>,
+        transaction: &Transaction,
+    ) -> Result<()> {
+        let inside = transaction.object();
+        let opened = twins.iter_mut().filter(|twin| twin.writes()).try_for_each(|twin| {
+            twin.reopen(self, instance, Some(&inside), false)?;
+            locks::take_again(&twin.redirect.locks, twin.held.object(), instance)
+        });
+        if opened.is_err() {
+            close_all(twins, instance);
+            return opened;
+        }
+        for twin in twins.iter_mut().filter(|twin| twin.live && twin.redirect.role == Role::Reader) {
+            if twin.reopen(self, instance, Some(&inside), true).is_err() {
+                twin.release();
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens the writing twins again, outside any transaction; those that read go back to their own files. The save is
+    /// over then, and has been committed.
+    fn reopen_plain(
+        &self,
+        intact: &Intact,
+        instance: Instance<'_>,
+        twins: &mut Twins<'_>,
+        why: Demotion,
+        status: Status,
+    ) {
+        *self.mode.write() = Mode::Plain;
+        for twin in twins.iter_mut() {
+            if twin.redirect.role == Role::Reader {
+                twin.release();
+            } else if twin.live {
+                // Somebody may have come in between, past all of our care: the program must not notice.
+                let opened = twin
+                    .reopen(self, instance, None, false)
+                    .or_else(|_| twin.reopen(self, instance, None, true))
+                    .and_then(|()| locks::take_again(&twin.redirect.locks, twin.held.object(), instance));
+                if let Err(status) = opened {
+                    twin.close(instance);
+                    self.state.lock().lose(status.0 as u32);
+                    intact.report.twin_lost(self, status);
+                }
+            }
+        }
+        counters::demoted();
+        intact.report.demoted(self, why, status);
+        if self.counted.swap(false, Ordering::AcqRel) {
+            counters::committed();
+            intact.report.committed(self);
+        }
+    }
+}
+
+impl Twin<'_> {
+    fn writes(&self) -> bool {
+        self.live && self.redirect.role == Role::Writer
+    }
+
+    /// Closes it, and gives its locks back.
+    fn close(&self, instance: Instance<'_>) {
+        if self.held.is_open() {
+            locks::give_back(&self.redirect.locks, self.held.object(), instance);
+        }
+        self.held.close();
+    }
+
+    /// A reader goes back to its own file.
+    fn release(&self) {
+        self.redirect.gate.close();
+        self.held.close();
+    }
+
+    fn reopen(
+        &mut self,
+        save: &Save,
+        instance: Instance<'_>,
+        inside: Option<&TransactionRef>,
+        ignore_share: bool,
+    ) -> Result<()> {
+        let name = self.name.as_ref().map_or(save.label.file(), FileName::full);
+        let how = self.redirect.how;
+        let opened = match open(name, &how, instance, inside, ignore_share) {
+            Err(Status::ACCESS_DENIED) => open_read_only(name, &how, instance, inside, ignore_share),
+            opened => opened,
+        }?;
+        if opened.status == Status::OPLOCK_BREAK_IN_PROGRESS {
+            opened.file.close();
+            return Err(Status::OPLOCK_NOT_GRANTED);
+        }
+        let id = opened.file.object().id(instance);
+        if id != Ok(save.file()) {
+            opened.file.close();
+            return Err(id.err().unwrap_or(Status::OBJECT_NAME_NOT_FOUND));
+        }
+        *self.held = opened.file;
+        Ok(())
+    }
+}
+
+fn open(
+    name: &U16Str,
+    how: &How,
+    instance: Instance<'_>,
+    transaction: Option<&TransactionRef>,
+    ignore_share: bool,
+) -> Result<Opened> {
+    let filter = Intact::filter().ok_or(Status::UNSUCCESSFUL)?;
+    Open {
+        name,
+        case_sensitive: how.case_sensitive,
+        access: how.access,
+        share: how.share,
+        disposition: FILE_OPEN,
+        options: how.options,
+        attributes: 0,
+        allocation: 0,
+        ea: &[],
+        checked: false,
+        ignore_share,
+        transaction,
+        extra: None,
+    }
+    .open(filter, instance)
+}
+
+/// Opens a file that has become read-only since its handle was opened: the attribute is taken away for the open, in the
+/// same transaction.
+fn open_read_only(
+    name: &U16Str,
+    how: &How,
+    instance: Instance<'_>,
+    transaction: Option<&TransactionRef>,
+    ignore_share: bool,
+) -> Result<Opened> {
+    let access = FILE_READ_ATTRIBUTES | FILE_WRITE_ATTRIBUTES | SYNCHRONIZE;
+    let attributes_only = How { access, share: 7, ..*how };
+    let door = open(name, &attributes_only, instance, transaction, true)?;
+    let attributes = door.file.object().attributes(instance)?;
+    if attributes & FILE_ATTRIBUTE_READONLY == 0 {
+        return Err(Status::ACCESS_DENIED);
+    }
+    door.file.object().set_attributes(instance, attributes & !FILE_ATTRIBUTE_READONLY)?;
+    let opened = open(name, how, instance, transaction, ignore_share);
+    let restored = door.file.object().set_attributes(instance, attributes);
+    restored.and(opened)
+}
+
+/// Closes all; their locks are to be taken again.
+fn close_all(twins: &Twins<'_>, instance: Instance<'_>) {
+    // All of them first: what one gives back another one may have waited for, and must not get now.
+    twins.iter().for_each(|twin| twin.redirect.locks.lock().lose_twin());
+    twins.iter().for_each(|twin| twin.close(instance));
+}
+
+/// Waits until nothing is in flight on any of them, and keeps what comes waiting. Fails with `IO_TIMEOUT` if that takes too
+/// long, and with `INSUFFICIENT_RESOURCES`; all go on then.
+fn hold_all(members: &PoolVec<ContextRef<Redirect>>) -> Result<Twins<'_>> {
+    let mut twins = PoolVec::new(TAG);
+    for redirect in members.iter() {
+        let held = redirect.gate.hold(Some(PATIENCE_MS)).ok_or(Status::IO_TIMEOUT)?;
+        // One whose cleanup was faster is closed already.
+        let live = held.is_open() && !held.is_closed();
+        twins.push(Twin { redirect, held, name: None, live })?;
+    }
+    Ok(twins)
+}
+
+/// Writes what is cached. Fails as the file system fails.
+fn write_out(twins: &Twins<'_>, instance: Instance<'_>) -> Result<()> {
+    let open = |twin: &&Twin<'_>| twin.held.is_open() && twin.redirect.role == Role::Writer;
+    twins.iter().filter(open).try_for_each(|twin| twin.held.object().flush(instance))
+}

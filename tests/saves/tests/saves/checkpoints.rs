@@ -1,0 +1,441 @@
+//! A flush by the program makes durable what is there, and its handles notice nothing of the exchange below them.
+
+use intact_saves::{FILE, Happened, NEW, OLD, Rule, Scene, SceneBuilder};
+use lab::{CreateOptions, DELETE, GENERIC_READ, GENERIC_WRITE, Handle, Offset, Process, Status};
+use lab_executive::import::{FaultKind, PlannedFault};
+use lab_volume::access;
+
+const ALL: u32 = GENERIC_READ | GENERIC_WRITE;
+const DIED: &str = "the process died with the file open";
+const NO_NEXT: &str = "after a flush no new transaction could be had";
+const LOCAL_SYSTEM: &[u8] = &[1, 1, 0, 0, 0, 0, 0, 5, 18, 0, 0, 0];
+const SEEDS: u64 = 25;
+const FRESH: &str = r"C:\Saved\fresh.txt";
+/// STATUS_UNEXPECTED_IO_ERROR.
+const UNEXPECTED: Status = Status(0xC000_00E9);
+/// STATUS_INSUFFICIENT_RESOURCES.
+const NO_RESOURCES: i32 = 0xC000_009A_u32.cast_signed();
+
+fn lock(program: &Process, handle: Handle, start: u64, length: u64) -> Result<(), Status> {
+    program.call(move |caller| caller.lock(handle, start, length, true, false))
+}
+
+/// The usual scene, but the call of this import that only a flush makes fails.
+fn failing_at_flush(import: &'static str) -> SceneBuilder {
+    let sites = |flush: bool| {
+        let scene = Scene::new();
+        let writer = scene.program("writer.exe");
+        let handle = scene.write_new(&writer);
+        if flush {
+            writer.flush(handle).unwrap();
+        }
+        let sites = scene.lab.executive().calls.sites();
+        sites.into_iter().filter(|site| site.import == import).map(|site| site.id).collect::<Vec<_>>()
+    };
+    let without = sites(false);
+    let site = sites(true).into_iter().find(|site| !without.contains(site)).unwrap();
+    let fault = PlannedFault { site, call: 1, kind: FaultKind::Status(NO_RESOURCES) };
+    Scene::builder().lab(|lab| lab.fault(fault))
+}
+
+#[test]
+fn what_was_flushed_stays_when_the_program_is_killed_later() {
+    let scene = Scene::new();
+    let writer = scene.program("writer.exe");
+    let handle = scene.write_new(&writer);
+    writer.flush(handle).unwrap();
+    scene.assert_committed(FILE, NEW);
+    assert_eq!(writer.write(handle, 0, b"half of"), Ok(7));
+    scene.assert_committed(FILE, NEW);
+    writer.kill(1);
+    scene.assert_committed(FILE, NEW);
+    scene.assert_happened(&[Happened::Begun, Happened::Checkpointed, Happened::RolledBack(DIED.into())]);
+    scene.end();
+}
+
+#[test]
+fn a_save_that_was_flushed_to_the_end_is_a_committed_one() {
+    let scene = Scene::new();
+    let writer = scene.program("writer.exe");
+    let handle = scene.write_new(&writer);
+    writer.flush(handle).unwrap();
+    writer.flush(handle).unwrap();
+    writer.close(handle).unwrap();
+    scene.assert_committed(FILE, NEW);
+    scene.assert_happened(&[Happened::Begun, Happened::Checkpointed, Happened::Committed]);
+    scene.end();
+}
+
+#[test]
+fn writing_goes_on_after_a_flush_and_commits_at_the_close() {
+    let scene = Scene::new();
+    let writer = scene.program("writer.exe");
+    let handle = scene.open_file(&writer);
+    for round in 0..5_u8 {
+        writer.write(handle, 0, &[b'a' + round; 30]).unwrap();
+        writer.flush(handle).unwrap();
+        scene.assert_committed(FILE, &[b'a' + round; 30]);
+    }
+    writer.write(handle, 0, &[b'z'; 30]).unwrap();
+    writer.close(handle).unwrap();
+    scene.assert_committed(FILE, &[b'z'; 30]);
+    scene.end();
+}
+
+#[test]
+fn a_flush_commits_what_all_handles_of_the_save_have_written() {
+    let scene = Scene::new();
+    let writer = scene.program("writer.exe");
+    let first = scene.write_new(&writer);
+    let second = scene.open_file(&writer);
+    writer.write(second, 0, b"A").unwrap();
+    writer.flush(first).unwrap();
+    let expected = [b"A", &NEW[1..]].concat();
+    scene.assert_committed(FILE, &expected);
+    writer.write(second, 1, b"B").unwrap();
+    writer.close(second).unwrap();
+    writer.close(first).unwrap();
+    scene.assert_committed(FILE, &[b"AB", &NEW[2..]].concat());
+    scene.end();
+}
+
+#[test]
+fn a_reading_handle_follows_into_the_new_transaction() {
+    let scene = Scene::new();
+    let writer = scene.program("writer.exe");
+    let handle = scene.write_new(&writer);
+    let reading = writer.create_file(CreateOptions::open(FILE, GENERIC_READ)).unwrap();
+    writer.flush(handle).unwrap();
+    writer.write(handle, 0, b"seen").unwrap();
+    assert_eq!(writer.read(reading, 0, 4).unwrap(), b"seen");
+    assert_eq!(scene.program("other.exe").contents(FILE).unwrap(), NEW);
+    scene.end();
+}
+
+#[test]
+fn after_a_write_that_failed_a_flush_fails_and_publishes_nothing() {
+    let scene = Scene::new();
+    let writer = scene.program("writer.exe");
+    let handle = scene.write_new(&writer);
+    scene.lab.with_volume(|volume| volume.set_free_space(Some(0)));
+    assert_eq!(writer.write(handle, 100_000, &[7; 100_000]), Err(Status::DISK_FULL));
+    assert_eq!(writer.flush(handle), Err(Status::DISK_FULL));
+    scene.assert_committed(FILE, OLD);
+    scene.lab.with_volume(|volume| volume.set_free_space(None));
+    assert_eq!(writer.write(handle, 100_000, &[7; 100_000]), Ok(100_000));
+    writer.flush(handle).unwrap();
+    assert_eq!(scene.committed(FILE).unwrap().len(), 200_000);
+    scene.end();
+}
+
+#[test]
+fn a_flush_whose_commit_fails_is_told_and_the_old_version_stays() {
+    let scene = failing_at_flush("ZwCommitTransaction").build();
+    let writer = scene.program("writer.exe");
+    let handle = scene.write_new(&writer);
+    assert_eq!(writer.flush(handle), Err(UNEXPECTED));
+    assert_eq!(writer.write(handle, 0, b"x"), Err(UNEXPECTED));
+    assert_eq!(writer.read(handle, 0, 1), Err(UNEXPECTED));
+    assert_eq!(writer.flush(handle), Err(UNEXPECTED));
+    assert_eq!(lock(&writer, handle, 0, 1), Err(UNEXPECTED));
+    writer.close(handle).unwrap();
+    scene.assert_committed(FILE, OLD);
+    scene.assert_happened(&[Happened::Begun, Happened::CommitFailed]);
+    let handle = scene.write_new(&writer);
+    writer.close(handle).unwrap();
+    scene.assert_committed(FILE, NEW);
+    scene.end();
+}
+
+#[test]
+fn where_no_new_transaction_can_be_had_the_program_goes_on_without_one() {
+    let scene = failing_at_flush("ZwCreateTransaction").build();
+    let writer = scene.program("writer.exe");
+    let handle = scene.write_new(&writer);
+    let reading = writer.create_file(CreateOptions::open(FILE, GENERIC_READ)).unwrap();
+    writer.flush(handle).unwrap();
+    assert_eq!(writer.write(handle, 0, b"plain"), Ok(5));
+    assert_eq!(writer.read(handle, 0, 5).unwrap(), b"plain");
+    assert_eq!(writer.read(reading, 0, 5).unwrap(), b"plain");
+    writer.flush(handle).unwrap();
+    writer.kill(1);
+    scene.assert_committed(FILE, &[b"plain", &NEW[5..]].concat());
+    let demoted = Happened::Demoted(NO_NEXT.into());
+    let reader = Happened::Joined("reader".into());
+    scene.assert_happened(&[Happened::Begun, reader, Happened::Checkpointed, demoted, Happened::Committed]);
+    scene.end();
+}
+
+#[test]
+fn a_new_file_that_was_flushed_is_no_placeholder_any_more() {
+    let scene = Scene::new();
+    let writer = scene.program("writer.exe");
+    let handle = writer.create_file(CreateOptions::create(FRESH, ALL)).unwrap();
+    writer.write(handle, 0, NEW).unwrap();
+    writer.flush(handle).unwrap();
+    writer.write(handle, 0, b"half of").unwrap();
+    writer.kill(1);
+    scene.assert_committed(FRESH, NEW);
+    scene.end();
+}
+
+#[test]
+fn a_new_file_that_is_empty_and_flushed_stays() {
+    let scene = Scene::new();
+    let writer = scene.program("writer.exe");
+    let handle = writer.create_file(CreateOptions::create(FRESH, ALL)).unwrap();
+    writer.flush(handle).unwrap();
+    writer.kill(1);
+    scene.assert_committed(FRESH, b"");
+    scene.end();
+}
+
+#[test]
+fn a_file_that_was_made_read_only_is_still_written_through_its_first_handle() {
+    let scene = Scene::new();
+    let writer = scene.program("writer.exe");
+    let handle = writer.create_file(CreateOptions::create(FRESH, ALL).attributes(1)).unwrap();
+    writer.write(handle, 0, OLD).unwrap();
+    writer.flush(handle).unwrap();
+    writer.write(handle, 0, NEW).unwrap();
+    writer.flush(handle).unwrap();
+    scene.assert_committed(FRESH, NEW);
+    writer.close(handle).unwrap();
+    let again = CreateOptions::open(FRESH, GENERIC_WRITE);
+    assert_eq!(writer.create_file(again).err(), Some(Status::ACCESS_DENIED), "it is read-only");
+    assert!(!scene.happened().iter().any(|event| matches!(event, Happened::Demoted(_))));
+    scene.end();
+}
+
+#[test]
+fn a_flush_does_not_move_the_position() {
+    let scene = Scene::new();
+    let writer = scene.program("writer.exe");
+    let handle = writer.create_file(CreateOptions::overwrite_if(FILE, ALL)).unwrap();
+    for part in [&NEW[..10], &NEW[10..20], &NEW[20..]] {
+        writer.call(move |caller| caller.write(handle, Offset::Current, part)).unwrap();
+        writer.flush(handle).unwrap();
+    }
+    writer.close(handle).unwrap();
+    scene.assert_committed(FILE, NEW);
+    scene.end();
+}
+
+#[test]
+fn byte_range_locks_outlive_a_flush() {
+    let scene = Scene::new();
+    let (writer, other) = (scene.program("writer.exe"), scene.program("other.exe"));
+    let handle = scene.write_new(&writer);
+    lock(&writer, handle, 0, 5).unwrap();
+    lock(&writer, handle, 10, 5).unwrap();
+    lock(&writer, handle, 20, 5).unwrap();
+    writer.call(move |caller| caller.unlock(handle, 10, 5)).unwrap();
+    writer.flush(handle).unwrap();
+    let reading = other.create_file(CreateOptions::open(FILE, GENERIC_READ)).unwrap();
+    assert_eq!(other.read(reading, 0, 1), Err(Status::FILE_LOCK_CONFLICT));
+    assert_eq!(other.read(reading, 24, 1), Err(Status::FILE_LOCK_CONFLICT));
+    assert_eq!(other.read(reading, 10, 1).unwrap(), NEW[10..11]);
+    assert_eq!(writer.write(handle, 0, b"mine"), Ok(4), "the locks are still its own");
+    writer.call(move |caller| caller.unlock(handle, 0, 5)).unwrap();
+    assert!(other.read(reading, 0, 1).is_ok());
+    writer.close(handle).unwrap();
+    assert!(other.read(reading, 24, 1).is_ok(), "closing gives them back");
+    scene.end();
+}
+
+#[test]
+fn a_lock_of_another_process_through_the_same_file_object_stays_its_own() {
+    let scene = Scene::new();
+    let (writer, heir) = (scene.program("writer.exe"), scene.program("heir.exe"));
+    let handle = scene.write_new(&writer);
+    let copy = writer.duplicate(handle, &heir).unwrap();
+    lock(&heir, copy, 0, 5).unwrap();
+    writer.flush(handle).unwrap();
+    assert_eq!(writer.write(handle, 0, b"x"), Err(Status::FILE_LOCK_CONFLICT));
+    assert_eq!(heir.write(copy, 0, b"x"), Ok(1));
+    scene.end();
+}
+
+#[test]
+fn who_waits_for_a_lock_while_the_file_is_flushed_is_told_that_it_was_not_granted() {
+    let scene = Scene::new();
+    let writer = scene.program("writer.exe");
+    let (first, second) = (scene.write_new(&writer), scene.open_file(&writer));
+    lock(&writer, first, 0, 5).unwrap();
+    let waiting = writer.submit(move |caller| caller.lock(second, 4, 1, true, true));
+    assert_eq!(writer.read(first, 0, 1).unwrap(), NEW[..1]);
+    assert!(!waiting.is_done());
+    writer.flush(first).unwrap();
+    assert_eq!(waiting.wait().unwrap(), Err(Status::LOCK_NOT_GRANTED));
+    lock(&writer, first, 0, 5).unwrap_err();
+    writer.call(move |caller| caller.unlock(first, 0, 5)).unwrap();
+    lock(&writer, second, 4, 1).unwrap();
+    scene.end();
+}
+
+#[test]
+fn more_locks_than_are_remembered_are_refused_and_none_is_lost() {
+    let scene = Scene::new();
+    let writer = scene.program("writer.exe");
+    let handle = scene.write_new(&writer);
+    let refused = writer.call(move |caller| {
+        (0..1025_u64).map(|at| caller.lock(handle, at * 2, 1, true, false)).find_map(Result::err)
+    });
+    assert_eq!(refused, Some(Status(NO_RESOURCES.cast_unsigned())));
+    writer.flush(handle).unwrap();
+    let other = scene.program("other.exe");
+    let reading = other.create_file(CreateOptions::open(FILE, GENERIC_READ)).unwrap();
+    assert_eq!(other.read(reading, 34, 1), Err(Status::FILE_LOCK_CONFLICT));
+    scene.end();
+}
+
+#[test]
+fn the_rights_of_a_handle_outlive_a_change_of_the_security() {
+    let scene = Scene::new();
+    let writer = scene.program("writer.exe");
+    let handle = writer.create_file(CreateOptions::open(FILE, ALL | access::WRITE_DAC)).unwrap();
+    writer.write(handle, 0, NEW).unwrap();
+    let nobody = lab_volume::descriptor(LOCAL_SYSTEM, &[]);
+    writer.call(move |caller| caller.set_security(handle, 4, &nobody)).unwrap();
+    writer.flush(handle).unwrap();
+    assert_eq!(writer.write(handle, 0, b"still"), Ok(5));
+    writer.close(handle).unwrap();
+    scene.assert_committed(FILE, &[b"still", &NEW[5..]].concat());
+    assert!(!scene.happened().iter().any(|event| matches!(event, Happened::Demoted(_))));
+    scene.end();
+}
+
+/// Somebody else opens the file again and again while a program writes and flushes. How often it got in, and how often
+/// that cost the save its next transaction.
+fn beside_flushes(seed: u64, access: u32, share: u32, options: u32) -> (usize, usize) {
+    let rule = |rule: Rule| rule.strings("Processes", &["writer.exe"]);
+    let scene = Scene::builder().seed(seed).rule(rule).build();
+    let (writer, other) = (scene.program("writer.exe"), scene.program("other.exe"));
+    let handle = scene.write_new(&writer);
+    let open = move |caller: &lab::Caller<'_>| {
+        let options = CreateOptions::open(FILE, access).share(share).options(options);
+        match caller.create_file(&options) {
+            Ok(created) => caller.close(created.handle).map(|()| true),
+            Err(Status::SHARING_VIOLATION) => Ok(false),
+            Err(status) => Err(status),
+        }
+    };
+    let opens: Vec<_> = (0..6).map(|_| other.submit(open)).collect();
+    let flushes = writer.submit(move |caller| {
+        for letter in b'A'..=b'C' {
+            caller.write(handle, Offset::At(0), &[letter]).unwrap();
+            caller.flush(handle).unwrap();
+        }
+    });
+    flushes.wait().unwrap();
+    let opened = opens.into_iter().map(|open| open.wait().unwrap().unwrap());
+    let opened = opened.filter(|&opened| opened).count();
+    scene.assert_committed(FILE, &[b"C", &NEW[1..]].concat());
+    assert_eq!(writer.write(handle, 0, b"D"), Ok(1), "seed {seed}");
+    writer.close(handle).unwrap();
+    scene.assert_committed(FILE, &[b"D", &NEW[1..]].concat());
+    let demoted = scene.happened().iter().filter(|event| matches!(event, Happened::Demoted(_))).count();
+    scene.end();
+    (opened, demoted)
+}
+
+/// Only one that is past us already when the exchange begins, and not yet at the file system, gets in: then the program
+/// goes on without a transaction, and notices nothing.
+#[test]
+fn others_who_open_the_file_during_a_flush_wait() {
+    // Who would keep writers out, who would write, and who would delete.
+    for (access, share, options) in [(GENERIC_READ, 1, 0x20), (GENERIC_WRITE, 7, 0x20), (DELETE, 7, 0x1000)] {
+        let runs: Vec<_> = (1..=SEEDS).map(|seed| beside_flushes(seed, access, share, options)).collect();
+        let (opened, demoted) = runs.iter().fold((0, 0), |sum, run| (sum.0 + run.0, sum.1 + run.1));
+        assert!(opened <= 150 * 4 / 100, "{opened} of 150 opens got in");
+        assert!(demoted <= 25 * 3 * 4 / 100, "{demoted} of 75 flushes lost their transaction");
+    }
+}
+
+#[test]
+fn others_who_read_during_flushes_see_versions_that_were_flushed() {
+    for seed in 1..=SEEDS {
+        let scene = Scene::builder().seed(seed).build();
+        let (writer, reader) = (scene.program("writer.exe"), scene.program("reader.exe"));
+        let handle = scene.open_file(&writer);
+        let read = |caller: &lab::Caller<'_>| {
+            let handle = caller.create_file(&CreateOptions::open(FILE, GENERIC_READ))?.handle;
+            // At once: a handle outside the transaction sees what is committed at each read.
+            let read = caller.read(handle, Some(0), 100);
+            caller.close(handle)?;
+            read
+        };
+        let reads: Vec<_> = (0..6).map(|_| reader.submit(read)).collect();
+        let writes = writer.submit(move |caller| {
+            for letter in [b'A', b'B'] {
+                caller.write(handle, Offset::At(0), &[letter; 10]).unwrap();
+                caller.write(handle, Offset::At(10), &[letter; 10]).unwrap();
+                caller.flush(handle).unwrap();
+            }
+        });
+        writes.wait().unwrap();
+        for read in reads {
+            let seen = read.wait().unwrap().unwrap();
+            let whole = seen == OLD || seen == [b'A'; 20] || seen == [b'B'; 20];
+            assert!(whole, "seed {seed}: {:?}", String::from_utf8_lossy(&seen));
+        }
+        scene.end();
+    }
+}
+
+/// Threads that write, flush, lock, open and close through handles of one save, all at once.
+#[test]
+fn threads_that_write_and_flush_at_once_lose_nothing() {
+    for seed in 1..=SEEDS {
+        let scene = Scene::builder().seed(seed).build();
+        let writer = scene.program("writer.exe");
+        let held = scene.open_file(&writer);
+        let calls: Vec<_> = (0..5_u8)
+            .map(|thread| {
+                writer.submit(move |caller| {
+                    let at = u64::from(thread);
+                    let own = caller.create_file(&CreateOptions::open(FILE, ALL))?.handle;
+                    caller.lock(own, 100 + at, 1, true, false)?;
+                    caller.write(own, Offset::At(at), &[b'a' + thread])?;
+                    caller.flush(if thread % 2 == 0 { own } else { held })?;
+                    caller.write(held, Offset::At(at), &[b'A' + thread])?;
+                    caller.unlock(own, 100 + at, 1)?;
+                    caller.close(own)
+                })
+            })
+            .collect();
+        for call in calls {
+            assert_eq!(call.wait().unwrap(), Ok(()), "seed {seed}: {:?}", scene.happened());
+        }
+        writer.flush(held).unwrap();
+        scene.assert_committed(FILE, b"ABCDEld version");
+        writer.close(held).unwrap();
+        scene.end();
+    }
+}
+
+#[test]
+fn a_kill_amid_flushes_leaves_a_version_that_was_flushed() {
+    for seed in 1..=SEEDS {
+        let scene = Scene::builder().seed(seed).build();
+        let writer = scene.program("writer.exe");
+        let handle = scene.open_file(&writer);
+        let work = writer.submit(move |caller| {
+            for letter in [b'A', b'B', b'C'] {
+                let _ = caller.write(handle, Offset::At(0), &[letter; 10]);
+                let _ = caller.write(handle, Offset::At(10), &[letter; 10]);
+                let _ = caller.flush(handle);
+            }
+        });
+        let idle = scene.program("other.exe");
+        for _ in 0..seed % 7 {
+            let _ = idle.call(|caller| caller.contents(FILE));
+        }
+        writer.kill(1);
+        assert!(work.is_done(), "seed {seed}");
+        let found = scene.committed(FILE).unwrap();
+        let whole = found == OLD || (0..3).any(|letter| found == [b'A' + letter; 20]);
+        assert!(whole, "seed {seed}: {:?}", String::from_utf8_lossy(&found));
+        scene.end();
+    }
+}
