@@ -280,14 +280,15 @@ impl<'r, 'w, U: Upcase + ?Sized, V: Volumes + ?Sized> Compiler<'r, 'w, U, V> {
                     self.out.truncate(body);
                 }
                 self.out.set(start, parsed.flags);
+                let length = self.out.at().saturating_sub(body);
+                self.out.set(start.saturating_add(1), u16::try_from(length).unwrap_or(u16::MAX));
                 if !programs {
                     let counts = &mut self.counts;
                     counts.patterns = counts.patterns.saturating_add(1);
                     counts.components = counts.components.saturating_add(parsed.components);
                     counts.wild = counts.wild.saturating_add(parsed.wild);
+                    counts.units = counts.units.saturating_add(length);
                 }
-                let length = self.out.at().saturating_sub(body);
-                self.out.set(start.saturating_add(1), u16::try_from(length).unwrap_or(u16::MAX));
                 if let Some(warning) = parsed.warning {
                     self.element_problem(section, value, which, element, text, warning);
                 }

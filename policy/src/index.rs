@@ -14,7 +14,10 @@
 //! | `**` | one link of the node, to a node that stays active |
 //!
 //! Each node has two lists of rules to accept: for paths that end at it, and for paths that go on below it (`\**` at
-//! the end of a pattern).
+//! the end of a pattern). A list of one rule, which most are, is the rule itself.
+//!
+//! What is read together lies together: behind the fields of a node is the text of the edge to it. Finding one edge among
+//! many reads one slot of the hash table and one node, in memory that is mostly in no cache.
 
 use crate::block::{Reader, Writer, small};
 use crate::pattern::flag;
@@ -22,21 +25,20 @@ use crate::policy::{header, rule};
 use crate::schema::Value;
 use crate::text::{BACKSLASH, QUESTION, STAR, pack, split_once, unpack};
 
-/// The fields of a node.
+/// The fields of a node. Its text follows them.
 pub(crate) mod node {
     pub(crate) const PARENT: usize = 0;
-    /// Where the text of the edge to it is, and its length.
-    pub(crate) const TEXT: usize = 2;
-    pub(crate) const LENGTH: usize = 4;
-    pub(crate) const FLAGS: usize = 5;
+    /// The length of the text of the edge to it.
+    pub(crate) const LENGTH: usize = 2;
+    pub(crate) const FLAGS: usize = 3;
     /// The edges with wildcards: the number of a [`super::wild`] record, or 0.
-    pub(crate) const WILD: usize = 6;
+    pub(crate) const WILD: usize = 4;
     /// The next edge with the same beginning or end, or in the chain of others.
-    pub(crate) const NEXT: usize = 8;
-    /// Lists of rules.
-    pub(crate) const HERE: usize = 10;
-    pub(crate) const BELOW: usize = 12;
-    pub(crate) const SIZE: usize = 14;
+    pub(crate) const NEXT: usize = 6;
+    /// Lists of rules: 0 for none, one rule with [`super::ALONE`], or the number of an element.
+    pub(crate) const HERE: usize = 8;
+    pub(crate) const BELOW: usize = 10;
+    pub(crate) const SIZE: usize = 12;
 
     /// Flags: what kind of edge leads here (two bits), …
     pub(crate) const KIND: u16 = 3;
@@ -70,9 +72,10 @@ pub(crate) const PREFIX: u16 = 1;
 pub(crate) const SUFFIX: u16 = 2;
 const UNHASHED: u16 = 3;
 
-/// Node 0 is none. Patterns of files and of streams begin at different roots.
-pub(crate) const FILES: u32 = 1;
-pub(crate) const STREAMS: u32 = 2;
+/// A node is known by where it begins, in units behind the first; 0, where there is one that is never used, is none.
+/// Patterns of files and of streams begin at different roots.
+pub(crate) const FILES: u32 = 12;
+pub(crate) const STREAMS: u32 = 24;
 const ROOTS: usize = 3;
 
 /// A slot of the hash table: some bits of the hash, then the node.
@@ -80,6 +83,8 @@ pub(crate) const SLOT: usize = 3;
 /// An element of a list of rules: the rule, with [`EXCLUDED`] or without, then the next element.
 pub(crate) const ACCEPT: usize = 3;
 pub(crate) const EXCLUDED: u16 = 0x8000;
+/// In place of the number of an element: the only rule of a list.
+pub(crate) const ALONE: u32 = 0x8000_0000;
 
 /// Longest literal beginning or end that is hashed.
 pub(crate) const KEY_UNITS: usize = 32;
@@ -140,17 +145,29 @@ pub(crate) struct Counts {
     pub(crate) components: usize,
     /// Components with wildcards.
     pub(crate) wild: usize,
+    /// Units of all components.
+    pub(crate) units: usize,
+}
+
+impl Counts {
+    fn nodes(self) -> usize {
+        self.components.saturating_add(ROOTS)
+    }
+
+    /// How many units the nodes take, the records of edges with wildcards, the lists of rules, and the hash table.
+    fn sizes(self) -> [usize; 4] {
+        [
+            self.nodes().saturating_mul(node::SIZE).saturating_add(self.units),
+            self.wild.saturating_add(1).saturating_mul(wild::SIZE),
+            self.patterns.saturating_add(1).saturating_mul(ACCEPT),
+            slots(self.nodes()).saturating_mul(SLOT),
+        ]
+    }
 }
 
 /// How much the index of so much takes at most, while it is built.
 pub(crate) fn bound(counts: Counts) -> usize {
-    let nodes = counts.components.saturating_add(ROOTS);
-    counts
-        .patterns
-        .saturating_mul(ACCEPT)
-        .saturating_add(counts.wild.saturating_add(1).saturating_mul(wild::SIZE))
-        .saturating_add(nodes.saturating_mul(node::SIZE))
-        .saturating_add(slots(nodes).saturating_mul(SLOT))
+    counts.sizes().into_iter().fold(0, usize::saturating_add)
 }
 
 /// Twice as many slots as nodes, at least, and a power of two.
@@ -183,14 +200,24 @@ fn hash_of(kind: u16, key: &[u16]) -> u64 {
 /// Builds the index of a block whose rules and patterns are complete, behind them. The block must have
 /// room for [`bound`] behind `end`.
 pub(crate) fn build(block: &mut [u16], end: usize, rules: usize, counts: Counts) {
-    let wilds = end.saturating_add(counts.patterns.saturating_mul(ACCEPT));
-    let nodes = wilds.saturating_add(counts.wild.saturating_add(1).saturating_mul(wild::SIZE));
-    let most = counts.components.saturating_add(ROOTS);
-    let table = nodes.saturating_add(most.saturating_mul(node::SIZE));
-    let used = block.len().min(table.saturating_add(slots(most).saturating_mul(SLOT)));
+    let [nodes, wilds, accepts, table] = counts.sizes();
+    let wilds_at = end.saturating_add(nodes);
+    let accepts_at = wilds_at.saturating_add(wilds);
+    let table_at = accepts_at.saturating_add(accepts);
+    let used = block.len().min(table_at.saturating_add(table));
     block.get_mut(end..used).unwrap_or_default().fill(0);
-    let mut builder =
-        Builder { block, wilds, wild: 1, nodes, count: ROOTS, table, slots: slots(most), accept: end };
+    let mut builder = Builder {
+        block,
+        nodes: end,
+        length: ROOTS.saturating_mul(node::SIZE),
+        count: ROOTS,
+        wilds: wilds_at,
+        wild: 1,
+        accepts: accepts_at,
+        accept: 1,
+        table: table_at,
+        slots: slots(counts.nodes()),
+    };
     for index in 0..rules {
         for (list, excluded) in [(Value::Paths, 0), (Value::ExcludePaths, EXCLUDED)] {
             let record = rule::Record::new(builder.block, index);
@@ -217,17 +244,19 @@ pub(crate) fn build(block: &mut [u16], end: usize, rules: usize, counts: Counts)
 
 struct Builder<'b> {
     block: &'b mut [u16],
+    /// Where the nodes are, how many units they take, and how many they are.
+    nodes: usize,
+    length: usize,
+    count: usize,
     /// Where the records of edges with wildcards are, and how many; number 0 is none.
     wilds: usize,
     wild: usize,
-    /// Where the nodes are, and how many.
-    nodes: usize,
-    count: usize,
+    /// Where the elements of lists of rules are, and how many; number 0 is none.
+    accepts: usize,
+    accept: usize,
     /// Where the hash table is, and its slots.
     table: usize,
     slots: usize,
-    /// Where the next element of a list of rules goes.
-    accept: usize,
 }
 
 impl Builder<'_> {
@@ -257,16 +286,34 @@ impl Builder<'_> {
     }
 
     fn accept(&mut self, node: u32, list: usize, accept: u16) {
-        let first = self.get(node, list);
-        if first != 0 && Reader(self.block).u16(index(first)) == accept {
+        let alone = u32::from(accept) | ALONE;
+        let mut first = self.get(node, list);
+        if first == 0 || first == alone {
+            return self.set(node, list, alone);
+        }
+        if first & ALONE != 0 {
+            let [low, high, ..] = first.to_le_bytes();
+            first = self.element(u16::from_le_bytes([low, high]), 0);
+        } else if Reader(self.block).u16(self.element_at(first)) == accept {
             return;
         }
-        let element = self.accept;
-        let mut out = Writer::starting_at(self.block, element);
+        let element = self.element(accept, first);
+        self.set(node, list, element);
+    }
+
+    /// Adds an element of a list of rules.
+    fn element(&mut self, accept: u16, next: u32) -> u32 {
+        let new = small(self.accept);
+        self.accept = self.accept.saturating_add(1);
+        let at = self.element_at(new);
+        let mut out = Writer::starting_at(self.block, at);
         out.push(accept);
-        out.push_u32(first);
-        self.accept = out.at();
-        self.set(node, list, small(element));
+        out.push_u32(next);
+        new
+    }
+
+    fn element_at(&self, element: u32) -> usize {
+        self.accepts.saturating_add(index(element).saturating_mul(ACCEPT))
     }
 
     /// The node that an edge other than `**` leads to.
@@ -377,46 +424,57 @@ impl Builder<'_> {
     }
 
     fn node(&mut self, parent: u32, kind: u16, text: usize, length: usize) -> u32 {
-        let new = small(self.count);
+        let new = small(self.length);
         self.count = self.count.saturating_add(1);
+        self.length = self.length.saturating_add(node::SIZE).saturating_add(length);
         self.set(new, node::PARENT, parent);
-        self.set(new, node::TEXT, small(text));
         let mut out = Writer::starting_at(self.block, self.place(new, node::LENGTH));
         out.push(u16::try_from(length).unwrap_or(u16::MAX));
         out.push(kind);
+        let to = self.place(new, node::SIZE);
+        copy(self.block, text, to, length);
         new
     }
 
-    /// Puts a hash table of the right size directly behind the nodes.
-    fn finish(self) {
-        let table = self.nodes.saturating_add(self.count.saturating_mul(node::SIZE));
-        let slots = slots(self.count);
-        let end = table.saturating_add(slots.saturating_mul(SLOT));
-        let mut last = Builder { table, slots, ..self };
-        last.block.get_mut(table..end).unwrap_or_default().fill(0);
-        for index in ROOTS..last.count {
-            let node = small(index);
-            if last.flags(node) & node::HASHED == 0 {
+    /// Closes the gaps, and puts a hash table of the right size behind.
+    fn finish(mut self) {
+        let wilds = self.nodes.saturating_add(self.length);
+        let length = self.wild.saturating_mul(wild::SIZE);
+        copy(self.block, self.wilds, wilds, length);
+        let accepts = wilds.saturating_add(length);
+        let length = self.accept.saturating_mul(ACCEPT);
+        copy(self.block, self.accepts, accepts, length);
+        self.table = accepts.saturating_add(length);
+        self.slots = slots(self.count);
+        let end = self.table.saturating_add(self.slots.saturating_mul(SLOT));
+        self.block.get_mut(self.table..end).unwrap_or_default().fill(0);
+        let mut next = ROOTS.saturating_mul(node::SIZE);
+        while next < self.length {
+            let node = small(next);
+            let text = self.text(node);
+            next = next.saturating_add(node::SIZE).saturating_add(text.len());
+            if self.flags(node) & node::HASHED == 0 {
                 continue;
             }
-            let kind = last.kind(node);
-            let key = if kind == LITERAL { last.text(node) } else { key_of(last.text(node)).1 };
-            let edge = edge(last.get(node, node::PARENT), kind, hash_of(kind, key));
-            let mut slot = last.first_slot(edge);
+            let kind = self.kind(node);
+            let key = if kind == LITERAL { text } else { key_of(text).1 };
+            let edge = edge(self.get(node, node::PARENT), kind, hash_of(kind, key));
+            let mut slot = self.first_slot(edge);
             loop {
-                let place = table.saturating_add(slot.saturating_mul(SLOT));
-                if Reader(last.block).u32(place.saturating_add(1)) == 0 {
-                    last.fill(place, edge, node);
+                let place = self.table.saturating_add(slot.saturating_mul(SLOT));
+                if Reader(self.block).u32(place.saturating_add(1)) == 0 {
+                    self.fill(place, edge, node);
                     break;
                 }
-                slot = last.next_slot(slot);
+                slot = self.next_slot(slot);
             }
         }
-        let mut out = Writer::starting_at(last.block, header::WILDS);
-        out.push_u32(small(last.wilds));
-        out.push_u32(small(last.nodes));
-        out.push_u32(small(table));
-        out.push_u32(small(slots.saturating_sub(1)));
+        let mut out = Writer::starting_at(self.block, header::NODES);
+        out.push_u32(small(self.nodes));
+        out.push_u32(small(wilds));
+        out.push_u32(small(accepts));
+        out.push_u32(small(self.table));
+        out.push_u32(small(self.slots.saturating_sub(1)));
         out.push_u32(small(end));
     }
 
@@ -435,7 +493,7 @@ impl Builder<'_> {
     }
 
     fn place(&self, node: u32, field: usize) -> usize {
-        self.nodes.saturating_add(index(node).saturating_mul(node::SIZE)).saturating_add(field)
+        self.nodes.saturating_add(index(node)).saturating_add(field)
     }
 
     fn get(&self, node: u32, field: usize) -> u32 {
@@ -464,10 +522,18 @@ impl Builder<'_> {
     fn text(&self, node: u32) -> &[u16] {
         let reader = Reader(self.block);
         let length = usize::from(reader.u16(self.place(node, node::LENGTH)));
-        reader.slice(index(self.get(node, node::TEXT)), length)
+        reader.slice(self.place(node, node::SIZE), length)
     }
 }
 
 fn index(number: u32) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+/// Copies towards the beginning of the block, or to where nothing overlaps.
+fn copy(block: &mut [u16], from: usize, to: usize, length: usize) {
+    for offset in 0..length {
+        let unit = Reader(block).u16(from.saturating_add(offset));
+        block.get_mut(to.saturating_add(offset)).into_iter().for_each(|slot| *slot = unit);
+    }
 }

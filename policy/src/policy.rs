@@ -14,19 +14,21 @@ use crate::walk::{Hits, Overflow, walk};
 use crate::{MAX_PATH_UNITS, MAX_RULES};
 
 pub(crate) const MAGIC: u16 = 0x4950;
-pub(crate) const HEADER: usize = 14;
+pub(crate) const HEADER: usize = 16;
 
 pub(crate) mod header {
     pub(crate) const MAGIC: usize = 0;
     pub(crate) const ENABLED: usize = 1;
     pub(crate) const RULES: usize = 2;
-    /// The index: its records of edges with wildcards, its nodes, its hash table, the table's mask.
-    pub(crate) const WILDS: usize = 4;
-    pub(crate) const NODES: usize = 6;
-    pub(crate) const TABLE: usize = 8;
-    pub(crate) const MASK: usize = 10;
+    /// The index: its nodes, its records of edges with wildcards, its elements of lists of rules, its hash table, the
+    /// table's mask.
+    pub(crate) const NODES: usize = 4;
+    pub(crate) const WILDS: usize = 6;
+    pub(crate) const ACCEPTS: usize = 8;
+    pub(crate) const TABLE: usize = 10;
+    pub(crate) const MASK: usize = 12;
     /// Units in use.
-    pub(crate) const END: usize = 12;
+    pub(crate) const END: usize = 14;
 }
 
 /// The record of a rule: where its fields are.

@@ -3,12 +3,14 @@
 //! What is active is a small set of nodes: those that the components so far lead to, and those behind a `**`, which
 //! stay. Each step asks each active node for the edges that the next component matches. Patterns that are alike share
 //! nodes, so the set does not grow with the number of patterns but with the number of *different* wildcards that match
-//! the same path. If it does not fit, the caller asks every pattern instead.
+//! the same path. If it does not fit, the caller asks every pattern instead; so it does if the hash table, whose hashes
+//! are no secret, was filled with patterns that all collide.
 
 use crate::block::Reader;
 use crate::glob::component_matches;
 use crate::index::{
-    EXCLUDED, KEY_UNITS, LITERAL, PREFIX, SLOT, SUFFIX, edge, hash, key_of, node, pair_bits, tag, wild,
+    ACCEPT, ALONE, EXCLUDED, KEY_UNITS, LITERAL, PREFIX, SLOT, SUFFIX, edge, hash, key_of, node, pair_bits,
+    tag, wild,
 };
 use crate::policy::{RuleId, RuleSet, header};
 use crate::text::{BACKSLASH, Upcase, fold_four, unpack};
@@ -19,7 +21,11 @@ const MOST: usize = 24;
 /// Longest component: NTFS has none longer than 255 units.
 const NAME_UNITS: usize = 256;
 
-/// The path does not fit: too many nodes are active, or a component is too long.
+/// How many slots of the hash table that belong to other edges are passed over, for each unit of the path. Of a table
+/// that nobody arranged, it takes one or two for each look-up.
+const PROBES_PER_UNIT: usize = 64;
+
+/// The path does not fit: too many nodes are active, a component is too long, or too many hashes collide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Overflow;
 
@@ -28,6 +34,15 @@ pub(crate) struct Overflow;
 pub(crate) struct Hits {
     pub(crate) included: RuleSet,
     pub(crate) excluded: RuleSet,
+}
+
+impl Hits {
+    /// Adds what an element of a list of rules says.
+    #[inline]
+    fn insert(&mut self, accept: u16) {
+        let set = if accept & EXCLUDED == 0 { &mut self.included } else { &mut self.excluded };
+        set.insert(RuleId(accept & !EXCLUDED));
+    }
 }
 
 /// Collects what matches `path`, beginning at one of the roots.
@@ -41,13 +56,15 @@ pub(crate) fn walk<U: Upcase + ?Sized>(
     let header = Reader(block);
     let index = Index {
         block: header,
-        wilds: header.size(header::WILDS),
         nodes: header.size(header::NODES),
+        wilds: header.size(header::WILDS),
+        accepts: header.size(header::ACCEPTS),
         table: header.size(header::TABLE),
         mask: header.size(header::MASK),
     };
     let mut now = Active::new();
-    let mut reached = Reached { next: Active::new(), stars: Active::new(), is_last: false, hits };
+    let probes = path.len().saturating_mul(PROBES_PER_UNIT);
+    let mut reached = Reached { next: Active::new(), stars: Active::new(), is_last: false, probes, hits };
     let mut name = [0u16; NAME_UNITS];
     let mut path = match path {
         [BACKSLASH, rest @ ..] => rest,
@@ -136,6 +153,8 @@ struct Reached<'h> {
     stars: Active,
     /// No component follows.
     is_last: bool,
+    /// Slots that may still be passed over.
+    probes: usize,
     hits: &'h mut Hits,
 }
 
@@ -168,8 +187,9 @@ impl Active {
 #[derive(Clone, Copy)]
 struct Index<'p> {
     block: Reader<'p>,
-    wilds: usize,
     nodes: usize,
+    wilds: usize,
+    accepts: usize,
     table: usize,
     mask: usize,
 }
@@ -184,10 +204,8 @@ type Wild<'p> = Record<'p, { wild::SIZE }>;
 impl<'p, const SIZE: usize> Record<'p, SIZE> {
     const NONE: &'static [u16; SIZE] = &[0; SIZE];
 
-    /// The record with this number in the array at `start`.
     #[inline]
-    fn read(block: Reader<'p>, start: usize, number: u32) -> Self {
-        let at = start.saturating_add(size(number).saturating_mul(SIZE));
+    fn read(block: Reader<'p>, at: usize) -> Self {
         Record(block.0.get(at..).and_then(<[u16]>::first_chunk).unwrap_or(Self::NONE))
     }
 
@@ -210,7 +228,7 @@ impl<'p, const SIZE: usize> Record<'p, SIZE> {
 impl<'p> Index<'p> {
     #[inline]
     fn node(self, node: u32) -> Node<'p> {
-        Record::read(self.block, self.nodes, node)
+        Record::read(self.block, self.nodes.saturating_add(size(node)))
     }
 
     /// The edges with wildcards that lead on from a node.
@@ -218,12 +236,18 @@ impl<'p> Index<'p> {
     fn wild(self, node: Node<'p>) -> Option<Wild<'p>> {
         match node.u32(node::WILD) {
             0 => None,
-            number => Some(Record::read(self.block, self.wilds, number)),
+            number => {
+                let at = self.wilds.saturating_add(size(number).saturating_mul(wild::SIZE));
+                Some(Record::read(self.block, at))
+            }
         }
     }
 
-    fn text(self, node: Node<'p>) -> &'p [u16] {
-        self.block.slice(size(node.u32(node::TEXT)), usize::from(node.u16(node::LENGTH)))
+    /// The text of the edge to a node.
+    #[inline]
+    fn text(self, id: u32, node: Node<'p>) -> &'p [u16] {
+        let at = self.nodes.saturating_add(size(id)).saturating_add(node::SIZE);
+        self.block.slice(at, usize::from(node.u16(node::LENGTH)))
     }
 
     /// Arrives at a node: accepts its rules, and makes it active if the path goes on.
@@ -231,12 +255,15 @@ impl<'p> Index<'p> {
     fn enter(self, id: u32, reached: &mut Reached<'_>) -> Result<(), Overflow> {
         let node = self.node(id);
         let mut list = node.u32(if reached.is_last { node::HERE } else { node::BELOW });
+        if list & ALONE != 0 {
+            let [low, high, ..] = list.to_le_bytes();
+            reached.hits.insert(u16::from_le_bytes([low, high]));
+            list = 0;
+        }
         while list != 0 {
-            let accept = self.block.u16(size(list));
-            let set =
-                if accept & EXCLUDED == 0 { &mut reached.hits.included } else { &mut reached.hits.excluded };
-            set.insert(RuleId(accept & !EXCLUDED));
-            list = self.block.u32(size(list).saturating_add(1));
+            let element = self.accepts.saturating_add(size(list).saturating_mul(ACCEPT));
+            reached.hits.insert(self.block.u16(element));
+            list = self.block.u32(element.saturating_add(1));
         }
         if reached.is_last {
             return Ok(());
@@ -255,7 +282,7 @@ impl<'p> Index<'p> {
     fn step(self, id: u32, name: Name<'_>, reached: &mut Reached<'_>) -> Result<(), Overflow> {
         let node = self.node(id);
         if node.u16(node::FLAGS) & node::LITERALS != 0 {
-            let child = self.find(id, LITERAL, name.sum, |text| text == name.units);
+            let child = self.find(id, LITERAL, name.sum, reached, |text| text == name.units)?;
             if child != 0 {
                 self.enter(child, reached)?;
             }
@@ -304,7 +331,7 @@ impl<'p> Index<'p> {
             sum = hash(sum, u64::from(unit.copied().unwrap_or(0)));
             if lengths & 1 != 0 {
                 let key = (kind, key.unwrap_or_default());
-                let head = self.find(id, kind, sum, |glob| key_of(glob) == key);
+                let head = self.find(id, kind, sum, reached, |glob| key_of(glob) == key)?;
                 self.chain(head, name, reached)?;
             }
             lengths >>= 1;
@@ -318,7 +345,7 @@ impl<'p> Index<'p> {
         let mut edge = head;
         while edge != 0 {
             let node = self.node(edge);
-            if component_matches(&folded, self.text(node), name.units) {
+            if component_matches(&folded, self.text(edge, node), name.units) {
                 self.enter(edge, reached)?;
             }
             edge = node.u32(node::NEXT);
@@ -328,23 +355,33 @@ impl<'p> Index<'p> {
 
     /// The hashed edge of a node whose text is the right one; 0: none.
     #[inline]
-    fn find(self, parent: u32, kind: u16, sum: u64, is_right: impl Fn(&[u16]) -> bool) -> u32 {
+    fn find(
+        self,
+        parent: u32,
+        kind: u16,
+        sum: u64,
+        reached: &mut Reached<'_>,
+        is_right: impl Fn(&[u16]) -> bool,
+    ) -> Result<u32, Overflow> {
         let edge = edge(parent, kind, sum);
         let mut slot = usize::try_from(edge & 0xFFFF_FFFF).unwrap_or(0) & self.mask;
         loop {
             let place = self.table.saturating_add(slot.saturating_mul(SLOT));
             let found = self.block.u32(place.saturating_add(1));
             if found == 0 {
-                return 0;
+                return Ok(0);
             }
             if self.block.u16(place) == tag(edge) {
                 let node = self.node(found);
                 let flags = node.u16(node::FLAGS);
-                if node.u32(node::PARENT) == parent && flags & node::KIND == kind && is_right(self.text(node))
+                if node.u32(node::PARENT) == parent
+                    && flags & node::KIND == kind
+                    && is_right(self.text(found, node))
                 {
-                    return found;
+                    return Ok(found);
                 }
             }
+            reached.probes = reached.probes.checked_sub(1).ok_or(Overflow)?;
             slot = slot.saturating_add(1) & self.mask;
         }
     }

@@ -3,6 +3,7 @@
 //! Each crate solves the same problem at each size in a process of its own, with a limit of time, and its answers are
 //! compared with Intact's.
 
+mod growth;
 mod measure;
 mod mix;
 mod solvers;
@@ -38,12 +39,21 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
         ["one", name, count] => one(name, count.parse().unwrap_or(0)),
-        [] => all(&SIZES, Duration::from_secs(60)),
-        ["--quick"] => all(&[10, 1_000, 10_000], Duration::from_secs(30)),
+        ["growth"] => growth::measure(),
+        ["rounds", count, rounds] => growth::rounds(count.parse().unwrap_or(0), rounds.parse().unwrap_or(0)),
+        options if options.iter().all(|option| ["--quick", "--json"].contains(option)) => {
+            let json = options.contains(&"--json");
+            if options.contains(&"--quick") {
+                all(&[10, 1_000, 10_000], Duration::from_secs(30), json)
+            } else {
+                all(&SIZES, Duration::from_secs(60), json)
+            }
+        }
         _ => {
             println!(
-                "cargo xtask bench policy [-- --quick]\n\nTimes the policy matcher against globset, regex and aho-corasick. \
-                 --quick: three sizes, at most 30 seconds for each."
+                "cargo xtask bench policy [--quick] [--json]\n\nTimes the policy matcher against globset, regex and \
+                 aho-corasick.\n--quick: three sizes, at most 30 seconds for each. --json: the figures as JSON on standard \
+                 output, everything else on standard error."
             );
             ExitCode::from(2)
         }
@@ -96,60 +106,102 @@ fn one(name: &str, count: usize) -> ExitCode {
 }
 
 /// Runs every crate at every size and judges the goals.
-fn all(sizes: &[usize], limit: Duration) -> ExitCode {
-    println!("Median nanoseconds for one path of 2,000, half of which match.\n");
-    println!(
+fn all(sizes: &[usize], limit: Duration, json: bool) -> ExitCode {
+    let say = |line: &str| if json { eprintln!("{line}") } else { println!("{line}") };
+    say("Median nanoseconds for one path of 2,000, half of which match.\n");
+    say(&format!(
         "{:>8}  {:<14}{:>11}{:>11}{:>14}{:>12}{:>12}",
         "patterns", "", "warm ns", "cold ns", "adversarial", "build ms", "KiB"
-    );
+    ));
     let mut table: Vec<(usize, &str, Measured)> = Vec::new();
     for &size in sizes {
         for name in NAMES {
             match measured(name, size, limit) {
                 Ok(one) => {
-                    println!(
+                    say(&format!(
                         "{size:>8}  {name:<14}{:>11.0}{:>11.0}{:>14.0}{:>12.1}{:>12.0}",
                         one.warm,
                         one.cold,
                         one.adversarial,
                         one.build * 1e3,
                         one.bytes / 1024.0
-                    );
+                    ));
                     table.push((size, name, one));
                 }
-                Err(why) => println!("{size:>8}  {name:<14}  {why}"),
+                Err(why) => say(&format!("{size:>8}  {name:<14}  {why}")),
             }
         }
     }
-    let of = |size, name| table.iter().find(|row| row.0 == size && row.1 == name).map(|row| row.2);
-    let (Some(ours), Some(small)) = (of(GOAL_SIZE, NAMES[0]), of(sizes[0], NAMES[0])) else {
-        println!("intact-policy itself was not measured");
-        return ExitCode::FAILURE;
+    let judged = growth::run().and_then(|growth| judge(&table, &growth));
+    let goals = match judged {
+        Ok(goals) => goals,
+        Err(why) => {
+            eprintln!("{why}");
+            return ExitCode::FAILURE;
+        }
     };
-    let mut others: Vec<(f64, &str)> =
-        NAMES.iter().skip(1).filter_map(|name| Some((of(GOAL_SIZE, *name)?.warm, *name))).collect();
-    others.sort_by(|left, right| left.0.total_cmp(&right.0));
-    let Some(&(fastest, fastest_name)) = others.first() else {
-        println!("nothing else was measured");
-        return ExitCode::FAILURE;
-    };
-    println!("\nGoals at {GOAL_SIZE} patterns; every answer agreed:");
+    say(&format!("\nGoals at {GOAL_SIZE} patterns; every answer agreed:"));
+    for (reached, goal) in &goals {
+        say(&format!("  {}  {goal}", if *reached { "pass" } else { "FAIL" }));
+    }
+    if let Some([small, large]) = growth::instructions() {
+        say(&format!(
+            "\nInstructions for one path, by valgrind: {small:.0} at {}, {large:.0} at {GOAL_SIZE} patterns",
+            SIZES[0]
+        ));
+    }
+    let passed = goals.iter().all(|(reached, _)| *reached);
+    if json {
+        println!("{}", as_json(&table, &goals, passed));
+    }
+    if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Each goal, and whether it is reached.
+fn judge(table: &[(usize, &str, Measured)], growth: &growth::Growth) -> Result<Vec<(bool, String)>, String> {
+    let of = |name| table.iter().find(|row| row.0 == GOAL_SIZE && row.1 == name).map(|row| row.2);
+    let ours = of(NAMES[0]).ok_or("intact-policy itself was not measured")?;
+    let others = NAMES.iter().skip(1).filter_map(|name| Some((of(name)?.warm, *name)));
+    let (fastest, fastest_name) =
+        others.min_by(|left, right| left.0.total_cmp(&right.0)).ok_or("nothing else was measured")?;
     let times = fastest / ours.warm;
-    let growth = ours.warm / small.warm;
     let mib = ours.bytes / f64::from(1 << 20);
-    let goals = [
+    Ok(vec![
         (
             times >= 4.0,
             format!("at least 4 times faster than the fastest ({fastest_name}): {times:.1} times"),
         ),
-        (growth <= 1.3, format!("at most 1.3 times its own time at {}: {growth:.2} times", sizes[0])),
+        (
+            growth.times <= 1.3,
+            format!(
+                "at most 1.3 times its own time at {}: {:.2} times ({:.0} and {:.0} ns, measured in turn)",
+                SIZES[0], growth.times, growth.small, growth.large
+            ),
+        ),
         (mib < 5.0, format!("under 5 MiB: {mib:.2} MiB")),
         (ours.allocations == 0.0, format!("no allocation while matching: {}", ours.allocations)),
-    ];
-    for (reached, goal) in &goals {
-        println!("  {}  {goal}", if *reached { "pass" } else { "FAIL" });
-    }
-    if goals.iter().all(|(reached, _)| *reached) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    ])
+}
+
+fn as_json(table: &[(usize, &str, Measured)], goals: &[(bool, String)], passed: bool) -> String {
+    let rows: Vec<String> = table
+        .iter()
+        .map(|(size, name, one)| {
+            format!(
+                r#"    {{"patterns": {size}, "crate": "{name}", "warm_ns": {}, "cold_ns": {}, "adversarial_ns": {}, "build_ms": {}, "bytes": {}, "allocations": {}}}"#,
+                one.warm, one.cold, one.adversarial, one.build * 1e3, one.bytes, one.allocations
+            )
+        })
+        .collect();
+    let goals: Vec<String> = goals
+        .iter()
+        .map(|(reached, goal)| format!(r#"    {{"goal": "{goal}", "reached": {reached}}}"#))
+        .collect();
+    format!(
+        "{{\n  \"passed\": {passed},\n  \"rows\": [\n{}\n  ],\n  \"goals\": [\n{}\n  ]\n}}",
+        rows.join(",\n"),
+        goals.join(",\n")
+    )
 }
 
 /// Runs this program again for one crate at one size: three times, unless that takes long, because other work on the

@@ -70,7 +70,22 @@ pub(crate) fn warm(solver: &mut dyn Solver, paths: &[Path], budget: Duration) ->
     f64::NAN
 }
 
-/// The same, with the processor's caches emptied before each path.
+/// Median time of one path in one round over all of them, after one round that warms up.
+pub(crate) fn round(solver: &mut dyn Solver, paths: &[Path]) -> f64 {
+    for path in paths {
+        black_box(solver.winner(black_box(path)));
+    }
+    let batches = paths.chunks(BATCH).map(|batch| {
+        let started = Instant::now();
+        for path in batch {
+            black_box(solver.winner(black_box(path)));
+        }
+        started.elapsed().as_nanos() as f64 / batch.len() as f64
+    });
+    median(&mut batches.collect::<Vec<f64>>())
+}
+
+/// As [`warm`], with the processor's caches emptied before each path.
 pub(crate) fn cold(solver: &mut dyn Solver, paths: &[Path], budget: Duration) -> f64 {
     let mut other = vec![1u8; 64 << 20];
     let clock =
@@ -90,7 +105,7 @@ pub(crate) fn cold(solver: &mut dyn Solver, paths: &[Path], budget: Duration) ->
     median(&mut samples)
 }
 
-fn median(samples: &mut [f64]) -> f64 {
+pub(crate) fn median(samples: &mut [f64]) -> f64 {
     samples.sort_by(f64::total_cmp);
     samples.get(samples.len() / 2).copied().unwrap_or(f64::NAN)
 }

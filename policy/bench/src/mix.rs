@@ -68,7 +68,7 @@ fn pattern(index: usize) -> String {
         4 | 5 => format!(r"C:\Users\user{}\Documents\Ledger{index}.xlsx", index % 499),
         6 | 7 => format!(r"D:\Reports\Branch{}\Run{index}\*.{extension}", index % 97),
         8 => format!(r"**\export{index}_*.{extension}"),
-        _ if index % 1000 == 9 => format!(r"**\*a*a*a*a*b{index}"),
+        _ if index % 1000 == 509 => format!(r"**\*a*a*a*a*b{index}"),
         _ => format!(r"C:\Data\Dept{}\*\archive{index}\*.{extension}", index % 37),
     }
 }
@@ -82,7 +82,7 @@ fn instance(index: usize, random: &mut Random) -> String {
         4 | 5 => format!(r"C:\Users\user{}\Documents\Ledger{index}.xlsx", index % 499),
         6 | 7 => format!(r"D:\Reports\Branch{}\Run{index}\totals{any}.{extension}", index % 97),
         8 => format!(r"C:\Users\user{}\Desktop\export{index}_{any}.{extension}", any % 499),
-        _ if index % 1000 == 9 => format!(r"C:\ProgramData\Vendor\banana-data-b{index}"),
+        _ if index % 1000 == 509 => format!(r"C:\ProgramData\Vendor\banana-data-b{index}"),
         _ => format!(r"C:\Data\Dept{}\year{any}\archive{index}\list.{extension}", index % 37),
     }
 }
