@@ -127,8 +127,9 @@ fn key_bits(kind: u16, key: &[u16]) -> u64 {
 /// The hash of an edge.
 #[inline]
 pub(crate) fn edge(parent: u32, kind: u16, text: u64) -> u64 {
-    let mixed = (text ^ (u64::from(parent) << 2) ^ u64::from(kind)).wrapping_mul(MULTIPLIER);
-    mixed ^ (mixed >> 29)
+    // The hash of a text is good in its upper half, and a product is so in bits above those of its factors that are.
+    let mixed = (text.rotate_left(32) ^ (u64::from(parent) << 2) ^ u64::from(kind)).wrapping_mul(MULTIPLIER);
+    mixed ^ (mixed >> 32)
 }
 
 /// What is compared of the hash before the node is looked at.
@@ -535,5 +536,109 @@ fn copy(block: &mut [u16], from: usize, to: usize, length: usize) {
     for offset in 0..length {
         let unit = Reader(block).u16(from.saturating_add(offset));
         block.get_mut(to.saturating_add(offset)).into_iter().for_each(|slot| *slot = unit);
+    }
+}
+
+#[cfg(all(test, feature = "std"))]
+mod tests {
+    use std::collections::HashSet;
+    use std::format;
+    use std::vec::Vec;
+
+    use super::*;
+
+    fn utf16(text: &str) -> Vec<u16> {
+        text.encode_utf16().collect()
+    }
+
+    /// Edges as a policy of many patterns has them: alike texts below many nodes, of each kind.
+    fn edges() -> Vec<u64> {
+        let texts: Vec<u64> =
+            (0..150).map(|number| hash_of(LITERAL, &utf16(&format!("PROJECT{number}")))).collect();
+        let below = |parent: u32| texts.iter().map(move |text| (parent, *text));
+        let kinds = [LITERAL, PREFIX, SUFFIX];
+        (1..100)
+            .flat_map(below)
+            .flat_map(|(parent, text)| kinds.map(|kind| edge(parent, kind, text)))
+            .collect()
+    }
+
+    #[test]
+    fn edges_differ_and_spread_over_the_table() {
+        let edges = edges();
+        assert_eq!(edges.iter().collect::<HashSet<_>>().len(), edges.len());
+        let mask = slots(edges.len()) - 1;
+        let mut table = std::vec![false; mask + 1];
+        let mut passed_over = 0;
+        for edge in &edges {
+            let mut slot = (edge & 0xFFFF_FFFF) as usize & mask;
+            while table[slot] {
+                passed_over += 1;
+                slot = (slot + 1) & mask;
+            }
+            table[slot] = true;
+        }
+        // In a table a third full, places at random make it a quarter for each.
+        assert!(passed_over * 3 < edges.len(), "{passed_over} of {}", edges.len());
+    }
+
+    #[test]
+    fn tags_tell_edges_in_neighbouring_slots_apart() {
+        let edges = edges();
+        let tags: HashSet<u16> = edges[..2000].iter().map(|edge| tag(*edge)).collect();
+        assert!(tags.len() > 1900, "{}", tags.len());
+    }
+
+    #[test]
+    fn hashes_of_texts_differ_in_each_unit_and_in_their_order() {
+        let texts: Vec<Vec<u16>> = (0..20_000).map(|number| utf16(&format!("{number}AB{number}"))).collect();
+        for kind in [LITERAL, PREFIX, SUFFIX] {
+            let hashes: HashSet<u64> = texts.iter().map(|text| hash_of(kind, text)).collect();
+            assert_eq!(hashes.len(), texts.len());
+        }
+        assert_ne!(hash_of(PREFIX, &utf16("AB")), hash_of(PREFIX, &utf16("BA")));
+        assert_eq!(hash_of(PREFIX, &utf16("AB")), hash_of(SUFFIX, &utf16("BA")));
+    }
+
+    #[test]
+    fn the_bits_of_two_units_are_rarely_those_of_two_others() {
+        let letters = 0x41u16..0x5B;
+        let pairs: Vec<[u16; 2]> =
+            letters.clone().flat_map(|one| letters.clone().map(move |two| [one, two])).collect();
+        let mut confused = 0;
+        for one in &pairs {
+            let bits = pair_bits(one.iter().copied());
+            assert!((1..=2).contains(&bits.count_ones()));
+            let others = pairs.iter().filter(|two| *two != one);
+            confused += others.filter(|two| pair_bits(two.iter().copied()) & !bits == 0).count();
+        }
+        let all = pairs.len() * (pairs.len() - 1);
+        assert!(confused * 200 < all, "{confused} of {all}");
+        assert_eq!(pair_bits([0x41].into_iter()), pair_bits([0x41, 0].into_iter()));
+    }
+
+    #[test]
+    fn a_component_is_found_by_its_longer_literal_end() {
+        for (glob, kind, key) in [
+            ("ABC*D", PREFIX, "ABC"),
+            ("A*BCD", SUFFIX, "BCD"),
+            ("A*B", PREFIX, "A"),
+            ("*B?C", SUFFIX, "C"),
+            ("A?C*", PREFIX, "A"),
+            ("*A*", UNHASHED, ""),
+            ("?", UNHASHED, ""),
+        ] {
+            assert_eq!(key_of(&utf16(glob)), (kind, utf16(key).as_slice()), "{glob}");
+        }
+        let long = "L".repeat(KEY_UNITS + 1);
+        assert_eq!(key_of(&utf16(&format!("{long}*"))).1.len(), KEY_UNITS);
+        assert_eq!(key_of(&utf16(&format!("*{long}"))).1.len(), KEY_UNITS);
+    }
+
+    #[test]
+    fn one_unit_stands_for_every_second_one() {
+        assert_eq!(key_bits(PREFIX, &utf16("A")), u64::MAX);
+        assert_eq!(key_bits(PREFIX, &utf16("AB")), pair_bits([0x41, 0x42].into_iter()));
+        assert_eq!(key_bits(SUFFIX, &utf16("AB")), pair_bits([0x42, 0x41].into_iter()));
     }
 }

@@ -23,7 +23,7 @@ const NAME_UNITS: usize = 256;
 
 /// How many slots of the hash table that belong to other edges are passed over, for each unit of the path. Of a table
 /// that nobody arranged, it takes one or two for each look-up.
-const PROBES_PER_UNIT: usize = 64;
+const PROBES_PER_UNIT: usize = 32;
 
 /// The path does not fit: too many nodes are active, a component is too long, or too many hashes collide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -389,4 +389,71 @@ impl<'p> Index<'p> {
 
 fn size(number: u32) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+#[cfg(all(test, feature = "std"))]
+mod tests {
+    use std::format;
+    use std::vec;
+    use std::vec::Vec;
+
+    use super::*;
+    use crate::index::FILES;
+    use crate::{Gather, HostUpcase, Key, Policy, Value, check, compile, kind};
+
+    fn utf16(text: &str) -> Vec<u16> {
+        text.encode_utf16().collect()
+    }
+
+    fn policy(patterns: &[std::string::String]) -> (Vec<u16>, Policy<Vec<u16>>) {
+        let mut block = vec![0; 200_000];
+        let mut gather = Gather::new(&mut block);
+        gather.key(Key::Policies);
+        gather.rule(&utf16("R"));
+        let text = utf16(&(patterns.join("\0") + "\0\0"));
+        let bytes: Vec<u8> = text.into_iter().flat_map(u16::to_le_bytes).collect();
+        gather.value(&utf16(Value::Paths.name()), kind::MULTI_SZ, &bytes);
+        let raw = gather.finish().expect("room enough");
+        let mut none = |_: &[u16], _: &mut [u16]| None;
+        let size = check(&raw, &HostUpcase, &mut none, &mut |problem| panic!("{problem}")).expect("valid");
+        let mut compiled = vec![0; size];
+        compile(&raw, &HostUpcase, &mut none, &mut compiled).expect("valid");
+        let policy = compile(&raw, &HostUpcase, &mut none, vec![0; size]).expect("valid");
+        (compiled, policy)
+    }
+
+    /// Patterns `\Device\A\N…` of which the last components all begin at the same slot, and one more.
+    fn colliding(count: usize) -> Vec<std::string::String> {
+        // Behind the three roots are `DEVICE` and `A`.
+        let parent = 3 * node::SIZE + node::SIZE + "DEVICE".len();
+        let parent = u32::try_from(parent).expect("small");
+        let mask = ((count + 5) * 2).next_power_of_two() - 1;
+        let is_there = |name: &std::string::String| {
+            let units = utf16(name);
+            let sum = units.chunks(4).fold(0, |sum, units| {
+                let mut four = [0; 4];
+                four[..units.len()].copy_from_slice(units);
+                hash(sum, crate::text::pack(four))
+            });
+            (edge(parent, LITERAL, sum) & 0xFFFF_FFFF) as usize & mask == 7
+        };
+        (0..).map(|number| format!("N{number:07}")).filter(is_there).take(count + 1).collect()
+    }
+
+    #[test]
+    fn a_table_filled_with_colliding_hashes_is_given_up_and_the_answer_is_the_same() {
+        let mut names = colliding(1000);
+        let other = names.pop().expect("one more");
+        let patterns: Vec<_> = names.iter().map(|name| format!(r"\Device\A\{name}")).collect();
+        let (block, policy) = policy(&patterns);
+        let path = |name: &str| utf16(&format!(r"\Device\A\{name}"));
+        let walked = |path: &[u16]| walk(&block, FILES, path, &HostUpcase, &mut Hits::default());
+        assert_eq!(walked(&path(&other)), Err(Overflow));
+        assert_eq!(walked(&path(&names[0])), Ok(()));
+        let everyone = policy.match_process(&[], &HostUpcase);
+        assert_eq!(policy.match_path(&path(&other), &everyone, &HostUpcase), None);
+        for name in &names {
+            assert_eq!(policy.match_path(&path(name), &everyone, &HostUpcase), Some(RuleId(0)), "{name}");
+        }
+    }
 }

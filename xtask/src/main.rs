@@ -84,11 +84,34 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Tools around the policy.
+    Policy {
+        #[command(subcommand)]
+        task: PolicyTask,
+    },
     /// Run the lab's own program: `cargo xtask lab -- --help`.
     Lab {
         /// Arguments for the lab.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
+    },
+}
+
+#[derive(Subcommand)]
+enum PolicyTask {
+    /// Build intact-policy.exe for Windows into target/intact and print its path.
+    Windows,
+    /// Change the policy crate in more than a thousand small ways, and count how many of them the tests notice.
+    ///
+    /// It needs cargo-mutants (cargo install --locked cargo-mutants) and takes an hour or more. What no test noticed is in
+    /// target/mutants/policy/mutants.out/missed.txt; policy/mutants.md explains what is left there.
+    Mutants {
+        /// How many changes are tried at a time.
+        #[arg(long, default_value_t = 2)]
+        jobs: u32,
+        /// Only every N-th of them, beginning with the K-th, as K/N with K from 0.
+        #[arg(long)]
+        shard: Option<String>,
     },
 }
 
@@ -144,6 +167,11 @@ fn perform(task: Task) -> Result<ExitCode> {
         }
         Task::Bench { arguments } => return pass_on(&mut lab::bench(&arguments)?),
         Task::Transparency { arguments } => return pass_on(&mut lab::transparency(&arguments)?),
+    },
+        Task::Policy { task: PolicyTask::Windows } => println!("{}", policy::windows()?.display()),
+        Task::Policy { task: PolicyTask::Mutants { jobs, shard } } => {
+            policy::mutants(jobs, shard.as_deref())?;
+        }
         Task::Lab { arguments } => return pass_on(&mut lab::command(&arguments)?),
     }
     Ok(ExitCode::SUCCESS)

@@ -9,7 +9,7 @@ use crate::image::{self, Image};
 use crate::lab;
 use crate::report::{Log, Outcome};
 use crate::tools::{For, Tools};
-use crate::{bindings, sanitizer, toolchain, wine, workspace};
+use crate::{bindings, policy, sanitizer, toolchain, wine, workspace};
 
 /// A named part of the tests.
 pub(crate) struct Slice {
@@ -61,6 +61,12 @@ pub(crate) const SLICES: &[Slice] = &[
         about: "another NT loader maps, binds and enters intact.sys",
         needs: &[For::Bindings, For::Driver, For::Wine],
         run: wine,
+    },
+    Slice {
+        name: "policy",
+        about: "intact-policy.exe under Wine says what intact-policy says here",
+        needs: &[For::Program, For::Wine],
+        run: policy_under_wine,
     },
     Slice {
         name: "inf",
@@ -204,6 +210,13 @@ fn wine(log: &mut Log) -> Result<Outcome> {
         return Ok(Outcome::Skipped("there is no Wine on this machine".into()));
     }
     wine::run(log)
+}
+
+fn policy_under_wine(log: &mut Log) -> Result<Outcome> {
+    if !Tools::obtainable(For::Wine) || !Tools::obtainable(For::Program) {
+        return Ok(Outcome::Skipped("there is no Wine on this machine, or no gcc of mingw-w64".into()));
+    }
+    policy::under_wine(log)
 }
 
 fn inf(log: &mut Log) -> Result<Outcome> {

@@ -12,9 +12,9 @@ use crate::program;
 use crate::report::{Log, Outcome};
 use crate::tools::{For, Tools};
 use crate::wine::Session;
-use crate::{bindings, toolchain, workspace};
+use crate::{bindings, policy, toolchain, workspace};
 
-/// `cargo xtask windows`: `target/windows`, with the driver, `intact-faults.exe`, and the scripts around them.
+/// `cargo xtask windows`: `target/windows`, with the driver, `intact-faults.exe`, `intact-policy.exe`, and the scripts around them.
 pub(crate) fn folder() -> Result<PathBuf> {
     let intact = driver::build_intact(&Builder::prepare()?)?;
     let program = program::build("intact-faults", "intact-faults", &[])?;
@@ -23,6 +23,7 @@ pub(crate) fn folder() -> Result<PathBuf> {
     copy_all(&intact, &folder, &["sys", "pdb", "inf"])?;
     copy_all(&workspace::root().join("tests/windows"), &folder, &["ps1", "md", "reg"])?;
     driver::replace(&program, &folder.join("intact-faults.exe"))?;
+    driver::replace(&policy::windows()?, &folder.join("intact-policy.exe"))?;
     Ok(folder)
 }
 
@@ -67,7 +68,7 @@ pub(crate) fn test(log: &mut Log) -> Result<Outcome> {
 }
 
 /// Gives this Wine the library that it lacks, if it does.
-fn stand_in(tools: &Tools, session: &Session, log: &mut Log) -> Result<()> {
+pub(crate) fn stand_in(tools: &Tools, session: &Session, log: &mut Log) -> Result<()> {
     let library = session.prefix().join("drive_c/windows/system32/bcryptprimitives.dll");
     if !library.exists() {
         let source = workspace::root().join("tests/windows/wine/bcryptprimitives.c");

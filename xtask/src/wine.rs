@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -152,6 +152,22 @@ impl Session {
         Ok(String::from_utf8_lossy(&fs::read(&path)?).into_owned())
     }
 
+    /// Runs a program in a folder. Returns its exit status, and what it wrote to standard output and error.
+    pub(crate) fn program(
+        &self,
+        program: &Path,
+        arguments: &[&str],
+        folder: &Path,
+    ) -> Result<(Option<i32>, String)> {
+        let path = self.prefix.join("program.log");
+        let output = fs::File::create(&path)?;
+        let mut command = self.wine("-all");
+        command.arg(program).args(arguments).current_dir(folder);
+        command.stdout(output.try_clone()?).stderr(output);
+        let status = self.status(&mut command)?;
+        Ok((status.code(), String::from_utf8_lossy(&fs::read(&path)?).into_owned()))
+    }
+
     fn finish(&self, command: &mut Command) -> Result<()> {
         command.stdout(Stdio::null()).stderr(Stdio::null());
         if !self.wait(command)? {
@@ -161,6 +177,10 @@ impl Session {
     }
 
     fn wait(&self, command: &mut Command) -> Result<bool> {
+        Ok(self.status(command)?.success())
+    }
+
+    fn status(&self, command: &mut Command) -> Result<ExitStatus> {
         let mut child = command
             .stdin(Stdio::null())
             .spawn()
@@ -168,7 +188,7 @@ impl Session {
         let begun = Instant::now();
         loop {
             if let Some(status) = child.try_wait()? {
-                return Ok(status.success());
+                return Ok(status);
             }
             if begun.elapsed() > PATIENCE {
                 let _ = child.kill();
