@@ -205,3 +205,131 @@ fn the_templates_are_printed() {
     assert!(text(&run(&["template", "adml"])).contains("<policyDefinitionResources "));
     assert_eq!(run(&["template", "adm"]).status.code(), Some(2));
 }
+
+/// A rule in a `.reg` file that is about all of `C:`, and whatever else is given.
+fn rule(key: &str, name: &str, more: &str) -> String {
+    format!(
+        "[HKEY_LOCAL_MACHINE\\{key}\\{name}]\n\"Paths\"=hex(7):43,00,3a,00,5c,00,2a,00,2a,00,00,00,00,00\n{more}\n"
+    )
+}
+
+const GROUP: &str = r"SOFTWARE\Policies\Intact";
+const LOCAL: &str = r"SYSTEM\CurrentControlSet\Services\Intact\Parameters";
+
+#[test]
+fn every_setting_of_the_rule_that_applies_is_told_and_nothing_else() {
+    let more = "\"Scope\"=\"Process\"\n\"OnExit\"=\"Rollback\"\n\"OnFlush\"=\"Defer\"\n\"OnUnavailable\"=\"Deny\"\n\
+                \"SettleMilliseconds\"=dword:1\n\"MaxSeconds\"=dword:2\n\"MaxMegabytes\"=dword:3\n\"MaxIdleSeconds\"=dword:4\n";
+    let policy = file("settings.reg", &rule(GROUP, "R", more));
+    let told = text(&run(&["explain", "--policy", &policy, r"C:\x"]));
+    let settings: Vec<&str> =
+        told.lines().filter_map(|line| line.strip_prefix("  ")?.split(':').next()).collect();
+    assert_eq!(
+        settings,
+        [
+            "Scope = Process",
+            "OnExit = Rollback",
+            "OnFlush = Defer",
+            "OnUnavailable = Deny",
+            "SettleMilliseconds = 1",
+            "MaxSeconds = 2",
+            "MaxMegabytes = 3",
+            "MaxIdleSeconds = 4",
+            "AuditOnly = 0",
+        ],
+        "{told}"
+    );
+    let policy = file("settings-audit.reg", &rule(GROUP, "R", "\"AuditOnly\"=dword:1"));
+    assert!(text(&run(&["explain", "--policy", &policy, r"C:\x"])).contains("AuditOnly = 1"));
+}
+
+#[test]
+fn a_program_is_named_by_its_path_too() {
+    // C:\T\**
+    let list = "\"Processes\"=hex(7):43,00,3a,00,5c,00,54,00,5c,00,2a,00,2a,00,00,00,00,00";
+    let policy = file("by-path.reg", &rule(GROUP, "R", list));
+    let told = |image: &str| text(&run(&["explain", "--policy", &policy, r"C:\x", "--process", image]));
+    assert!(
+        told(r"c:\t\tool.exe").contains("Processes[1] \"C:\\T\\**\" the program"),
+        "{}",
+        told(r"c:\t\tool.exe")
+    );
+    assert!(told(r"c:\u\tool.exe").contains("no element of Processes matches the program"));
+    assert!(told("tool.exe").contains("no element of Processes matches the program"));
+}
+
+#[test]
+fn what_is_no_volume_and_no_full_path_is_refused_by_name() {
+    for (args, expected) in [
+        (&["check", SAMPLE, "--volume", r"1:=\Device\X"][..], r"'1:=\Device\X' is no volume"),
+        (&["check", SAMPLE, "--volume", r"C:=C:\X"], r"'C:=C:\X' is no volume"),
+        (&["check", SAMPLE, "--all"], "there is no option '--all'"),
+        (&["explain", "--policy", SAMPLE, r"ab\x"], "'ab' is no volume"),
+        (&["explain", "--policy", SAMPLE, r"abc:\x"], "'abc:' is no volume"),
+    ] {
+        let output = run(args);
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        assert!(text(&output).contains(expected), "{args:?}: {}", text(&output));
+    }
+}
+
+#[test]
+fn check_tells_how_much_memory_the_policy_takes() {
+    use intact_policy::{Gather, HostUpcase, check, compile, reg::RegFile};
+    let policy = rule(GROUP, "R", "");
+    let reg = RegFile::parse(format!("Windows Registry Editor Version 5.00\n{policy}").as_bytes()).unwrap();
+    let mut block = vec![0; 1000];
+    let mut gather = Gather::new(&mut block);
+    reg.gather(&mut gather);
+    let raw = gather.finish().unwrap();
+    let mut volume = |_: &[u16], device: &mut [u16]| {
+        let name: Vec<u16> = r"\Device\DriveC".encode_utf16().collect();
+        device[..name.len()].copy_from_slice(&name);
+        Some(name.len())
+    };
+    let size = check(&raw, &HostUpcase, &mut volume, &mut |_| {}).unwrap();
+    let compiled = compile(&raw, &HostUpcase, &mut volume, vec![0; size]).unwrap();
+    let told = text(&run(&["check", &file("memory.reg", &policy)]));
+    assert!(told.contains(&format!("takes {} bytes", compiled.size() * 2)), "{told}");
+}
+
+#[test]
+fn the_form_of_a_file_is_known_by_its_first_letter() {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
+    let json = text(&run(&["convert", SAMPLE, "--to", "json"]));
+    let xml = text(&run(&["convert", SAMPLE, "--to", "oma-uri"]));
+    assert!(json.starts_with('{') && xml.starts_with('<'), "{json}\n{xml}");
+    for before in ["", " \r\n", "\u{FEFF}", "\u{FEFF} \n"] {
+        for (name, body) in [("first.json", &json), ("first.xml", &xml)] {
+            let path = folder.join(name);
+            // What stands before an XML declaration must be a mark at most.
+            let body = if name.ends_with("xml") {
+                before.trim().to_owned() + body
+            } else {
+                before.to_owned() + body
+            };
+            std::fs::write(&path, body).expect("a file");
+            let output = run(&["check", path.to_str().expect("a path")]);
+            assert!(output.status.success(), "{before:?} {name}: {}", text(&output));
+        }
+    }
+}
+
+#[test]
+fn show_names_what_is_hidden_and_only_that_and_the_warnings() {
+    let empty = format!("[HKEY_LOCAL_MACHINE\\{GROUP}\\B]\n[HKEY_LOCAL_MACHINE\\{LOCAL}\\A]\n");
+    let policy = file("hidden.reg", &(rule(GROUP, "A", "") + &rule(LOCAL, "B", "") + &empty));
+    let told = text(&run(&["show", &policy]));
+    assert!(!told.contains("is hidden") && !told.ends_with("\n\n"), "{told}");
+    let policy =
+        file("hidden-both.reg", &(rule(GROUP, "A", "") + &rule(LOCAL, "B", "") + &rule(LOCAL, "a", "")));
+    let told = text(&run(&["show", &policy]));
+    assert_eq!(told.matches("is hidden").count(), 1, "{told}");
+    assert!(told.contains(&format!("rule \"a\" of HKEY_LOCAL_MACHINE\\{LOCAL} is hidden")), "{told}");
+    let policy = file("show-warning.reg", &rule(GROUP, "A", "\"Ordr\"=dword:1"));
+    let told = text(&run(&["show", &policy]));
+    assert!(
+        told.contains("warning: policy rule \"A\": Ordr: is not a value that Intact knows here"),
+        "{told}"
+    );
+}
