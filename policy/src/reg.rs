@@ -201,6 +201,7 @@ impl Cursor<'_> {
     fn file(&mut self) {
         let (first, _) = split_once(self.rest, NEWLINE);
         let first = String::from_utf16_lossy(first);
+        let is_headed = matches!(first.trim(), "Windows Registry Editor Version 5.00" | "REGEDIT4");
         match first.trim() {
             "Windows Registry Editor Version 5.00" => {}
             "REGEDIT4" => self.ansi = true,
@@ -210,7 +211,10 @@ impl Cursor<'_> {
                 self.errors.push(RegError { line: 1, text });
             }
         }
-        self.skip_line();
+        // Where only the header was forgotten, there is a key.
+        if is_headed || !first.starts_with('[') {
+            self.skip_line();
+        }
         while let Some(unit) = self.peek_past_space() {
             let line = self.line;
             let result = match char::from_u32(u32::from(unit)) {
@@ -223,6 +227,10 @@ impl Cursor<'_> {
                 self.errors.push(RegError { line, text });
             }
             self.skip_line();
+        }
+        if !is_headed && self.file.keys.is_empty() {
+            // It is something else: what is wrong with its other lines does not matter.
+            self.errors.truncate(1);
         }
     }
 

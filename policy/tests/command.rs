@@ -333,3 +333,41 @@ fn show_names_what_is_hidden_and_only_that_and_the_warnings() {
         "{told}"
     );
 }
+
+#[test]
+fn keys_that_nobody_reads_are_named() {
+    let misspelt = file("misspelt.reg", &rule(r"SOFTWARE\Policies\Intct", "R", ""));
+    let deep = file("deep.reg", &(rule(GROUP, "R", "") + &rule(GROUP, r"Rules\X", "")));
+    let instances = file("instances.reg", &rule(LOCAL, r"Instances\Intact Instance", ""));
+    for (policy, expected) in [
+        (&misspelt, "is a key misspelt?"),
+        (&deep, r"[HKEY_LOCAL_MACHINE\SOFTWARE\Policies\Intact\Rules\X] is below a rule, and is not read"),
+    ] {
+        for args in [
+            &["check", policy][..],
+            &["show", policy],
+            &["explain", "--policy", policy, r"C:\x"],
+            &["convert", policy, "--to", "json"],
+        ] {
+            let output = run(args);
+            let told = text(&output);
+            assert!(output.status.success(), "{args:?}: {told}");
+            assert_eq!(told.matches("note: ").count(), 1, "{args:?}: {told}");
+            assert!(told.contains(expected), "{args:?}: {told}");
+        }
+    }
+    assert!(!text(&run(&["check", &instances])).contains("note: "));
+    assert!(!text(&run(&["check", SAMPLE])).contains("note: "));
+}
+
+#[test]
+fn what_is_no_reg_file_at_all_is_refused_in_one_sentence() {
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("else.txt");
+    std::fs::write(&path, "root:x:0\nbin:x:1\n\nmore\n").expect("a file");
+    let told = text(&run(&["check", path.to_str().expect("a path")]));
+    assert_eq!(told.matches(": line ").count(), 1, "{told}");
+    assert!(
+        told.contains("line 1: a .reg file begins with 'Windows Registry Editor Version 5.00'"),
+        "{told}"
+    );
+}

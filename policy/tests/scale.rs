@@ -149,3 +149,31 @@ fn a_policy_that_would_take_more_than_the_most_memory_is_refused_with_a_reason()
         ["policy: the policy takes more than 64 MiB: use fewer patterns, with wildcards"]
     );
 }
+
+/// How deep below `top` the stack is.
+fn depth_below(top: &u8) -> usize {
+    let here = 0u8;
+    (std::ptr::from_ref(top) as usize).abs_diff(std::ptr::from_ref(&here) as usize)
+}
+
+#[test]
+fn matching_takes_less_than_two_kibibytes_of_stack_however_many_patterns_there_are() {
+    use std::cell::Cell;
+    let few = paths(&[r"C:\a\**", r"**\*a*b*c"]).policy();
+    let patterns: Vec<String> = (0..2000).map(|index| format!(r"C:\**\*{index}*a*\**\b{index}?")).collect();
+    let many = paths(&patterns.iter().map(String::as_str).collect::<Vec<_>>()).policy();
+    let path = utf16(&format!(r"{DISK_1}{}", r"\1234567890abcdé".repeat(200)));
+    for policy in [&few, &many] {
+        let everyone = policy.processes("x");
+        let deepest = Cell::new(0);
+        let top = 0u8;
+        // The table is asked for letters that are not ASCII, from the innermost loops.
+        let upcase = |unit: u16| {
+            deepest.set(deepest.get().max(depth_below(&top)));
+            intact_policy::Upcase::upcase(&HostUpcase, unit)
+        };
+        policy.0.match_path(&path, &everyone, &upcase);
+        policy.0.match_path_one_by_one(&path, &everyone, &upcase);
+        assert!((1..2048).contains(&deepest.get()), "{} bytes", deepest.get());
+    }
+}

@@ -167,7 +167,6 @@ fn perform(task: Task) -> Result<ExitCode> {
         }
         Task::Bench { arguments } => return pass_on(&mut lab::bench(&arguments)?),
         Task::Transparency { arguments } => return pass_on(&mut lab::transparency(&arguments)?),
-    },
         Task::Policy { task: PolicyTask::Windows } => println!("{}", policy::windows()?.display()),
         Task::Policy { task: PolicyTask::Mutants { jobs, shard } } => {
             policy::mutants(jobs, shard.as_deref())?;

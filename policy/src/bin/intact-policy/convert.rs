@@ -10,6 +10,7 @@ use crate::policy_file::PolicyFile;
 
 /// Writes the policy to `output`, or to standard output.
 pub(crate) fn convert(file: &PolicyFile, to: &str, output: Option<&Path>) -> Result<ExitCode, String> {
+    file.notes.iter().for_each(|note| eprintln!("note: {note}"));
     let bytes = match to {
         "reg" => file.reg.to_bytes(),
         "json" | "oma-uri" => {

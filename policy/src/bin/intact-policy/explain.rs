@@ -32,6 +32,7 @@ pub(crate) fn explain(
     let winner = policy.match_path(&nt_path, &policy.match_process(&image, &HostUpcase), &HostUpcase);
 
     let mut out = String::new();
+    file.notes.iter().for_each(|note| _ = writeln!(out, "note: {note}"));
     let program = process.unwrap_or("any program that no rule names");
     let _ = writeln!(out, "{path}, saved by {program}\n");
     if !policy.is_enabled() {

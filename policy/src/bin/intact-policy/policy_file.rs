@@ -4,7 +4,9 @@ use std::path::Path;
 
 use intact_policy::reg::RegFile;
 use intact_policy::tools::{Document, HIVE_SIGNATURE, from_json, from_oma_uri, read_hive};
-use intact_policy::{CompileError, Gather, HostUpcase, Policy, Problem, Raw, Value, check, compile};
+use intact_policy::{
+    CompileError, Gather, HostUpcase, Key, Policy, Problem, Raw, Upcase, Value, check, compile,
+};
 
 use crate::machine::Machine;
 
@@ -54,6 +56,7 @@ impl PolicyFile {
                 listed("this is no .reg file that regedit would take", lines)
             })?
         };
+        notes.extend(unread(&reg));
         let mut measure = Gather::new(&mut []);
         reg.gather(&mut measure);
         Ok(PolicyFile { gathered: vec![0; measure.needed()], reg, notes, name: shown.to_string() })
@@ -127,4 +130,41 @@ impl PolicyFile {
         let text = units.split(|&unit| unit == 0).nth(element - 1).unwrap_or_default();
         String::from_utf16_lossy(text)
     }
+}
+
+/// Sentences about keys that nobody reads: a misspelt key is no error of the policy, which is then just not there.
+fn unread(reg: &RegFile) -> Vec<String> {
+    let upper = |units: &[u16]| units.iter().map(|&unit| HostUpcase.upcase(unit)).collect::<Vec<u16>>();
+    let keys = [Key::Policies, Key::Parameters];
+    let roots = keys.map(|key| upper(&key.path().encode_utf16().collect::<Vec<u16>>()));
+    let mut found = false;
+    let mut notes = Vec::new();
+    for (path, values) in reg.keys() {
+        let path_in_upper = upper(path);
+        let below = roots.iter().find_map(|root| path_in_upper.strip_prefix(root.as_slice()));
+        let separators = match below {
+            Some([]) => 0,
+            Some(rest @ [first, ..]) if *first == u16::from(b'\\') => {
+                rest.iter().filter(|unit| **unit == *first).count()
+            }
+            _ => continue,
+        };
+        found = true;
+        // What is below `Instances` is Filter Manager's.
+        if separators > 1 && !values.is_empty() && !path_in_upper.starts_with(&instances(&roots[1])) {
+            let path = String::from_utf16_lossy(path);
+            notes.push(format!(
+                "[{path}] is below a rule, and is not read: a rule is a key directly below the policy's"
+            ));
+        }
+    }
+    if !found {
+        let [policies, parameters] = keys.map(Key::path);
+        notes.push(format!("there is no key {policies} and no key {parameters} in it: is a key misspelt?"));
+    }
+    notes
+}
+
+fn instances(parameters: &[u16]) -> Vec<u16> {
+    parameters.iter().copied().chain(r"\INSTANCES\".encode_utf16()).collect()
 }
