@@ -42,6 +42,11 @@ pub struct Config {
     /// What one nested call through the kernel (import, I/O manager, Filter Manager, next callback) is taken to
     /// use of that stack. Approximated: Windows' own frames are not known.
     pub nested_call_stack: usize,
+    /// Whether the deletion of a key is told to who watches that key. Windows' older page says that it is not
+    /// (winreg/RegNotifyChangeKeyValue), newer ones say nothing.
+    pub deleted_key_tells_its_watchers: bool,
+    /// Whether loading a hive below a key is told to who watches that key's names. No page says.
+    pub loaded_hive_tells_watchers: bool,
 }
 
 impl Default for Config {
@@ -54,6 +59,8 @@ impl Default for Config {
             page_out_at_dispatch: true,
             kernel_stack: 24 * 1024,
             nested_call_stack: 1536,
+            deleted_key_tells_its_watchers: false,
+            loaded_hive_tells_watchers: false,
         }
     }
 }

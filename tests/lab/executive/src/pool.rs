@@ -85,6 +85,7 @@ pub struct Pool {
     quarantine: RefCell<BTreeMap<usize, VecDeque<usize>>>,
     unguarded: RefCell<BTreeMap<usize, Box<[u128]>>>,
     serial: Cell<u64>,
+    bytes: Cell<usize>,
     peak: Cell<usize>,
     paged_away: Cell<bool>,
 }
@@ -99,6 +100,7 @@ impl Pool {
             quarantine: RefCell::default(),
             unguarded: RefCell::default(),
             serial: Cell::new(0),
+            bytes: Cell::new(0),
             peak: Cell::new(0),
             paged_away: Cell::new(false),
         }
@@ -109,8 +111,8 @@ impl Pool {
         self.serial.get()
     }
 
-    /// The largest number of blocks that were live at one time.
-    pub fn peak(&self) -> usize {
+    /// The most bytes that were live at one time.
+    pub fn peak_bytes(&self) -> usize {
         self.peak.get()
     }
 
@@ -205,14 +207,15 @@ impl Pool {
             ptr::write_bytes(memory, SLACK, whole.1 - data);
             ptr::write_bytes(memory.wrapping_add(start - data), UNINITIALISED, size);
         }
-        let mut live = self.live.borrow_mut();
-        live.insert(start, block);
-        self.peak.set(self.peak.get().max(live.len()));
+        self.live.borrow_mut().insert(start, block);
+        self.bytes.set(self.bytes.get() + size);
+        self.peak.set(self.peak.get().max(self.bytes.get()));
         memory.wrapping_add(start - data)
     }
 
     fn release(&self, block: &Block) {
         self.live.borrow_mut().remove(&block.address);
+        self.bytes.set(self.bytes.get() - block.size);
         if block.pages == 0 {
             self.unguarded.borrow_mut().remove(&block.address);
             return;

@@ -76,8 +76,47 @@ pub struct Key {
     values: RefCell<BTreeMap<String, Value>>,
     last_write: Cell<i64>,
     deleted: Cell<bool>,
-    changes: Cell<u64>,
-    tree_changes: Cell<u64>,
+    own: Counts,
+    tree: Counts,
+}
+
+/// Counts changes, by what a notification's filter tells apart.
+#[derive(Default)]
+struct Counts {
+    /// Subkeys that came or went.
+    names: Cell<u64>,
+    /// Values that were set or removed.
+    values: Cell<u64>,
+}
+
+impl Counts {
+    fn count(&self, change: Change) {
+        let counter = match change {
+            Change::Name => &self.names,
+            Change::Value => &self.values,
+        };
+        counter.set(counter.get() + 1);
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Change {
+    Name,
+    Value,
+}
+
+/// Which changes a notification is about (ntifs/ZwNotifyChangeKey, CompletionFilter).
+pub mod filter {
+    /// Subkeys come and go.
+    pub const NAME: u32 = 0x1;
+    /// Attributes. Nothing here changes them.
+    pub const ATTRIBUTES: u32 = 0x2;
+    /// Values are set and removed.
+    pub const LAST_SET: u32 = 0x4;
+    /// The security descriptor. Nothing here changes it.
+    pub const SECURITY: u32 = 0x8;
+    /// Not a change: the request does not end with the thread that made it (winreg/RegNotifyChangeKeyValue).
+    pub const THREAD_AGNOSTIC: u32 = 0x1000_0000;
 }
 
 impl Key {
@@ -89,8 +128,8 @@ impl Key {
             values: RefCell::default(),
             last_write: Cell::new(0),
             deleted: Cell::new(false),
-            changes: Cell::new(0),
-            tree_changes: Cell::new(0),
+            own: Counts::default(),
+            tree: Counts::default(),
         })
     }
 
@@ -119,25 +158,31 @@ impl Key {
         self.deleted.get()
     }
 
-    /// Counts changes: of the key itself, and of it and everything below.
-    pub fn changes(&self, tree: bool) -> u64 {
-        if tree { self.tree_changes.get() } else { self.changes.get() }
+    /// Counts changes that pass a [`filter`]: of the key itself, or of it and everything below.
+    pub fn changes(&self, filter: u32, tree: bool) -> u64 {
+        let counts = if tree { &self.tree } else { &self.own };
+        let of = |bit: u32, count: &Cell<u64>| if filter & bit == 0 { 0 } else { count.get() };
+        of(filter::NAME, &counts.names) + of(filter::LAST_SET, &counts.values)
     }
 
-    fn changed(&self, now: i64) {
+    fn changed(&self, now: i64, change: Change) {
         self.last_write.set(now);
-        self.changes.set(self.changes.get() + 1);
-        self.tree_changes.set(self.tree_changes.get() + 1);
+        self.own.count(change);
+        self.tree.count(change);
         let mut up = self.parent.as_ref().and_then(std::rc::Weak::upgrade);
         while let Some(key) = up {
-            key.tree_changes.set(key.tree_changes.get() + 1);
+            key.tree.count(change);
             up = key.parent.as_ref().and_then(std::rc::Weak::upgrade);
         }
     }
 
-    fn delete_tree(&self) {
+    /// From below, and told step by step: a key that has subkeys cannot be deleted (wdm/ZwDeleteKey).
+    fn delete_tree(&self, now: i64) {
+        for key in self.keys.take().into_values() {
+            key.delete_tree(now);
+            self.changed(now, Change::Name);
+        }
         self.deleted.set(true);
-        self.keys.take().into_values().for_each(|key| key.delete_tree());
     }
 }
 
@@ -210,21 +255,21 @@ impl Registry {
         let child = Key::new(name, Some(key));
         child.last_write.set(self.now.get());
         key.keys.borrow_mut().insert(folded(name), child.clone());
-        key.changed(self.now.get());
+        key.changed(self.now.get(), Change::Name);
         (child, true)
     }
 
     /// Sets a value.
     pub fn set(&self, key: &Rc<Key>, value: Value) {
         key.values.borrow_mut().insert(folded(&value.name), value);
-        key.changed(self.now.get());
+        key.changed(self.now.get(), Change::Value);
     }
 
     /// Removes a value; says whether it was there.
     pub fn remove_value(&self, key: &Rc<Key>, name: &str) -> bool {
         let found = key.values.borrow_mut().remove(&folded(name)).is_some();
         if found {
-            key.changed(self.now.get());
+            key.changed(self.now.get(), Change::Value);
         }
         found
     }
@@ -234,8 +279,8 @@ impl Registry {
         let Some(key) = self.find(path) else { return false };
         let Some(parent) = key.parent.as_ref().and_then(std::rc::Weak::upgrade) else { return false };
         parent.keys.borrow_mut().remove(&folded(&key.name));
-        key.delete_tree();
-        key.changed(self.now.get());
+        key.delete_tree(self.now.get());
+        parent.changed(self.now.get(), Change::Name);
         true
     }
 
@@ -267,10 +312,13 @@ pub(crate) type Tell = Box<dyn FnOnce(&Lab, i32)>;
 /// Somebody who wants to know when a key changes.
 pub(crate) struct Watcher {
     pub(crate) key: Rc<Key>,
+    pub(crate) filter: u32,
     pub(crate) tree: bool,
     pub(crate) seen: u64,
     /// The handle through which the notification was asked for; its closing ends it.
     pub(crate) handle: usize,
+    /// The thread that asked, if its end ends the request.
+    pub(crate) thread: Option<u32>,
     pub(crate) tell: Tell,
 }
 
@@ -283,31 +331,60 @@ pub(crate) struct Watchers {
 impl Lab {
     /// Changes the registry and tells who watches.
     pub fn change_registry<R>(&self, change: impl FnOnce(&Registry) -> R) -> R {
-        self.registry.now.set(self.scheduler.now());
-        let result = change(&self.registry);
-        let watchers = self.room::<Watchers>();
-        let mut told = Vec::new();
-        watchers.open.borrow_mut().retain_mut(|w| {
-            let changed = w.key.changes(w.tree) != w.seen;
-            if changed {
-                told.push(std::mem::replace(&mut w.tell, Box::new(|_, _| ())));
-            }
-            !changed
+        let result = self.change_registry_untold(change);
+        let deleted_is_told = self.config.deleted_key_tells_its_watchers;
+        self.tell_watches(crate::status::NOTIFY_ENUM_DIR, |watcher| {
+            watcher.key.changes(watcher.filter, watcher.tree) != watcher.seen
+                || (deleted_is_told && watcher.key.deleted())
         });
-        for tell in told {
-            tell(self, crate::status::NOTIFY_ENUM_DIR);
-        }
         result
+    }
+
+    /// Loads a hive: makes the key at `path` with what `fill` puts into it. Who watches is told of it only by
+    /// [`crate::Config::loaded_hive_tells_watchers`].
+    pub fn load_hive(&self, path: &str, fill: impl FnOnce(&Registry)) {
+        let load = |registry: &Registry| {
+            registry.create(path);
+            fill(registry);
+        };
+        if self.config.loaded_hive_tells_watchers {
+            self.change_registry(load);
+            return;
+        }
+        self.change_registry_untold(load);
+        // What is not told now is not told with the next change, either.
+        for watcher in self.room::<Watchers>().open.borrow_mut().iter_mut() {
+            watcher.seen = watcher.key.changes(watcher.filter, watcher.tree);
+        }
+    }
+
+    fn change_registry_untold<R>(&self, change: impl FnOnce(&Registry) -> R) -> R {
+        self.registry.now.set(self.scheduler.now());
+        change(&self.registry)
+    }
+
+    /// How many requests for notification are open.
+    pub fn open_registry_watches(&self) -> usize {
+        self.room::<Watchers>().open.borrow().len()
     }
 
     /// Ends the notifications that were asked for through a handle, when it is closed.
     pub(crate) fn end_watches(&self, handle_body: usize) {
+        self.tell_watches(crate::status::NOTIFY_CLEANUP, |watcher| watcher.handle == handle_body);
+    }
+
+    /// Ends the notifications that a thread asked for, when it ends.
+    pub(crate) fn end_watches_of_thread(&self, thread: u32) {
+        self.tell_watches(crate::status::NOTIFY_CLEANUP, |watcher| watcher.thread == Some(thread));
+    }
+
+    /// Ends those that are chosen with this status.
+    fn tell_watches(&self, status: i32, chosen: impl Fn(&Watcher) -> bool) {
         let watchers = self.room::<Watchers>();
-        let (ended, open) = watchers.open.take().into_iter().partition(|w| w.handle == handle_body);
+        let (told, open): (Vec<_>, _) = watchers.open.take().into_iter().partition(chosen);
         *watchers.open.borrow_mut() = open;
-        let ended: Vec<Watcher> = ended;
-        for watcher in ended {
-            (watcher.tell)(self, crate::status::NOTIFY_CLEANUP);
+        for watcher in told {
+            (watcher.tell)(self, status);
         }
     }
 }

@@ -145,6 +145,7 @@ impl Lab {
             own.yielder.set(yielder);
             crate::with_lab(|lab| {
                 body(lab);
+                lab.end_watches_of_thread(own.id);
                 lab.check_thread_end(&own);
             });
         });
@@ -374,6 +375,7 @@ impl Lab {
     pub(crate) fn end_thread(&self) -> ! {
         let thread = self.thread();
         thread.import.set(None);
+        self.end_watches_of_thread(thread.id);
         self.check_thread_end(&thread);
         *thread.state.borrow_mut() = State::Finished;
         self.abandon()

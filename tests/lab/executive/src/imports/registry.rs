@@ -7,12 +7,20 @@ use lab_nt::{OBJECT_ATTRIBUTES, UNICODE_STRING};
 
 use crate::handle::Mode;
 use crate::imports::raw::{attributes, put, put_bytes, text};
-use crate::registry::{Key, Tell, Value, Watcher, Watchers};
+use crate::registry::{Key, Tell, Value, Watcher, Watchers, filter};
 use crate::{Lab, imports, status};
 
 const CREATED_NEW_KEY: u32 = 1;
 const OPENED_EXISTING_KEY: u32 = 2;
 const KEY_OPTIONS: u32 = 0x0F;
+const KEY_NOTIFY: u32 = 0x10;
+const FILTERS: u32 =
+    filter::NAME | filter::ATTRIBUTES | filter::LAST_SET | filter::SECURITY | filter::THREAD_AGNOSTIC;
+
+const REQUEST: &str = "an open registry notification";
+
+/// IO_STATUS_BLOCK: a status in the place of a pointer, and information.
+type IoStatus = [usize; 2];
 
 /// What a key handle's object knows.
 struct OpenKey {
@@ -195,14 +203,23 @@ fn key_information(key: &Key, class: i32) -> Option<(Vec<u8>, usize)> {
     }
 }
 
-/// Where a kernel-mode notification goes: an event, or a work item in place of an APC.
-fn notice(lab: &Lab, event: usize, work_item: usize) -> Result<Tell, i32> {
+/// Where a kernel-mode notification goes: a status block, and an event, or a work item in place of an APC.
+///
+/// # Safety
+/// `block` stays writable until the request has ended.
+unsafe fn notice(lab: &Lab, event: usize, work_item: usize, block: *mut IoStatus) -> Result<Tell, i32> {
     let event = if event == 0 { None } else { Some(lab.handle(event, Mode::Kernel)?.body) };
     if let Some(event) = event {
         lab.objects.reference(lab, event);
         lab.signal_object(event, 0);
     }
-    Ok(Box::new(move |lab, _status| {
+    // Until the request ends the block is the system's: freeing it stops the run.
+    let at = block.addr();
+    lab.obligations.add(lab, at, REQUEST);
+    Ok(Box::new(move |lab, status| {
+        lab.obligations.remove(at, REQUEST);
+        // SAFETY: by this function's contract.
+        unsafe { put(block, [status as usize, 0]) };
         if let Some(event) = event {
             lab.signal_object(event, 1);
             lab.objects.dereference(lab, event);
@@ -334,23 +351,40 @@ imports! {
     }
 
     /// Asks to be told when a key changes. For kernel callers the "APC routine" is a work item.
-    [ceiling: PASSIVE_LEVEL, Approximated("every kind of change counts, whatever the filter; the I/O status block is not written"), fails: Status, source: "ntifs/ZwNotifyChangeKey"]
-    fn ZwNotifyChangeKey(lab; handle: usize, event: usize, work_item: usize, _queue: *mut c_void, _status: *mut c_void, _filter: u32, tree: u8, _buffer: *mut c_void, _length: u32, asynchronous: u8) -> i32 {
+    [ceiling: PASSIVE_LEVEL, Approximated("attributes and security never change; a kernel caller's request ends with its thread as a program's does"), fails: Status, source: "ntifs/ZwNotifyChangeKey; winreg/RegNotifyChangeKeyValue: thread affinity"]
+    fn ZwNotifyChangeKey(lab; handle: usize, event: usize, work_item: usize, _queue: *mut c_void, block: *mut IoStatus, filter: u32, tree: u8, buffer: *mut c_void, _length: u32, asynchronous: u8) -> i32 {
         let key = match key_of(lab, handle) {
             Ok(key) => key,
             Err(status) => return status,
         };
-        let body = lab.handle(handle, Mode::Kernel).map_or(0, |e| e.body.addr());
-        let seen = key.changes(tree != 0);
+        let entry = match lab.handle(handle, Mode::Kernel) {
+            Ok(entry) => entry,
+            Err(status) => return status,
+        };
+        if entry.granted & KEY_NOTIFY == 0 {
+            lab.violate("bad-parameter", "ntifs/ZwNotifyChangeKey: the caller must have specified KEY_NOTIFY access",
+                format!("watches a key through a handle with access {:#x}", entry.granted));
+        }
+        if filter & !FILTERS != 0 || filter & !filter::THREAD_AGNOSTIC == 0 {
+            return status::INVALID_PARAMETER;
+        }
+        if block.is_null() || !buffer.is_null() {
+            lab.violate("bad-parameter", "ntifs/ZwNotifyChangeKey: IoStatusBlock is required; Buffer is reserved", "IoStatusBlock is null, or Buffer is not");
+        }
+        let tree = tree != 0;
+        let seen = key.changes(filter, tree);
         if asynchronous == 0 {
-            lab.block_until("a registry change", None, || key.changes(tree != 0) != seen);
+            lab.block_until("a registry change", None, || key.changes(filter, tree) != seen);
             return status::NOTIFY_ENUM_DIR;
         }
-        let tell = match notice(lab, event, work_item) {
+        // SAFETY: the contract says that the block stays until the request has ended.
+        let tell = match unsafe { notice(lab, event, work_item, block) } {
             Ok(tell) => tell,
             Err(status) => return status,
         };
-        lab.room::<Watchers>().open.borrow_mut().push(Watcher { key, tree: tree != 0, seen, handle: body, tell });
+        let thread = (filter & filter::THREAD_AGNOSTIC == 0).then(|| lab.thread().id);
+        let handle = entry.body.addr();
+        lab.room::<Watchers>().open.borrow_mut().push(Watcher { key, filter, tree, seen, handle, thread, tell });
         status::PENDING
     }
 }

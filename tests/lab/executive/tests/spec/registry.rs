@@ -4,11 +4,12 @@ use std::ptr;
 
 use lab_executive::imports::events::KeWaitForSingleObject;
 use lab_executive::imports::objects::{ZwClose, ZwCreateEvent, ZwWaitForSingleObject};
+use lab_executive::imports::pool::{ExAllocatePool2, ExFreePoolWithTag};
 use lab_executive::imports::registry::*;
 use lab_executive::registry::{Value, kind};
 use lab_executive::{Lab, status};
 
-use crate::{attributes, lab, named_attributes, run, unicode};
+use crate::{attributes, lab, lab_with, named_attributes, run, unicode};
 
 const SAMPLE: &str = "Windows Registry Editor Version 5.00
 
@@ -200,9 +201,10 @@ fn a_change_below_a_watched_key_is_told_once() {
         // SAFETY: valid arguments, in a lab thread.
         unsafe {
             assert_eq!(ZwCreateEvent(&mut event, 3, &named_attributes(0, "", 0x200), 0, 0), 0);
+            let block = pool_block();
             let watch = |tree: u8| {
                 let none = ptr::null_mut();
-                ZwNotifyChangeKey(handle, event, 0, none, none, 4, tree, none, 0, 1)
+                ZwNotifyChangeKey(handle, event, 0, none, block.cast(), 4, tree, none, 0, 1)
             };
             let set = |lab: &Lab, below: &str| {
                 lab.change_registry(|r| r.set(&r.create(&format!("{path}{below}")), Value::dword("v", 1)))
@@ -224,7 +226,175 @@ fn a_change_below_a_watched_key_is_told_once() {
             assert_eq!(KeWaitForSingleObject(body, 0, 0, 0, &zero), status::TIMEOUT);
             ZwClose(handle);
             assert_eq!(ZwWaitForSingleObject(event, 0, &zero), 0, "closing the key ends the request");
+            assert_eq!(block.cast::<usize>().read(), status::NOTIFY_CLEANUP as usize);
+            assert_eq!(lab.open_registry_watches(), 0);
             ZwClose(event);
+            ExFreePoolWithTag(block, 0);
         }
     });
+}
+
+const NAME: u32 = 1;
+const LAST_SET: u32 = 4;
+const THREAD_AGNOSTIC: u32 = 0x1000_0000;
+const PARENT: &str = "\\Registry\\Machine\\SOFTWARE\\Parent";
+
+/// Room for an IO_STATUS_BLOCK.
+fn pool_block() -> *mut std::ffi::c_void {
+    // SAFETY: in a lab thread. POOL_FLAG_NON_PAGED.
+    unsafe { ExAllocatePool2(0x40, 16, u32::from_le_bytes(*b"Test")).cast() }
+}
+
+/// A request for notification with an event of its own.
+struct Request {
+    key: usize,
+    event: usize,
+    block: *mut std::ffi::c_void,
+}
+
+impl Request {
+    fn of(path: &str, filter: u32, tree: u8) -> Self {
+        let (key, mut event, none) = (open(path), 0, ptr::null_mut());
+        let block = pool_block();
+        // SAFETY: valid arguments, in a lab thread; the block is freed after the request has ended.
+        unsafe {
+            assert_eq!(ZwCreateEvent(&mut event, 3, &named_attributes(0, "", 0x200), 0, 0), 0);
+            let asked = ZwNotifyChangeKey(key, event, 0, none, block.cast(), filter, tree, none, 0, 1);
+            assert_eq!(asked, status::PENDING);
+        }
+        Request { key, event, block }
+    }
+
+    fn is_told(&self) -> bool {
+        // SAFETY: an open handle, in a lab thread.
+        unsafe { ZwWaitForSingleObject(self.event, 0, &0) == 0 }
+    }
+}
+
+impl Drop for Request {
+    fn drop(&mut self) {
+        // SAFETY: open handles; the request ends with the first.
+        unsafe {
+            ZwClose(self.key);
+            ZwClose(self.event);
+            ExFreePoolWithTag(self.block, 0);
+        }
+    }
+}
+
+/// ntifs/ZwNotifyChangeKey, CompletionFilter.
+#[test]
+fn a_watch_is_told_of_what_its_filter_names() {
+    run(|lab| {
+        lab.registry.create(PARENT);
+        let (names, values) = (Request::of(PARENT, NAME, 0), Request::of(PARENT, LAST_SET, 1));
+        lab.change_registry(|r| r.set(&r.create(PARENT), Value::dword("v", 1)));
+        assert!(!names.is_told() && values.is_told());
+        let values = Request::of(PARENT, LAST_SET, 1);
+        lab.change_registry(|r| r.create(&format!("{PARENT}\\child")));
+        assert!(names.is_told() && !values.is_told());
+        let below = Request::of(PARENT, NAME, 0);
+        lab.change_registry(|r| r.create(&format!("{PARENT}\\child\\deep")));
+        assert!(!below.is_told(), "a name below a child is not the key's");
+        lab.change_registry(|r| r.remove_key(&format!("{PARENT}\\child")));
+        assert!(below.is_told());
+    });
+}
+
+/// winreg/RegNotifyChangeKeyValue, in its older form: the deletion of the watched key itself is not told. Newer pages are
+/// silent, so both are run.
+#[test]
+fn the_deletion_of_a_key_is_told_in_its_parent_and_to_its_own_watchers_by_a_switch() {
+    for switch in [false, true] {
+        let lab = lab_with(|config| config.deleted_key_tells_its_watchers = switch);
+        let result = lab.run(move |lab| {
+            let key = format!("{PARENT}\\key");
+            lab.registry.create(&key);
+            let (own, parent) = (Request::of(&key, NAME | LAST_SET, 1), Request::of(PARENT, NAME, 0));
+            lab.change_registry(|r| r.remove_key(&key));
+            assert!(parent.is_told());
+            assert_eq!(own.is_told(), switch);
+        });
+        assert!(result.is_ok(), "{result:?}");
+    }
+}
+
+/// No page says whether a hive that is loaded is told to who watches the key above: both are run.
+#[test]
+fn a_loaded_hive_is_told_by_a_switch() {
+    for switch in [false, true] {
+        let lab = lab_with(|config| config.loaded_hive_tells_watchers = switch);
+        let result = lab.run(move |lab| {
+            lab.registry.create(PARENT);
+            let parent = Request::of(PARENT, NAME, 0);
+            let hive = format!("{PARENT}\\hive");
+            lab.load_hive(&hive, |r| r.set(&r.create(&hive), Value::dword("v", 1)));
+            assert_eq!(parent.is_told(), switch);
+            assert!(lab.registry.find(&hive).is_some());
+            lab.change_registry(|r| r.create(&format!("{PARENT}\\other")));
+            assert!(parent.is_told());
+        });
+        assert!(result.is_ok(), "{result:?}");
+    }
+}
+
+/// winreg/RegNotifyChangeKeyValue: a registration has thread affinity unless REG_NOTIFY_THREAD_AGNOSTIC says otherwise.
+#[test]
+fn a_request_ends_with_its_thread() {
+    for (filter, ends) in [(LAST_SET, true), (LAST_SET | THREAD_AGNOSTIC, false)] {
+        run(move |lab| {
+            lab.registry.create(PARENT);
+            let asked = std::rc::Rc::new(std::cell::RefCell::new(None));
+            let slot = asked.clone();
+            let system = lab.processes.system();
+            let asking = lab.spawn(&system, "asks", move |_| {
+                *slot.borrow_mut() = Some(Request::of(PARENT, filter, 1));
+            });
+            lab.block_until("the thread", None, || asking.finished());
+            let request = asked.take().expect("asked");
+            assert_eq!(request.is_told(), ends);
+            assert_eq!(lab.open_registry_watches(), usize::from(!ends));
+        });
+    }
+}
+
+#[test]
+fn freeing_the_status_block_of_an_open_request_stops_the_run() {
+    let lab = lab();
+    lab.registry.create(PARENT);
+    let result = lab.run(|_| {
+        let request = Request::of(PARENT, LAST_SET, 1);
+        // SAFETY: what is wrong with it is the point.
+        unsafe { ExFreePoolWithTag(request.block, 0) };
+    });
+    let violation = result.expect_err("freed under the system's hands");
+    assert!(violation.to_string().contains("an open registry notification"), "{violation}");
+}
+
+#[test]
+fn a_watch_needs_the_right_to_notify_and_a_known_filter() {
+    run(|lab| {
+        lab.registry.create(PARENT);
+        let (key, none, mut block) = (open(PARENT), ptr::null_mut(), [0usize; 2]);
+        for filter in [0, 0x10, THREAD_AGNOSTIC] {
+            // SAFETY: valid arguments, in a lab thread.
+            let status = unsafe {
+                ZwNotifyChangeKey(key, 0, 0, none, block.as_mut_ptr().cast(), filter, 0, none, 0, 1)
+            };
+            assert_eq!(status, status::INVALID_PARAMETER, "{filter:#x}");
+        }
+        // SAFETY: our handle.
+        unsafe { ZwClose(key) };
+    });
+    let lab = lab();
+    lab.registry.create(PARENT);
+    let result = lab.run(|_| {
+        let (mut key, none, mut block) = (0, ptr::null_mut(), [0usize; 2]);
+        // SAFETY: valid arguments, in a lab thread; KEY_QUERY_VALUE only.
+        unsafe {
+            assert_eq!(ZwOpenKey(&mut key, 1, &attributes(PARENT)), 0);
+            ZwNotifyChangeKey(key, 0, 0, none, block.as_mut_ptr().cast(), LAST_SET, 0, none, 0, 1);
+        }
+    });
+    assert!(result.expect_err("without KEY_NOTIFY").to_string().contains("KEY_NOTIFY"));
 }
