@@ -22,4 +22,7 @@ unsafe extern "system" {
     /// The kernel's variable that holds the type of transactions. Declared here, because data needs `dllimport`, which
     /// only an import of this kind gives.
     pub(crate) static TmTransactionObjectType: *mut wdk_sys::POBJECT_TYPE;
+
+    /// The kernel's variable that holds the type of events.
+    pub(crate) static ExEventObjectType: *mut wdk_sys::POBJECT_TYPE;
 }

@@ -13,8 +13,9 @@
 //! | KTM transactions | [`transaction`] |
 //! | a create's access state | [`access`] |
 //! | locks, events, the gate that drains what is in flight | [`sync`] |
+//! | system threads | [`thread`] |
 //! | pool memory, reference-counted objects | [`pool`] |
-//! | registry keys, symbolic links, processes, work items | [`registry`], [`symlink`], [`process`], [`work`] |
+//! | registry keys and their watches, symbolic links, processes, work items | [`registry`], [`symlink`], [`process`], [`work`] |
 //! | events for tracing | [`etw`] |
 //!
 //! Everything but [`status`] and the descriptions of events exists on Windows targets only.
@@ -69,6 +70,8 @@ pub mod string;
 pub mod symlink;
 #[cfg(windows)]
 pub mod sync;
+#[cfg(windows)]
+pub mod thread;
 #[cfg(windows)]
 pub mod transaction;
 #[cfg(windows)]

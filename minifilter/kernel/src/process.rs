@@ -28,6 +28,9 @@ pub struct ProcessKey {
 }
 
 impl ProcessKey {
+    /// No process.
+    pub const NONE: ProcessKey = ProcessKey { address: 0, born: 0 };
+
     /// A number to choose a bucket by.
     pub fn hash(self) -> usize {
         // Process objects are at least 16 bytes apart.

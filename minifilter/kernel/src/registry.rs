@@ -1,4 +1,4 @@
-//! Registry keys, read-only.
+//! Registry keys, read-only, and watches that tell of their changes.
 
 use core::mem::size_of;
 use core::ptr::null_mut;
@@ -9,6 +9,10 @@ use widestring::U16Str;
 
 use crate::pool::{PoolSlice, Tag};
 use crate::{Result, Status, string};
+
+mod watch;
+
+pub use watch::{Changes, Watch};
 
 const KEY_READ: u32 = 0x0002_0019;
 const OBJ_CASE_INSENSITIVE: u32 = 0x0040;
@@ -21,8 +25,8 @@ const KEY_NAME_AT: usize = 16;
 const KEY_VALUE_FULL_INFORMATION: i32 = 1;
 const VALUE_NAME_AT: usize = 20;
 
-/// A registry key can hold a value of a megabyte; this is for more than anybody needs.
-const LARGEST: usize = 1024 * 1024;
+/// Largest answer that is taken, in bytes: a value of 16 MiB fits.
+const LARGEST: usize = 32 * 1024 * 1024;
 
 /// An open key.
 pub struct RegistryKey(wdk_sys::HANDLE);
@@ -99,7 +103,8 @@ impl Reader {
         Ok(Some(self.text(KEY_NAME_AT, length)))
     }
 
-    /// The value with this number; `None` after the last. PASSIVE_LEVEL.
+    /// The value with this number; `None` after the last. PASSIVE_LEVEL. Fails with `BUFFER_OVERFLOW` for a value that is
+    /// too large.
     pub fn value(&mut self, key: &RegistryKey, index: u32) -> Result<Option<RawValue<'_>>> {
         let found = self.fill(|buffer, length, needed| {
             // SAFETY: an open key, a buffer of that length, an out pointer.
@@ -129,7 +134,7 @@ impl Reader {
                 Status::NO_MORE_ENTRIES => return Ok(false),
                 Status::BUFFER_OVERFLOW | Status::BUFFER_TOO_SMALL => {
                     let larger = (needed as usize).max(bytes.saturating_mul(2));
-                    if larger > LARGEST.saturating_mul(2) {
+                    if larger > LARGEST {
                         return Err(status);
                     }
                     self.buffer = PoolSlice::zeroed(self.tag, larger.div_ceil(8))?;

@@ -85,6 +85,8 @@ statuses! {
     OPLOCK_NOT_GRANTED = 0xC000_00E2_u32;
     /// An I/O error that does not fit elsewhere.
     UNEXPECTED_IO_ERROR = 0xC000_00E9_u32;
+    /// The registry key was deleted; the handle to it is still there.
+    KEY_DELETED = 0xC000_017C_u32;
     /// The request was cancelled.
     CANCELLED = 0xC000_0120_u32;
     /// The file object is closed.

@@ -1,11 +1,14 @@
 //! Locks and events.
 
 use core::cell::UnsafeCell;
+use core::marker::PhantomData;
+use core::mem::MaybeUninit;
 use core::ops::{Deref, DerefMut};
 use wdk_sys::ntddk::{
     ExAcquirePushLockExclusiveEx, ExAcquirePushLockSharedEx, ExReleasePushLockExclusiveEx,
     ExReleasePushLockSharedEx, KeAcquireSpinLockRaiseToDpc, KeClearEvent, KeEnterCriticalRegion,
-    KeInitializeEvent, KeLeaveCriticalRegion, KeReleaseSpinLock, KeSetEvent, KeWaitForSingleObject,
+    KeInitializeEvent, KeLeaveCriticalRegion, KeReleaseSpinLock, KeSetEvent, KeWaitForMultipleObjects,
+    KeWaitForSingleObject,
 };
 
 use crate::pool::{PoolBox, Tag};
@@ -192,14 +195,43 @@ impl Event {
     /// Waits for it, at most this long (forever if `None`); false if the time was over. PASSIVE_LEVEL, or APC_LEVEL.
     /// Kernel-mode and not alertable, so it cannot end early.
     pub fn wait(&self, milliseconds: Option<u32>) -> bool {
-        // Relative times are negative, in units of 100 ns.
-        let ticks = milliseconds.map(|milliseconds| i64::from(milliseconds).saturating_mul(-10_000));
-        let mut timeout = wdk_sys::LARGE_INTEGER { QuadPart: ticks.unwrap_or(0) };
-        let timeout = if ticks.is_some() { &raw mut timeout } else { core::ptr::null_mut() };
-        // SAFETY: an initialised event, a valid or absent timeout.
+        self.waiting().wait(milliseconds)
+    }
+
+    /// The event among several, for [`wait_any`].
+    pub fn waiting(&self) -> Waiting<'_> {
+        // SAFETY: initialised, in nonpaged memory, alive as long as the borrow.
+        unsafe { Waiting::from_raw(self.event.get().cast()) }
+    }
+}
+
+/// Something to wait for, for as long as its owner lives.
+#[derive(Clone, Copy)]
+pub struct Waiting<'a> {
+    object: *mut core::ffi::c_void,
+    life: PhantomData<&'a ()>,
+}
+
+/// A time to wait, as the kernel takes it: relative times are negative, in units of 100 ns.
+fn ticks(milliseconds: u32) -> wdk_sys::LARGE_INTEGER {
+    wdk_sys::LARGE_INTEGER { QuadPart: i64::from(milliseconds).saturating_mul(-10_000) }
+}
+
+impl Waiting<'_> {
+    /// # Safety
+    /// An initialised dispatcher object in nonpaged memory, alive for the lifetime.
+    pub(crate) unsafe fn from_raw(object: *mut core::ffi::c_void) -> Self {
+        Waiting { object, life: PhantomData }
+    }
+
+    /// Waits for it alone, as [`Event::wait`] does.
+    pub fn wait(self, milliseconds: Option<u32>) -> bool {
+        let mut time = ticks(milliseconds.unwrap_or(0));
+        let timeout = if milliseconds.is_some() { &raw mut time } else { core::ptr::null_mut() };
+        // SAFETY: an initialised object, a valid or absent timeout.
         let status = unsafe {
             KeWaitForSingleObject(
-                self.event.get().cast(),
+                self.object,
                 wdk_sys::_KWAIT_REASON::Executive,
                 wdk_sys::_MODE::KernelMode as _,
                 0,
@@ -207,5 +239,43 @@ impl Event {
             )
         };
         Status(status) != Status::TIMEOUT
+    }
+}
+
+/// Most objects that [`wait_any`] takes.
+pub const MOST_WAITED: usize = 8;
+
+/// Waits until one of these is signalled, at most this long (forever if `None`). Answers which one, `None` if the time was
+/// over. PASSIVE_LEVEL, or APC_LEVEL. Fails with `INVALID_PARAMETER` for none and for more than [`MOST_WAITED`].
+pub fn wait_any(objects: &[Waiting<'_>], milliseconds: Option<u32>) -> Result<Option<usize>> {
+    if objects.is_empty() || objects.len() > MOST_WAITED {
+        return Err(Status::INVALID_PARAMETER);
+    }
+    let mut pointers = [core::ptr::null_mut(); MOST_WAITED];
+    pointers.iter_mut().zip(objects).for_each(|(pointer, waiting)| *pointer = waiting.object);
+    // The wait fills them.
+    let mut blocks = [const { MaybeUninit::<wdk_sys::KWAIT_BLOCK>::uninit() }; MOST_WAITED];
+    let mut time = ticks(milliseconds.unwrap_or(0));
+    let timeout = if milliseconds.is_some() { &raw mut time } else { core::ptr::null_mut() };
+    // SAFETY: as many initialised objects as it is told; a wait block for each; a valid or absent timeout. The stack
+    // stays in memory, because the wait is in kernel mode.
+    let status = Status(unsafe {
+        KeWaitForMultipleObjects(
+            objects.len() as u32,
+            pointers.as_mut_ptr(),
+            wdk_sys::_WAIT_TYPE::WaitAny,
+            wdk_sys::_KWAIT_REASON::Executive,
+            wdk_sys::_MODE::KernelMode as _,
+            0,
+            timeout,
+            blocks.as_mut_ptr().cast(),
+        )
+    });
+    match status {
+        Status::TIMEOUT => Ok(None),
+        // STATUS_WAIT_0 and on.
+        Status(index) => {
+            usize::try_from(index).ok().filter(|&index| index < objects.len()).map(Some).ok_or(status)
+        }
     }
 }
