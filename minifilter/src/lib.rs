@@ -40,10 +40,7 @@ pub mod operations;
 pub mod save;
 
 #[cfg(windows)]
-pub mod processes;
-#[cfg(windows)]
 pub mod report;
-#[cfg(windows)]
 pub mod settings;
 
 #[cfg(windows)]
@@ -65,25 +62,28 @@ pub mod driver {
     use crate::operations::shortcuts::{NetworkQueryOpen, NoShortcut, QueryOpen};
     use crate::operations::swap::Swapped;
     use crate::operations::write::SwappedWrite;
-    use crate::processes::Processes;
     use crate::report;
     use crate::report::{Report, counters};
     use crate::save::files::Files;
     use crate::save::live::Redirect;
-    use crate::settings::{self, Settings};
+    use crate::settings::in_force::InForce;
+    use crate::settings::reload::Reloader;
     use kernel::fltkernel::*;
+    use kernel::pool::{Shared, Tag};
 
     kernel::driver!(Intact, INTACT);
 
     /// The loaded driver.
     pub struct Intact {
+        /// Keeps the policy in force up to date. Dropped first: its thread uses the rest.
+        reloader: Reloader,
         /// The policy in force.
-        pub settings: Settings,
-        /// Which rules are about which process, remembered.
-        pub processes: Processes,
+        pub policy: Shared<InForce>,
         /// Where events go.
-        pub report: Report,
+        pub report: Shared<Report>,
     }
+
+    const TAG: Tag = Tag::new(b"Inta");
 
     impl Filter for Intact {
         /// What is seen. What becomes of it on a redirected handle is in `operations.rs`.
@@ -121,12 +121,13 @@ pub mod driver {
             &INTACT
         }
 
-        /// Reads the policy. A policy that cannot be read or has errors never fails the load: nothing is matched then,
-        /// and events say why.
+        /// Reads the policy and begins to watch it. A policy that cannot be read or has errors never fails the load:
+        /// nothing is matched then, and events say why.
         fn load(load: &Load<'_>) -> Result<Self> {
-            let report = Report::register();
-            let settings = settings::read(load.registry_path, &report);
-            Ok(Intact { settings, processes: Processes::new()?, report })
+            let report = Shared::new(TAG, Report::register())?;
+            let policy = Shared::new(TAG, InForce::new()?)?;
+            let reloader = Reloader::start(load.registry_path, policy.clone(), report.clone())?;
+            Ok(Intact { reloader, policy, report })
         }
 
         /// Refused while a redirected handle lives: without us its writes would go around the transaction
@@ -145,7 +146,9 @@ pub mod driver {
             attached.map_err(|refusal| {
                 self.report.instance_refused(setup.volume, refusal);
                 Status::FLT_DO_NOT_ATTACH
-            })
+            })?;
+            self.reloader.volume_came();
+            Ok(())
         }
 
         /// As for unloading, for one volume.

@@ -17,6 +17,7 @@ use widestring::U16Str;
 use crate::attach::Refusal;
 use crate::save::live::Save;
 use crate::save::outcome::Reason;
+use crate::settings::reading::Failure;
 
 /// The identity that the name `Intact` has by the TraceLogging convention, so that tools take `*Intact`.
 const PROVIDER_ID: (u32, u16, u16, [u8; 8]) =
@@ -321,6 +322,32 @@ impl Report {
         status: Status,
     ) {
         counters::passed_through();
+        let event = event!(
+            "PassedThrough",
+            "File": Text, "ProcessId": ProcessId, "Image": Text, "Rule": Text, "Reason": Utf8, "Status": Status,
+        );
+        self.without_transaction(event, file, process, rule, why, status);
+    }
+
+    /// An open that the policy matched is denied, because no transaction can be had. PASSIVE_LEVEL.
+    pub fn denied(&self, file: &U16Str, process: Process<'_>, rule: &[u16], why: Why, status: Status) {
+        counters::denied();
+        let event = event!(
+            "Denied",
+            "File": Text, "ProcessId": ProcessId, "Image": Text, "Rule": Text, "Reason": Utf8, "Status": Status,
+        );
+        self.without_transaction(event, file, process, rule, why, status);
+    }
+
+    fn without_transaction(
+        &self,
+        event: &'static [u8],
+        file: &U16Str,
+        process: Process<'_>,
+        rule: &[u16],
+        why: Why,
+        status: Status,
+    ) {
         let file = Counted::units(file);
         let process_id = process.id();
         let name = process.image_name();
@@ -329,10 +356,7 @@ impl Report {
         let why = Counted::ascii(why.text());
         self.write(
             Level::Warning,
-            event!(
-                "PassedThrough",
-                "File": Text, "ProcessId": ProcessId, "Image": Text, "Rule": Text, "Reason": Utf8, "Status": Status,
-            ),
+            event,
             &mut [
                 Datum::default(),
                 Datum::default(),
@@ -418,11 +442,36 @@ impl Report {
         );
     }
 
-    /// No policy is in force.
-    pub fn policy_not_loaded(&self, status: Status) {
+    /// A policy was not taken; if one was in force it stays (`kept`).
+    pub fn policy_not_loaded(&self, failure: &Failure, kept: bool) {
+        let (reason, errors, status) = match failure {
+            Failure::Errors(errors) => ("it has errors", *errors, Status::INVALID_PARAMETER),
+            Failure::TooLarge => ("it is too large", 0, Status::BUFFER_OVERFLOW),
+            Failure::Failed(status) => ("it could not be read", 0, *status),
+        };
+        let reason = Counted::ascii(reason);
+        let stays = Counted::ascii(if kept { "the previous policy" } else { "no policy" });
         self.write(
             Level::Error,
-            event!("PolicyNotLoaded", "Status": Status),
+            event!("PolicyNotLoaded", "Reason": Utf8, "Errors": U32, "Status": Status, "InForce": Utf8),
+            &mut [
+                Datum::default(),
+                Datum::default(),
+                Datum::u16(&reason.bytes),
+                reason.text,
+                Datum::u32(&errors),
+                Datum::status(&status),
+                Datum::u16(&stays.bytes),
+                stays.text,
+            ],
+        );
+    }
+
+    /// Changes of the policy are not told of for now; it is looked at now and then instead.
+    pub fn policy_not_watched(&self, status: Status) {
+        self.write(
+            Level::Warning,
+            event!("PolicyNotWatched", "Status": Status),
             &mut [Datum::default(), Datum::default(), Datum::status(&status)],
         );
     }
@@ -444,7 +493,7 @@ impl Report {
             event!(
                 "Totals",
                 "Begun": U64, "Committed": U64, "RolledBack": U64, "CommitFailed": U64, "Live": U64,
-                "PassedThrough": U64, "Checkpointed": U64, "Demoted": U64,
+                "PassedThrough": U64, "Checkpointed": U64, "Demoted": U64, "Denied": U64,
             ),
             &mut [
                 Datum::default(),
@@ -457,6 +506,7 @@ impl Report {
                 Datum::u64(&totals.passed_through),
                 Datum::u64(&totals.checkpointed),
                 Datum::u64(&totals.demoted),
+                Datum::u64(&totals.denied),
             ],
         );
     }
@@ -483,6 +533,7 @@ pub mod counters {
     static DEMOTED: AtomicU64 = AtomicU64::new(0);
     /// Saves whose twins are being exchanged.
     static EXCHANGING: AtomicU32 = AtomicU32::new(0);
+    static DENIED: AtomicU64 = AtomicU64::new(0);
     /// Handles with a redirect, readers too.
     static REDIRECTED: AtomicU32 = AtomicU32::new(0);
     /// Writing handles with a redirect, and creates on the way to become one; or [`CLOSED`].
@@ -508,6 +559,8 @@ pub mod counters {
         /// Saves that were committed with their handles open, which went on without a transaction. They count as
         /// committed.
         pub demoted: u64,
+        /// Opens that the policy matched and that were denied for want of a transaction.
+        pub denied: u64,
     }
 
     impl Totals {
@@ -533,6 +586,7 @@ pub mod counters {
             passed_through,
             checkpointed: CHECKPOINTED.load(Ordering::Acquire),
             demoted: DEMOTED.load(Ordering::Acquire),
+            denied: DENIED.load(Ordering::Acquire),
         }
     }
 
@@ -590,6 +644,11 @@ pub mod counters {
     #[inline]
     pub fn exchanging() -> bool {
         EXCHANGING.load(Ordering::Relaxed) != 0
+    }
+
+    /// An open was denied.
+    pub fn denied() {
+        DENIED.fetch_add(1, Ordering::AcqRel);
     }
 
     /// Whether any handle is redirected.

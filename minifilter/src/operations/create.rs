@@ -7,11 +7,14 @@
 //! rights that the twin was granted.
 //!
 //! Whatever fails on the way to the twin lets the application's create go down untouched, so that its answer is the
-//! file system's.
+//! file system's; unless the rule says that what has no transaction is denied.
 
-use intact_policy::{Rule, RuleSet};
+use core::cell::Cell;
+
+use intact_policy::{OnUnavailable, Rule};
 use kernel::callback::{Before, Callback, Create as Parameters, Operation, Parcel};
 use kernel::context::ContextRef;
+use kernel::file::Open;
 use kernel::fltkernel::IRP_MJ_CREATE;
 use kernel::name::{FileName, NameForm};
 use kernel::pool::{Shared, Tag};
@@ -88,7 +91,7 @@ impl Operation for Create {
 enum Prepared {
     /// It goes down, and its twin is bound to it afterwards.
     Watch(Parcel<Option<Carried>>),
-    /// It fails: in the save that its file is in it cannot be done.
+    /// It fails: in the save that its file is in it cannot be done, or its rule denies what has no transaction.
     Fail(Status),
 }
 
@@ -106,14 +109,41 @@ pub struct Candidate<'a> {
     pub name: &'a FileName,
     /// The rule that matched; none: it may only join.
     pub rule: Option<Rule<'a>>,
+    /// Why it has no transaction, if it must not pass through for that.
+    denied: Cell<Option<(Why, Status)>>,
 }
 
 impl Candidate<'_> {
-    /// Tells that it passes through although the policy matched.
+    /// Tells that it has no transaction although the policy matched. It passes through, or is denied if the rule wants
+    /// that.
     pub fn passes(&self, why: Why, status: Status) {
-        if let Some(rule) = self.rule {
-            self.intact.report.passed_through(self.name.full(), self.process, rule.name, why, status);
+        let Some(rule) = self.rule else { return };
+        if self.must_not_pass() {
+            self.denied.set(Some((why, status)));
+        } else {
+            let report = &self.intact.report;
+            report.passed_through(self.name.full(), self.process, rule.name, why, status);
         }
+    }
+
+    /// What it is answered, with an event, if it must not pass through. Where there is no file to open, that is the file
+    /// system's to say.
+    fn denial(&self, data: &Callback<'_>) -> Option<Status> {
+        let ((why, status), rule) = (self.denied.get()?, self.rule?);
+        if !decision::creates(self.parameters.disposition) && process::remaining_stack() >= STACK_NEEDED {
+            let look = Open::look(self.name.full(), opening::is_case_sensitive(data));
+            let looked = look.open(Intact::filter()?, data.instance());
+            if let Err(Status::OBJECT_NAME_NOT_FOUND | Status::OBJECT_PATH_NOT_FOUND) = looked {
+                return None;
+            }
+        }
+        self.intact.report.denied(self.name.full(), self.process, rule.name, why, status);
+        Some(decision::denial(status))
+    }
+
+    /// Whether its rule lets nothing pass that has no transaction.
+    pub fn must_not_pass(&self) -> bool {
+        self.rule.is_some_and(|rule| rule.settings.on_unavailable == OnUnavailable::Deny)
     }
 
     /// A transaction for it. `None`, with an event, if there is none to be had.
@@ -176,7 +206,7 @@ fn prepare(data: &mut Callback<'_>) -> Option<Prepared> {
     let lost = |status| {
         if status == Status::INSUFFICIENT_RESOURCES
             && intent == Intent::ModifiesData
-            && !intact.settings.is_off()
+            && !intact.policy.is_off()
         {
             // What the policy would have said is not known.
             let nothing = U16Str::from_slice(&[]);
@@ -192,7 +222,7 @@ fn prepare(data: &mut Callback<'_>) -> Option<Prepared> {
             None
         };
     }
-    let begins = intent == Intent::ModifiesData && !intact.settings.is_off();
+    let begins = intent == Intent::ModifiesData && !intact.policy.is_off();
     if !may_join && !begins {
         return None;
     }
@@ -200,21 +230,33 @@ fn prepare(data: &mut Callback<'_>) -> Option<Prepared> {
     if data.has_transaction() || file.is_transacted() || process::is_inside_file_system() {
         return None;
     }
-    let rules = if begins { intact.processes.rules(&intact.settings, process) } else { Ok(RuleSet::EMPTY) };
-    let rules = rules.inspect_err(|&status| lost(status)).ok()?;
-    if !may_join && rules.is_empty() {
+    // Held to the end: a policy that comes into force meanwhile is for the next create.
+    let about = if begins { intact.policy.about(process) } else { Ok(None) };
+    let about = about.inspect_err(|&status| lost(status)).ok()?;
+    if !may_join && about.is_none() {
         return None;
     }
     let name = FileName::of(data, NameForm::Normalized).inspect_err(|&status| lost(status)).ok()?;
-    let rule = if begins { intact.settings.match_path(name.full(), &rules) } else { None };
+    let rule = about.as_ref().and_then(|about| about.match_path(name.full()));
     if !may_join && rule.is_none() {
         return None;
     }
-    let candidate = Candidate { intact, files: &files, parameters, process, name: &name, rule };
-    if rule.is_some_and(|rule| rule.settings.audit_only) {
-        candidate.passes(Why::Audit, Status::SUCCESS);
-        return None;
+    // A rule for audit only begins no save, but the process may have begun one of the file by an earlier policy.
+    let audited = rule.filter(|rule| rule.settings.audit_only);
+    let rule = rule.filter(|rule| !rule.settings.audit_only);
+    let candidate =
+        Candidate { intact, files: &files, parameters, process, name: &name, rule, denied: Cell::new(None) };
+    let carried = if may_join || rule.is_some() { consider(data, &candidate) } else { None };
+    if carried.is_none()
+        && let Some(rule) = audited
+    {
+        let report = &intact.report;
+        report.passed_through(name.full(), process, rule.name, Why::Audit, Status::SUCCESS);
     }
+    carried.or_else(|| candidate.denial(data).map(Prepared::Fail))
+}
+
+fn consider(data: &mut Callback<'_>, candidate: &Candidate<'_>) -> Option<Prepared> {
     // The access check must be about who asked.
     if data.thread() != process::current_thread() {
         candidate.passes(Why::ForeignThread, Status::SUCCESS);
@@ -224,7 +266,7 @@ fn prepare(data: &mut Callback<'_>) -> Option<Prepared> {
         candidate.passes(Why::Stack, Status::SUCCESS);
         return None;
     }
-    open(data, &candidate)
+    open(data, candidate)
 }
 
 fn open(data: &mut Callback<'_>, candidate: &Candidate<'_>) -> Option<Prepared> {

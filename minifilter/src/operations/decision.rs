@@ -1,5 +1,7 @@
 //! What a create is, before anybody asks for a name: does it modify, and may we touch it at all?
 
+use kernel::Status;
+
 /// What decides, all of it at hand without a call.
 #[derive(Clone, Copy, Debug)]
 pub struct Request {
@@ -113,6 +115,20 @@ pub fn may_modify_data(access: u32) -> bool {
 /// Whether granted rights let their holder modify data.
 pub fn can_modify_data(granted: u32) -> bool {
     granted & (FILE_WRITE_DATA | FILE_APPEND_DATA) != 0
+}
+
+/// What a program is told whose open is denied because no transaction can be had for this reason
+/// (`OnUnavailable=Deny`). Programs know all of these from opens without Intact: who tries again after a sharing violation
+/// does right, because another writer was in the way; access denied is for what trying again does not change.
+pub fn denial(reason: Status) -> Status {
+    match reason {
+        Status::SHARING_VIOLATION
+        | Status::TRANSACTIONAL_CONFLICT
+        | Status::OPLOCK_BREAK_IN_PROGRESS
+        | Status::OPLOCK_NOT_GRANTED => Status::SHARING_VIOLATION,
+        Status::INSUFFICIENT_RESOURCES => Status::INSUFFICIENT_RESOURCES,
+        _ => Status::ACCESS_DENIED,
+    }
 }
 
 /// Whether a disposition may make a file.
@@ -277,6 +293,21 @@ mod tests {
     fn a_readers_twin_never_asks_to_write() {
         for access in [READ.access, WRITE.access, MAXIMUM_ALLOWED, 0x8000_0000] {
             assert_eq!(reader_rights(access) & (DATA | OTHER), 0, "{access:#x}");
+        }
+    }
+
+    #[test]
+    fn a_denied_open_gets_a_status_that_programs_know() {
+        let cases = [
+            (Status::TRANSACTIONAL_CONFLICT, Status::SHARING_VIOLATION),
+            (Status::OPLOCK_BREAK_IN_PROGRESS, Status::SHARING_VIOLATION),
+            (Status::INSUFFICIENT_RESOURCES, Status::INSUFFICIENT_RESOURCES),
+            (Status(0xC019_0046_u32.cast_signed()), Status::ACCESS_DENIED),
+            // Passed for a reason that is no failure.
+            (Status::SUCCESS, Status::ACCESS_DENIED),
+        ];
+        for (reason, expected) in cases {
+            assert_eq!(denial(reason), expected, "{reason:?}");
         }
     }
 }

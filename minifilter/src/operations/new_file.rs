@@ -34,6 +34,8 @@ pub struct New {
     stream: Stream,
     /// The file was there, and gets a stream.
     adds_stream: bool,
+    /// Without a transaction it is denied.
+    denies: bool,
 }
 
 /// Lets the application's create make the placeholder: everything kept but its rights, and without the read-only
@@ -64,7 +66,8 @@ pub fn prepare(
     };
     let writable = u32::from(parameters.attributes) & !FILE_ATTRIBUTE_READONLY;
     data.set_create(&Parameters { attributes: writable as u16, ..parameters });
-    Some(New { edit, part, pass, name, parameters, rights, case_sensitive, stream, adds_stream })
+    let denies = candidate.must_not_pass();
+    Some(New { edit, part, pass, name, parameters, rights, case_sensitive, stream, adds_stream, denies })
 }
 
 /// Whether the file that a new stream is to be part of is there already. `None`: it does not grant what is asked for. The
@@ -97,8 +100,18 @@ impl New {
         let instance = data.instance();
         let created = data.information() == FILE_CREATED;
         let process = data.process();
-        let New { edit, mut part, pass, name, parameters, rights, case_sensitive, stream, adds_stream } =
-            self;
+        let New {
+            edit,
+            mut part,
+            pass,
+            name,
+            parameters,
+            rights,
+            case_sensitive,
+            stream,
+            adds_stream,
+            denies,
+        } = self;
         let name = U16Str::from_slice(&name);
         // Who makes a file has the access that was asked for, whatever the file inherits; what "the most that is allowed"
         // is, its security says. For a new stream of a file that was there, it has been asked already.
@@ -151,6 +164,11 @@ impl New {
                 (Ok(opened), Some(part))
             }
             Err(Status::SHARING_VIOLATION) => (Err(Status::SHARING_VIOLATION), Some(part)),
+            Err(status) if denies => {
+                let rule = part.save.label.rule().as_slice();
+                intact.report.denied(name, process, rule, Why::Plain, status);
+                (Err(decision::denial(status)), Some(part))
+            }
             Err(status) => {
                 // It exists now, and its handle needs something to write to: a twin outside any transaction.
                 intact.report.passed_through(

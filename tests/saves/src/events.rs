@@ -22,6 +22,8 @@ pub enum Happened {
     Demoted(String),
     /// An open went on without a transaction, for this reason.
     PassedThrough(String),
+    /// An open was denied for want of a transaction, for this reason.
+    Denied(String),
 }
 
 /// An event with its fields as text.
@@ -74,6 +76,7 @@ pub fn happened(lab: &Lab) -> Vec<Happened> {
             "SaveCheckpointed" => Happened::Checkpointed,
             "SaveDemoted" => Happened::Demoted(event.text("Reason")),
             "PassedThrough" => Happened::PassedThrough(event.text("Reason")),
+            "Denied" => Happened::Denied(event.text("Reason")),
             _ => return None,
         })
     };

@@ -24,5 +24,5 @@ mod scene;
 pub use crash::{Cut, cuts};
 pub use drivers::{INTACT_ALTITUDE, intact, test_driver};
 pub use events::{Happened, Seen, happened, seen};
-pub use policy::{Policy, Rule};
+pub use policy::{POLICIES, Policy, Rule};
 pub use scene::{FILE, NEW, OLD, Scene, SceneBuilder, VOLUME_FILE};

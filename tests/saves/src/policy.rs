@@ -1,10 +1,10 @@
 //! Policies, as they stand in the registry.
 
 use lab::Executive;
-use lab_executive::registry::Value;
+use lab_executive::registry::{Registry, Value};
 
 /// Where Group Policy writes.
-const POLICIES: &str = r"\Registry\Machine\SOFTWARE\Policies\Intact";
+pub const POLICIES: &str = r"\Registry\Machine\SOFTWARE\Policies\Intact";
 
 /// The values of one rule.
 #[derive(Clone, Debug)]
@@ -64,13 +64,24 @@ impl Policy {
     }
 
     pub(crate) fn write(&self, lab: &Executive) {
+        lab.change_registry(|registry| self.put(registry));
+    }
+
+    /// In the place of what is there.
+    pub(crate) fn replace(&self, lab: &Executive) {
         lab.change_registry(|registry| {
-            let root = registry.create(POLICIES);
-            self.values.iter().for_each(|value| registry.set(&root, value.clone()));
-            for rule in &self.rules {
-                let key = registry.create(&format!(r"{POLICIES}\{}", rule.name));
-                rule.values.iter().for_each(|value| registry.set(&key, value.clone()));
-            }
+            registry.remove_key(POLICIES);
+            self.put(registry);
         });
+    }
+
+    /// Puts it into a registry.
+    pub fn put(&self, registry: &Registry) {
+        let root = registry.create(POLICIES);
+        self.values.iter().for_each(|value| registry.set(&root, value.clone()));
+        for rule in &self.rules {
+            let key = registry.create(&format!(r"{POLICIES}\{}", rule.name));
+            rule.values.iter().for_each(|value| registry.set(&key, value.clone()));
+        }
     }
 }

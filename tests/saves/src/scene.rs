@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use lab::loading::Service;
 use lab::{Builder, CreateOptions, GENERIC_READ, GENERIC_WRITE, Handle, Lab, Process};
+use lab_executive::scheduler::MILLISECOND;
 
 use crate::drivers::{INTACT_ALTITUDE, intact};
 use crate::events::{Happened, happened, seen};
@@ -167,6 +168,21 @@ impl Scene {
         handle
     }
 
+    /// Puts another policy in the place of the one that is there. The driver reads it a little later.
+    pub fn change_policy(&self, policy: &Policy) {
+        policy.replace(self.lab.executive());
+    }
+
+    /// Lets time pass, and what becomes due happen.
+    ///
+    /// # Panics
+    /// With the report, if a broken rule stopped the lab.
+    pub fn pass(&self, milliseconds: i64) {
+        if let Err(violation) = self.lab.executive().advance(milliseconds * MILLISECOND) {
+            panic!("{violation}");
+        }
+    }
+
     /// What is committed on the volume, past every open and cache.
     pub fn committed(&self, path: &str) -> Option<Vec<u8>> {
         self.lab.with_volume(|volume| volume.contents(path.strip_prefix(r"C:\").unwrap_or(path)))
@@ -261,6 +277,7 @@ impl Scene {
             ("PassedThrough", count(|event| matches!(event, Happened::PassedThrough(_)))),
             ("Checkpointed", count(|event| matches!(event, Happened::Checkpointed))),
             ("Demoted", count(|event| matches!(event, Happened::Demoted(_)))),
+            ("Denied", count(|event| matches!(event, Happened::Denied(_)))),
             ("Live", 0),
         ];
         for (name, counted) in sums {
