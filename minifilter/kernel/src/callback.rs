@@ -119,6 +119,9 @@ pub enum Before<C> {
     Pass,
     /// Go on, and come back with this.
     Watch(C),
+    /// As [`Before::Watch`], and [`Operation::after`] runs in this thread, up to APC_LEVEL. Not for creates, which do
+    /// so anyway, nor for what may stay pending for ever (§2.4).
+    Synchronize(C),
     /// Done, with this status and information. Nobody below sees it.
     Complete(Status, usize),
     /// Not in this fast form; it comes again as a request. Fast I/O only.
@@ -201,8 +204,13 @@ unsafe extern "system" fn before<O: Operation>(
             unsafe { *carried = carry.into_raw() };
             FLT_PREOP_SUCCESS_WITH_CALLBACK
         }
+        Before::Synchronize(carry) if O::WATCHES => {
+            // SAFETY: an out pointer of the Filter Manager.
+            unsafe { *carried = carry.into_raw() };
+            FLT_PREOP_SYNCHRONIZE
+        }
         // Without a post-operation callback this would be a bug check (§2.4).
-        Before::Watch(_) => FLT_PREOP_SUCCESS_NO_CALLBACK,
+        Before::Watch(_) | Before::Synchronize(_) => FLT_PREOP_SUCCESS_NO_CALLBACK,
         Before::Complete(status, information) => {
             data.set_status(status, information);
             FLT_PREOP_COMPLETE
@@ -348,6 +356,10 @@ impl<'a> Callback<'a> {
     /// Whether it belongs to a transaction already.
     pub fn has_transaction(&self) -> bool {
         !self.objects().Transaction.is_null()
+    }
+
+    pub(crate) fn related_transaction(&self) -> Option<NonNull<core::ffi::c_void>> {
+        NonNull::new(self.objects().Transaction)
     }
 
     /// The process that asked for it, as long as the call lasts. Up to DISPATCH_LEVEL.

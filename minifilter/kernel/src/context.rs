@@ -1,4 +1,5 @@
-//! Contexts: values that the Filter Manager keeps for an instance or an open handle (minifilter-rules §3.1).
+//! Contexts: values that the Filter Manager keeps for an instance, a stream, an open handle or a transaction
+//! (minifilter-rules §3.1).
 //!
 //! A context belongs to the object it is set on and is dropped when the object, the instance or the filter goes and
 //! the last [`ContextRef`] is gone. That may happen at DISPATCH_LEVEL, so what a context owns must be releasable
@@ -25,15 +26,21 @@ use crate::{Result, Status};
 pub enum ContextKind {
     /// An instance of the filter.
     Instance,
+    /// A stream of a file: all its file objects share it.
+    Stream,
     /// A file object.
     StreamHandle,
+    /// A transaction, as one instance sees it.
+    Transaction,
 }
 
 impl ContextKind {
     const fn code(self) -> u16 {
         match self {
             ContextKind::Instance => FLT_INSTANCE_CONTEXT,
+            ContextKind::Stream => FLT_STREAM_CONTEXT,
             ContextKind::StreamHandle => FLT_STREAMHANDLE_CONTEXT,
+            ContextKind::Transaction => FLT_TRANSACTION_CONTEXT,
         }
     }
 }
@@ -145,7 +152,7 @@ impl<T: Context> ContextRef<T> {
     ///
     /// # Safety
     /// `context` is a referenced context of this filter.
-    unsafe fn adopt(context: PFLT_CONTEXT) -> Option<Self> {
+    pub(crate) unsafe fn adopt(context: PFLT_CONTEXT) -> Option<Self> {
         let slot = NonNull::new(context.cast::<Slot<T>>())?;
         // SAFETY: every context of this crate begins with a mark.
         if unsafe { (*slot.as_ptr()).mark } != TypeId::of::<T>() {
@@ -154,6 +161,11 @@ impl<T: Context> ContextRef<T> {
             return None;
         }
         Some(ContextRef { slot, owner: PhantomData })
+    }
+
+    /// The context, which `self` keeps.
+    pub(crate) fn raw(&self) -> PFLT_CONTEXT {
+        self.slot.as_ptr().cast()
     }
 
     pub(crate) fn into_raw(self) -> PFLT_CONTEXT {
@@ -184,6 +196,30 @@ impl<T: Context> ContextRef<T> {
             )
         })
         .ok()
+    }
+
+    /// Attaches it to the stream of a file object. IRQL up to APC_LEVEL. Fails as [`Self::set_on_handle`] does.
+    pub fn set_on_stream(&self, instance: Instance<'_>, file: FileObject<'_>) -> Result<()> {
+        // SAFETY: live instance, opened file object, a context of the right kind, nothing returned.
+        Status(unsafe {
+            ffi::FltSetStreamContext(
+                instance.raw(),
+                file.raw(),
+                FLT_SET_CONTEXT_KEEP_IF_EXISTS,
+                self.raw(),
+                null_mut(),
+            )
+        })
+        .ok()
+    }
+
+    /// The context of a file object's stream, if it has one. IRQL up to APC_LEVEL.
+    pub fn of_stream(instance: Instance<'_>, file: FileObject<'_>) -> Option<Self> {
+        let mut context = null_mut();
+        // SAFETY: live instance and file object, an out pointer.
+        let status = unsafe { ffi::FltGetStreamContext(instance.raw(), file.raw(), &mut context) };
+        // SAFETY: success returns a referenced context.
+        if wdk::nt_success(status) { unsafe { Self::adopt(context) } } else { None }
     }
 
     /// Attaches it to an instance. IRQL up to APC_LEVEL.

@@ -153,9 +153,42 @@ impl<'a> FileObject<'a> {
         Ok(self.query::<StandardInformation>(instance, FILE_STANDARD_INFORMATION)?.delete_pending != 0)
     }
 
+    /// Whether it is a directory. PASSIVE_LEVEL.
+    pub fn is_directory(self, instance: Instance<'_>) -> Result<bool> {
+        let mut directory = 0;
+        // SAFETY: live objects, an out pointer.
+        Status(unsafe { ffi::FltIsDirectory(self.raw(), instance.raw(), &mut directory) }).ok()?;
+        Ok(directory != 0)
+    }
+
     /// Makes the file go at the cleanup of its last handle. Rights of the handle do not matter below us. PASSIVE_LEVEL.
     pub fn delete(self, instance: Instance<'_>) -> Result<()> {
         self.set(instance, FILE_DISPOSITION_INFORMATION, 1u8)
+    }
+
+    /// Reads at an offset, for those below `instance`; the number of bytes read. The current position stays. PASSIVE_LEVEL.
+    /// Fails with `END_OF_FILE` at the end.
+    pub fn read(self, instance: Instance<'_>, offset: i64, into: &mut [u8]) -> Result<usize> {
+        const DO_NOT_UPDATE_BYTE_OFFSET: u32 = 0x4;
+        let mut offset = offset;
+        let mut read = 0;
+        let length = u32::try_from(into.len()).unwrap_or(u32::MAX);
+        // SAFETY: live objects, a buffer of the length given, out pointers; without a callback it is over at return.
+        Status(unsafe {
+            ffi::FltReadFile(
+                instance.raw(),
+                self.raw(),
+                &mut offset,
+                length,
+                into.as_mut_ptr().cast(),
+                DO_NOT_UPDATE_BYTE_OFFSET,
+                &mut read,
+                null_mut(),
+                null_mut(),
+            )
+        })
+        .ok()?;
+        Ok(read as usize)
     }
 
     /// Writes its cached data. PASSIVE_LEVEL.

@@ -10,6 +10,7 @@ use widestring::U16Str;
 
 use crate::callback::OperationEntry;
 use crate::context::ContextEntry;
+use crate::enlistment::Ended;
 use crate::instance::{Instance, Setup, Volume};
 use crate::{Result, Status, ffi};
 
@@ -32,6 +33,8 @@ impl Handle {
 pub struct Load<'a> {
     /// The driver's registry key: `\Registry\Machine\System\CurrentControlSet\Services\…`.
     pub registry_path: &'a U16Str,
+    /// Its driver object.
+    pub(crate) driver: *mut wdk_sys::DRIVER_OBJECT,
 }
 
 /// A minifilter.
@@ -42,6 +45,8 @@ pub trait Filter: Send + Sync + Sized + 'static {
     const CONTEXTS: &'static [ContextEntry];
     /// `FLTFL_REGISTRATION_*`.
     const FLAGS: u32 = 0;
+    /// Whether it enlists in transactions ([`ContextRef::enlist`](crate::context::ContextRef::enlist)).
+    const ENLISTS: bool = false;
 
     /// Where the loaded filter is.
     fn slot() -> &'static Slot<Self>;
@@ -72,6 +77,12 @@ pub trait Filter: Send + Sync + Sized + 'static {
     /// `FLTFL_INSTANCE_TEARDOWN_*`.
     fn teardown(&self, instance: Instance<'_>, reason: u32) {
         let _ = (instance, reason);
+    }
+
+    /// A transaction that the filter enlisted in has ended. PASSIVE_LEVEL; its files are not to be touched from here
+    /// (txf-ktm §3).
+    fn transaction_ended(&self, ended: &Ended<'_>) {
+        let _ = ended;
     }
 }
 
@@ -162,7 +173,7 @@ fn start<F: Filter>(driver: *mut wdk_sys::DRIVER_OBJECT, registry_path: &U16Str)
     {
         return Err(Status::INVALID_PARAMETER);
     }
-    let filter = F::load(&Load { registry_path })?;
+    let filter = F::load(&Load { registry_path, driver })?;
     let slot = F::slot();
     // SAFETY: the slot is empty: this is the driver's load.
     unsafe { slot.fill(filter) };
@@ -180,7 +191,7 @@ fn start<F: Filter>(driver: *mut wdk_sys::DRIVER_OBJECT, registry_path: &U16Str)
         GenerateFileNameCallback: null_mut(),
         NormalizeNameComponentCallback: null_mut(),
         NormalizeContextCleanupCallback: null_mut(),
-        TransactionNotificationCallback: None,
+        TransactionNotificationCallback: if F::ENLISTS { Some(transaction_notification::<F>) } else { None },
         NormalizeNameComponentExCallback: null_mut(),
         SectionNotificationCallback: null_mut(),
     };
@@ -275,6 +286,22 @@ unsafe extern "system" fn instance_teardown_start<F: Filter>(
     if let Some(filter) = F::slot().get() {
         filter.teardown(instance, reason);
     }
+}
+
+/// # Safety
+/// Called by the Filter Manager.
+unsafe extern "system" fn transaction_notification<F: Filter>(
+    objects: *const FLT_RELATED_OBJECTS,
+    _context: PFLT_CONTEXT,
+    notification: u32,
+) -> i32 {
+    // SAFETY: valid for the call.
+    if let Some(filter) = F::slot().get()
+        && let Some(ended) = unsafe { Ended::new(objects, notification) }
+    {
+        filter.transaction_ended(&ended);
+    }
+    Status::SUCCESS.0
 }
 
 /// Exports `DriverEntry` for a [`Filter`] and gives it its [`Slot`].

@@ -8,13 +8,14 @@
 //! | object | owner |
 //! |---|---|
 //! | a registered filter, its table of operations | [`filter`], [`callback`] |
-//! | contexts on instances and handles | [`context`] |
+//! | contexts on instances, streams, handles and transactions | [`context`], [`enlistment`] |
 //! | files, their names | [`file`], [`name`] |
 //! | KTM transactions | [`transaction`] |
 //! | a create's access state | [`access`] |
 //! | locks, events, the gate that drains what is in flight | [`sync`] |
 //! | system threads | [`thread`] |
-//! | pool memory, reference-counted objects | [`pool`] |
+//! | pool memory, reference-counted objects, lookaside lists | [`pool`], [`lookaside`] |
+//! | a device that programs open and ask | [`device`] |
 //! | registry keys and their watches, symbolic links, processes, work items | [`registry`], [`symlink`], [`process`], [`work`] |
 //! | events for tracing | [`etw`] |
 //!
@@ -49,6 +50,10 @@ pub mod callback;
 #[cfg(windows)]
 pub mod context;
 #[cfg(windows)]
+pub mod device;
+#[cfg(windows)]
+pub mod enlistment;
+#[cfg(windows)]
 pub mod file;
 #[cfg(windows)]
 pub mod filter;
@@ -56,6 +61,8 @@ pub mod filter;
 pub mod gate;
 #[cfg(windows)]
 pub mod instance;
+#[cfg(windows)]
+pub mod lookaside;
 #[cfg(windows)]
 pub mod name;
 #[cfg(windows)]
