@@ -114,6 +114,8 @@ const LAB: &[&str] = &[
     "lab-nt",
     "intact-apps",
     "intact-saves",
+    "monitor",
+    "scanner",
     "intact-scenarios",
     "intact-transparency",
     "faults",

@@ -13,6 +13,18 @@ pub struct Arguments {
     /// JSON instead of a table.
     #[arg(long)]
     json: bool,
+    /// What is checked of a driver, by class of Driver Verifier, instead of the imports.
+    #[arg(long, group = "instead", conflicts_with = "json")]
+    verifier: bool,
+    /// The facts about Windows that are modelled, with the code and the tests of each, instead of the imports.
+    #[arg(long, group = "instead", conflicts_with = "json")]
+    rules: bool,
+    /// What is not known of Windows and decided by a switch, instead of the imports.
+    #[arg(long, group = "instead", conflicts_with = "json")]
+    switches: bool,
+    /// All of it as one page of Markdown.
+    #[arg(long, group = "instead", conflicts_with = "json")]
+    page: bool,
 }
 
 /// One line of the table.
@@ -67,6 +79,17 @@ fn line(import: &'static Import) -> Line {
 /// # Errors
 /// If JSON cannot be made.
 pub fn command(arguments: &Arguments) -> Result<u8> {
+    let instead = match arguments {
+        Arguments { verifier: true, .. } => Some(crate::verifier::table()),
+        Arguments { switches: true, .. } => Some(crate::switches::table()),
+        Arguments { rules: true, .. } => Some(crate::rules::table().map_err(anyhow::Error::msg)?),
+        Arguments { page: true, .. } => Some(page().map_err(anyhow::Error::msg)?),
+        _ => None,
+    };
+    if let Some(text) = instead {
+        print!("{text}");
+        return Ok(0);
+    }
     let lines = lines();
     if arguments.json {
         println!("{}", serde_json::to_string_pretty(&lines)?);
@@ -104,6 +127,38 @@ fn table(lines: &[Line]) -> String {
     text
 }
 
+/// Everything that the lab says of its own truth, as Markdown.
+///
+/// # Errors
+/// If the source tree is not where it was: rules and operations are read from it.
+pub fn page() -> Result<String, String> {
+    let [sent, never] = crate::rules::operations()?;
+    let lines = lines();
+    let approximated = lines.iter().filter(|line| line.fidelity != "modelled");
+    let approximated: String =
+        approximated.map(|line| format!("- `{}`: {} ({})\n", line.name, line.how, line.source)).collect();
+    let sections = [
+        ("Imports", fenced(&table(&lines))),
+        ("Approximations", approximated),
+        ("Operations", format!("Sent to filters: {}.\n\nNever: {}.\n", sent.join(", "), never.join(", "))),
+        ("Rules", fenced(&crate::rules::table()?)),
+        ("Switches", fenced(&crate::switches::table())),
+        ("The verifier", fenced(&crate::verifier::table())),
+    ];
+    let mut page =
+        "# How true the lab is to Windows\n\nMade from its code by `cargo xtask lab -- fidelity --page`. \
+         Nothing here has been compared with a running Windows; the sources are documents.\n"
+            .to_owned();
+    for (title, text) in sections {
+        let _ = write!(page, "\n## {title}\n\n{text}");
+    }
+    Ok(page)
+}
+
+fn fenced(text: &str) -> String {
+    format!("```text\n{text}```\n")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -117,6 +172,22 @@ mod tests {
         for line in &lines {
             assert!(!line.source.is_empty(), "{} has no source", line.name);
             assert!(line.fidelity == "modelled" || !line.how.is_empty(), "{} does not say how", line.name);
+        }
+    }
+
+    #[test]
+    fn the_page_has_all_parts() {
+        let page = page().unwrap();
+        for part in [
+            "## Imports",
+            "`IoCreateDevice`: no access check",
+            "Sent to filters: IRP_MJ_CREATE,",
+            "IRP_MJ_QUERY_QUOTA",
+            "minifilter-rules §2.5: Post-op",
+            "supersede_changes_id",
+            "Special pool (0x1)",
+        ] {
+            assert!(page.contains(part), "{part} is missing in\n{page}");
         }
     }
 

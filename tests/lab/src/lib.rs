@@ -24,6 +24,7 @@
 //! | [`loading`] | services, drivers, their start and unload |
 //! | [`mount`] | FUSE: unmodified Linux programs on the volume |
 //! | [`load`], [`fidelity`] | `lab load`, `lab fidelity` |
+//! | [`rules`], [`switches`], [`verifier`] | what `lab fidelity` prints besides imports |
 //! | [`run`] | `lab run`: a program, a fault, and what became of its files |
 //!
 //! The lab knows nothing of any driver: no code path asks which one it runs.
@@ -43,7 +44,10 @@ mod opaque;
 mod process;
 mod report;
 mod rooms;
+pub mod rules;
 pub mod run;
+pub mod switches;
+pub mod verifier;
 
 pub use assembly::{Builder, Lab, PowerState, TransactionState};
 pub use caller::{
@@ -58,3 +62,8 @@ pub use report::Report;
 
 /// The executive's part of a lab.
 pub type Executive = lab_executive::Lab;
+
+/// The README's scenario, run with the documentation's other examples.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

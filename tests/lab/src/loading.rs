@@ -105,6 +105,7 @@ pub fn tables() -> Vec<&'static [&'static Import]> {
         flt::imports::NAMES,
         flt::imports::OPERATIONS,
         flt::imports::REQUESTS,
+        io::device::imports::DEVICES,
         io::imports::IO,
         io::section::imports::MM,
         ktm::imports::KTM,
@@ -149,6 +150,11 @@ impl Driver {
                 flags: number(instance.value("Flags")),
             })
             .collect()
+    }
+
+    /// Whether its unload was run.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.gone.get()
     }
 
     /// Its filter, while it is registered.
@@ -239,7 +245,10 @@ impl Lab {
                 lab.room::<Drivers>().by_object.borrow_mut().remove(&driver.object.addr());
                 Err(StartError::Entry(status))
             }
-            _ => Ok(()),
+            _ => {
+                io::device::entry_ended(lab, driver);
+                Ok(())
+            }
         }
     }
 
@@ -383,6 +392,7 @@ fn stop(lab: &Executive, driver: &Rc<Driver>, mandatory: bool) -> Result<Vec<Str
     driver.gone.set(true);
     let flt = crate::rooms::Rooms::flt(lab);
     let mut left: Vec<String> = flt.left.borrow_mut().drain(..).collect();
+    left.extend(io::device::open_devices(lab, driver));
     if let Some(image) = driver.image {
         left.extend(lab.unload_image(image).into_iter().map(|what| format!("{}: {what}", driver.name)));
     }

@@ -177,6 +177,21 @@ impl Process {
         self.call(move |caller| caller.close(handle))
     }
 
+    /// Sends a device control to a driver's device; returns what came back.
+    ///
+    /// # Errors
+    /// What the driver answers; see [`Caller::device_control`].
+    pub fn device_control(
+        &self,
+        handle: Handle,
+        code: u32,
+        input: &[u8],
+        output: usize,
+    ) -> Result<Vec<u8>, Status> {
+        let input = input.to_vec();
+        self.call(move |caller| caller.device_control(handle, code, &input, output))
+    }
+
     /// The whole contents of a file, through an open of its own that shares everything.
     ///
     /// # Errors

@@ -31,6 +31,9 @@ pub struct Config {
     pub seed: u64,
     /// Chance of a switch at the end of an import below `DISPATCH_LEVEL`, in thousandths; waits always switch.
     pub preempt_per_mille: u32,
+    /// Chance that a thread is held back there for up to 15 ms, in thousandths, as Driver Verifier's synchronization delay
+    /// fuzzing does. Only virtual time passes.
+    pub delay_per_mille: u32,
     /// System time at boot, in 100 ns since 1601.
     pub boot_time: i64,
     /// Whether pageable memory (paged pool, `PAGE…` sections) is taken away at `DISPATCH_LEVEL`. Costs two
@@ -54,6 +57,7 @@ impl Default for Config {
         Self {
             seed: 1,
             preempt_per_mille: 100,
+            delay_per_mille: 0,
             // 2026-01-01 00:00 UTC.
             boot_time: 134_116_992_000_000_000,
             page_out_at_dispatch: true,

@@ -193,6 +193,14 @@ impl Objects {
         self.links.borrow().get(&link_key(name)).map(|body| std::ptr::with_exposed_provenance_mut(*body))
     }
 
+    /// Takes the symbolic link of that name away, if there is one.
+    pub fn remove_symbolic_link(&self, lab: &Lab, name: &str) {
+        let body = self.links.borrow_mut().remove(&link_key(name));
+        if let Some(body) = body {
+            self.dereference(lab, std::ptr::with_exposed_provenance(body));
+        }
+    }
+
     /// Sets what the lab knows of an object.
     pub fn set_payload(&self, body: *const u8, payload: Rc<dyn Any>) {
         if let Some(object) = self.objects.borrow_mut().get_mut(&body.addr()) {

@@ -28,6 +28,8 @@ use turn::Step;
 
 /// Room for the lab's own frames besides the driver's; the driver's budget is counted apart ([`crate::stack`]).
 const STACK: usize = 1 << 20;
+/// The longest that a thread is held back by chance, in 100 ns: longer than a tick of the clock.
+const LONGEST_DELAY: usize = 150_000;
 
 /// 100 ns units in a millisecond.
 pub const MILLISECOND: i64 = 10_000;
@@ -320,10 +322,17 @@ impl Lab {
         self.suspend(&thread);
     }
 
-    /// A point at which another thread may run: no-op at `DISPATCH_LEVEL` and by the seed's choice.
+    /// A point at which another thread may run, and this one may be held back: no-op at `DISPATCH_LEVEL` and by the seed's
+    /// choice.
     pub fn preemption_point(&self) {
         let Some(thread) = self.try_thread() else { return };
-        if thread.irql.get() < DISPATCH_LEVEL && self.random.chance(self.config.preempt_per_mille) {
+        if thread.irql.get() >= DISPATCH_LEVEL {
+            return;
+        }
+        if self.random.chance(self.config.delay_per_mille) {
+            self.delay(1 + self.random.below(LONGEST_DELAY) as i64);
+        }
+        if self.random.chance(self.config.preempt_per_mille) {
             *thread.state.borrow_mut() = State::Ready;
             self.suspend(&thread);
         }

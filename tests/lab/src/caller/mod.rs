@@ -1,5 +1,6 @@
 //! What a program calls: the NtXxxFile family, typed, from inside a lab thread of the program's process.
 
+mod device;
 mod directory;
 mod information;
 mod mapping;
@@ -18,6 +19,7 @@ use lab_volume::Status;
 
 use crate::Executive;
 use crate::io::create::{self, Open};
+use crate::io::device as devices;
 use crate::io::file::File;
 use crate::io::requests::{self, From, WRITE_TO_END};
 use crate::rooms::Rooms;
@@ -214,6 +216,13 @@ impl<'a> Caller<'a> {
     pub(crate) fn file(&self, handle: Handle, any_of: u32) -> Result<(Rc<File>, u32), Status> {
         let entry = self.lab.handle(handle.0, Mode::User).map_err(|status| Status(status.cast_unsigned()))?;
         let Some(file) = self.lab.io().try_file(entry.body.cast()) else {
+            if devices::is_file(self.lab, entry.body) {
+                self.lab.violate(
+                    "unserved",
+                    "lab: a driver's device is opened, sent device controls, and closed",
+                    "a program sends another request to a driver's device",
+                );
+            }
             return Err(Status::OBJECT_TYPE_MISMATCH);
         };
         if any_of != 0 && entry.granted & any_of == 0 {
@@ -261,6 +270,11 @@ impl<'a> Caller<'a> {
     /// # Errors
     /// Those of NtCreateFile.
     pub fn create_file(&self, options: &CreateOptions) -> Result<Created, Status> {
+        if let Name::Path(path) = &options.name
+            && let Some((device, rest)) = devices::of_path(self.lab, path)
+        {
+            return self.open_device(&device, &rest, options);
+        }
         let open = self.open_request(options)?;
         let opened = create::open(self.lab, open).map_err(|(status, _)| Status(status.cast_unsigned()))?;
         let handle = create::make_handle(self.lab, &opened, false, options.inherit);

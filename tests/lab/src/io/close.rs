@@ -17,7 +17,9 @@ const IRP_CLOSE_OPERATION: u32 = 0x400;
 /// A handle to a file object is being closed. Runs in the closer's thread, attached to the process that held the
 /// handle: for a kernel handle that is the system process.
 pub(crate) fn handle_closing(lab: &Executive, closing: &Closing) {
-    let Some(file) = lab.io().try_file(closing.body.cast()) else { return };
+    let Some(file) = lab.io().try_file(closing.body.cast()) else {
+        return super::device::handle_closing(lab, closing);
+    };
     if file.open.get().is_none() || file.cancelled.get() {
         return;
     }
@@ -50,7 +52,7 @@ pub(crate) fn cleanup(lab: &Executive, file: &File) {
 
 /// The last reference is gone: `IRP_MJ_CLOSE`, then the file object's contexts and memory.
 pub(crate) fn delete(lab: &Executive, body: *mut u8) {
-    let Some(file) = lab.io().try_file(body.cast()) else { return };
+    let Some(file) = lab.io().try_file(body.cast()) else { return super::device::deleting(lab, body) };
     if file.open.get().is_some() {
         // A file object that never had a handle (a stream file object, a create that failed later) still gets both.
         if !file.cancelled.get() {

@@ -153,7 +153,7 @@ fn check(open: &Open) -> Result<(), i32> {
     if bad { Err(status::INVALID_PARAMETER) } else { Ok(()) }
 }
 
-fn flags_of(open: &Open) -> u32 {
+pub(super) fn flags_of(open: &Open) -> u32 {
     let mut flags = 0;
     for (option, flag) in [
         (FILE_SYNCHRONOUS_IO_ALERT, FO_SYNCHRONOUS_IO | FO_ALERTABLE_IO),
@@ -245,7 +245,7 @@ fn make_file(lab: &Executive, open: &Open) -> Rc<File> {
 }
 
 /// Mapped access, as SeCreateAccessState does it.
-fn make_packet(lab: &Executive, open: &Open) -> CreatePacket {
+pub(super) fn make_packet(lab: &Executive, open: &Open) -> CreatePacket {
     let access = lab.io().file_type().map_generic(open.access) | (open.access & 0x300_0000);
     let process = lab.thread().process();
     let user = process.map_or_else(Vec::new, |process| process.user.clone());

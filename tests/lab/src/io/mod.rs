@@ -6,6 +6,7 @@
 //! | `create`, `close` | opening and the two ends of an open |
 //! | `requests` | reads, writes, queries and the rest, as a program's call makes them |
 //! | `buffers` | user and system buffers |
+//! | `device` | control devices of drivers, and requests to them |
 //! | `file_system` | NTFS: takes callback parameters to the volume model and back |
 //! | `imports` | `Io…` and `FsRtl…` routines |
 //!
@@ -16,11 +17,15 @@
 pub(crate) mod buffers;
 pub(crate) mod close;
 pub(crate) mod create;
+pub(crate) mod device;
 pub(crate) mod file;
 pub(crate) mod file_system;
 pub mod imports;
 pub(crate) mod requests;
 pub mod section;
+
+/// The imports of drivers that have devices.
+pub use device::imports as device_imports;
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;

@@ -67,12 +67,14 @@ unsafe extern "win64" fn complete<const STATUS: i32>(data: Data, _: Related, _: 
     FLT_PREOP_COMPLETE
 }
 
+/// minifilter-rules §2.4.
 #[test]
 fn a_callback_that_was_not_registered_cannot_be_asked_for() {
     assert_eq!(broken_by(IRP_MJ_CREATE, answer::<FLT_PREOP_SUCCESS_WITH_CALLBACK>), "preop-without-post");
     assert_eq!(broken_by(IRP_MJ_READ, answer::<FLT_PREOP_SYNCHRONIZE>), "preop-without-post");
 }
 
+/// minifilter-rules §2.4.
 #[test]
 fn a_create_is_synchronised_already() {
     assert_eq!(
@@ -82,11 +84,13 @@ fn a_create_is_synchronised_already() {
     assert_eq!(broken_with_post(IRP_MJ_CLEANUP, answer::<FLT_PREOP_SYNCHRONIZE>), "none");
 }
 
+/// minifilter-rules §2.4.
 #[test]
 fn fast_io_cannot_be_pended() {
     assert_eq!(broken_by(IRP_MJ_QUERY_INFORMATION, answer::<FLT_PREOP_PENDING>), "preop-pending-not-irp");
 }
 
+/// minifilter-rules §2.2.
 #[test]
 fn only_fast_io_is_disallowed_as_such() {
     assert_eq!(broken_by(IRP_MJ_CREATE, answer::<FLT_PREOP_DISALLOW_FASTIO>), "disallow-not-fast-io");
@@ -103,12 +107,14 @@ fn a_completion_context_without_a_callback_is_a_leak() {
     );
 }
 
+/// minifilter-rules §1.2.
 #[test]
 fn an_operation_is_not_completed_as_pending() {
     assert_eq!(broken_by(IRP_MJ_WRITE, complete::<0x103>), "complete-with-status");
     assert_eq!(broken_by(IRP_MJ_WRITE, complete::<STATUS_FLT_DISALLOW_FAST_IO>), "complete-with-status");
 }
 
+/// minifilter-rules §1.2.
 #[test]
 fn cleanup_and_close_do_not_fail() {
     const ACCESS_DENIED: i32 = 0xC000_0022_u32.cast_signed();
@@ -126,6 +132,7 @@ unsafe extern "win64" fn shorten(data: Data, _: Related, _: *mut PVOID) -> i32 {
     FLT_PREOP_SUCCESS_NO_CALLBACK
 }
 
+/// minifilter-rules §1.1.
 #[test]
 fn a_change_that_is_not_marked_stops_the_run_or_has_no_effect() {
     assert_eq!(broken_by(IRP_MJ_WRITE, shorten), "parameters-not-dirty");
@@ -157,6 +164,7 @@ unsafe extern "win64" fn swap_and_complete(data: Data, _: Related, _: *mut PVOID
     FLT_PREOP_COMPLETE
 }
 
+/// minifilter-rules §1.1.
 #[test]
 fn major_function_and_target_have_their_limits() {
     assert_eq!(broken_by(IRP_MJ_WRITE, change_major), "major-function-changed");
@@ -164,6 +172,7 @@ fn major_function_and_target_have_their_limits() {
     assert_eq!(broken_by(IRP_MJ_WRITE, swap_and_complete), "swap-and-complete");
 }
 
+/// minifilter-rules §1.4.
 #[test]
 fn a_create_that_the_file_system_never_saw_is_a_foreign_file_object() {
     assert_eq!(broken_by(IRP_MJ_CREATE, complete::<0>), "foreign-file-object");
@@ -175,6 +184,7 @@ unsafe extern "win64" fn fail_create(data: Data, _: Related, _: PVOID, _: u32) -
     FLT_POSTOP_FINISHED_PROCESSING
 }
 
+/// minifilter-rules §2.5, §1.9.
 #[test]
 fn a_successful_create_is_failed_by_cancelling_it_only() {
     let lab = lab();
@@ -225,6 +235,7 @@ unsafe extern "win64" fn release_too_often(_: Data, _: Related, _: *mut PVOID) -
     FLT_PREOP_SUCCESS_NO_CALLBACK
 }
 
+/// minifilter-rules §3.1.
 #[test]
 fn a_context_is_released_once_for_each_reference() {
     let lab = lab();
@@ -264,6 +275,7 @@ unsafe extern "win64" fn reference_filter(_: Data, _: Related, _: *mut PVOID) ->
     FLT_PREOP_SUCCESS_NO_CALLBACK
 }
 
+/// minifilter-rules §3.3.
 #[test]
 fn a_leaked_reference_holds_the_unload_and_is_named() {
     let lab = lab();
@@ -278,6 +290,7 @@ unsafe extern "win64" fn forget_to_unregister(_: u32) -> NTSTATUS {
     0
 }
 
+/// minifilter-rules §3.3.
 #[test]
 fn an_unload_that_does_not_unregister_is_noticed() {
     let lab = lab();
@@ -315,6 +328,7 @@ fn registration_rule(made: Made) -> &'static str {
     }
 }
 
+/// minifilter-rules §3.4, §3.1.
 #[test]
 fn a_registration_is_checked() {
     let with = |change: fn(&mut FLT_REGISTRATION)| {
@@ -341,6 +355,7 @@ fn a_registration_is_checked() {
     assert_eq!(registration_rule(Made::new()), "none");
 }
 
+/// minifilter-rules §3.2, §3.7.
 #[test]
 fn two_instances_do_not_share_an_altitude() {
     let lab = lab();

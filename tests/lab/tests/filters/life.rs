@@ -11,6 +11,7 @@ unsafe extern "win64" fn refuse_setup(_: Related, flags: u32, device: u32, kind:
     STATUS_FLT_DO_NOT_ATTACH
 }
 
+/// minifilter-rules §3.2.
 #[test]
 fn a_filter_may_refuse_a_volume() {
     let (lab, program) = lab_with(1);
@@ -27,6 +28,7 @@ unsafe extern "win64" fn told<const N: usize>(_: Related, reason: u32) {
     note(format!("teardown {N} {reason}"));
 }
 
+/// minifilter-rules §3.2.
 #[test]
 fn an_instance_without_query_teardown_is_not_detached_by_hand() {
     let (lab, _) = lab_with(1);
@@ -43,6 +45,7 @@ fn an_instance_without_query_teardown_is_not_detached_by_hand() {
     assert_eq!(notes(), ["teardown 0 2", "teardown 1 2", "teardown 0 2", "teardown 1 2"]);
 }
 
+/// minifilter-rules §3.8.
 #[test]
 fn an_instance_may_be_kept_from_attaching_by_itself() {
     let (lab, program) = lab_with(1);
@@ -68,6 +71,7 @@ unsafe extern "win64" fn refuse_optional(flags: u32) -> NTSTATUS {
     0
 }
 
+/// minifilter-rules §3.3.
 #[test]
 fn an_optional_unload_may_be_refused_and_a_mandatory_one_may_not() {
     let (lab, program) = lab_with(1);

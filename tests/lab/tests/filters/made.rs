@@ -95,6 +95,12 @@ impl Made {
         self
     }
 
+    /// The line that was added last skips these: `FLTFL_OPERATION_REGISTRATION_*`.
+    pub(crate) fn skipping(mut self, flags: u32) -> Self {
+        self.operations.last_mut().unwrap().Flags = flags;
+        self
+    }
+
     pub(crate) fn context(mut self, kind: u16, size: usize, cleanup: PFLT_CONTEXT_CLEANUP_CALLBACK) -> Self {
         self.contexts.push(FLT_CONTEXT_REGISTRATION {
             ContextType: kind,

@@ -42,6 +42,7 @@ unsafe extern "win64" fn set_contexts(_: Data, related: Related, _: PVOID, _: u3
     FLT_POSTOP_FINISHED_PROCESSING
 }
 
+/// minifilter-rules §3.1.
 #[test]
 fn contexts_live_as_long_as_what_they_hang_on() {
     let (lab, program) = lab_with(1);
@@ -114,6 +115,7 @@ unsafe extern "win64" fn note_names(data: Data, _: Related, _: *mut PVOID) -> i3
     FLT_PREOP_SUCCESS_NO_CALLBACK
 }
 
+/// minifilter-rules §3.5.
 #[test]
 fn names_before_an_open_are_normalized_or_as_typed() {
     let (lab, program) = lab_with(1);
@@ -150,6 +152,7 @@ unsafe extern "win64" fn name_inside_the_file_system(data: Data, _: Related, _: 
     FLT_PREOP_SUCCESS_NO_CALLBACK
 }
 
+/// minifilter-rules §3.5.
 #[test]
 fn there_are_no_names_with_a_top_level_irp_set() {
     let (lab, program) = lab_with(1);
@@ -218,6 +221,7 @@ unsafe extern "win64" fn open_another(data: Data, related: Related, _: PVOID, _:
     FLT_POSTOP_FINISHED_PROCESSING
 }
 
+/// minifilter-rules §1.9; §1.8 rule 8.
 #[test]
 fn a_generated_open_and_its_file_object_are_seen_by_lower_filters_only() {
     let (lab, program) = lab_with(1);
@@ -254,6 +258,7 @@ unsafe extern "win64" fn open_inside_the_file_system(_: Data, related: Related, 
     FLT_POSTOP_FINISHED_PROCESSING
 }
 
+/// minifilter-rules §1.9.
 #[test]
 fn a_nested_open_with_a_top_level_irp_set_is_a_deadlock() {
     let (lab, program) = lab_with(1);
@@ -313,6 +318,7 @@ unsafe extern "win64" fn give_rights_back(data: Data, related: Related, _: PVOID
     FLT_POSTOP_FINISHED_PROCESSING
 }
 
+/// minifilter-rules §1.8, design C.
 #[test]
 fn the_handle_has_what_the_access_state_says_after_the_create() {
     for from_context in [false, true] {
@@ -340,6 +346,7 @@ unsafe extern "win64" fn cancel(data: Data, related: Related, _: PVOID, _: u32) 
     FLT_POSTOP_FINISHED_PROCESSING
 }
 
+/// minifilter-rules §1.9.
 #[test]
 fn a_cancelled_open_is_cleaned_up_and_closed_below_and_fails_above() {
     let (lab, program) = lab_with(1);
@@ -380,6 +387,7 @@ unsafe extern "win64" fn elsewhere(data: Data, related: Related, _: *mut PVOID) 
     FLT_PREOP_COMPLETE
 }
 
+/// minifilter-rules §1.6.
 #[test]
 fn a_filter_sends_an_open_elsewhere() {
     let (lab, program) = lab_with(1);

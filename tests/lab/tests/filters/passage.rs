@@ -17,6 +17,7 @@ fn irql() -> u8 {
     with_lab(|lab| lab.thread().irql.get())
 }
 
+/// minifilter-rules §2.5, §3.7.
 #[test]
 fn operations_go_down_by_altitude_and_come_back_up() {
     let (lab, program) = lab_with(1);
@@ -53,6 +54,7 @@ unsafe extern "win64" fn note_own_length(data: Data, _: Related, _: PVOID, _: u3
     FLT_POSTOP_FINISHED_PROCESSING
 }
 
+/// minifilter-rules §1.1.
 #[test]
 fn changed_parameters_are_seen_below_and_the_original_ones_above() {
     let (lab, program) = lab_with(1);
@@ -71,6 +73,7 @@ unsafe extern "win64" fn disallow(data: Data, _: Related, _: *mut PVOID) -> i32 
     if fast { FLT_PREOP_DISALLOW_FASTIO } else { FLT_PREOP_SUCCESS_NO_CALLBACK }
 }
 
+/// minifilter-rules §2.2.
 #[test]
 fn disallowed_fast_io_comes_again_as_an_irp() {
     let (lab, program) = lab_with(1);
@@ -129,6 +132,7 @@ fn a_pended_operation_goes_on_in_the_thread_that_completes_it() {
     }
 }
 
+/// minifilter-rules §2.5.
 #[test]
 fn a_pended_create_comes_back_in_its_own_thread() {
     let (lab, program) = lab_with(3);
@@ -160,6 +164,7 @@ fn uncached(program: &Process) -> lab::Handle {
     program.create_file(CreateOptions::open(r"C:\a", ALL).options(0x8)).unwrap()
 }
 
+/// minifilter-rules §2.5.
 #[test]
 fn a_reads_post_operation_may_run_elsewhere_and_at_dispatch_level() {
     let mut seen = std::collections::BTreeSet::new();
@@ -200,6 +205,7 @@ unsafe extern "win64" fn when_safe(data: Data, related: Related, context: PVOID,
     status
 }
 
+/// minifilter-rules §2.5, §2.6.
 #[test]
 fn completion_processing_that_needs_a_low_level_gets_one() {
     for seed in 1..40 {
@@ -271,6 +277,7 @@ unsafe extern "win64" fn draining(_: Data, _: Related, context: PVOID, flags: u3
     FLT_POSTOP_FINISHED_PROCESSING
 }
 
+/// minifilter-rules §2.5.
 #[test]
 fn an_operation_under_way_is_drained_when_its_filter_unloads() {
     let (lab, program) = lab_with(1);

@@ -17,6 +17,8 @@ const POOL_FLAG_PAGED: u64 = 0x100;
 /// Bits of POOL_TYPE: base type PagedPool, and NonPagedPoolNx.
 const PAGED_POOL: i32 = 1;
 const POOL_NX: i32 = 512;
+const OLD_LIST: usize = size_of::<GENERAL_LOOKASIDE>();
+const NEW_LIST: usize = size_of::<lab_nt::LOOKASIDE_LIST_EX>();
 const LOOKASIDE: &str = "a lookaside list";
 
 fn check_paged(lab: &Lab, kind: Kind) {
@@ -57,7 +59,8 @@ fn by_type(lab: &Lab, pool_type: i32, bytes: usize, tag: u32) -> *mut c_void {
     lab.allocate(bytes, kind, tag).cast()
 }
 
-fn initialise(lab: &Lab, list: *mut GENERAL_LOOKASIDE, pool_type: i32, size: usize, tag: u32) {
+/// `bytes` is the length of the list's structure: LOOKASIDE_LIST_EX lacks the padding of the older lists.
+fn initialise(lab: &Lab, list: *mut GENERAL_LOOKASIDE, bytes: usize, pool_type: i32, size: usize, tag: u32) {
     if !lab.obligations.add(lab, list.addr(), LOOKASIDE) {
         lab.violate("lookaside", "wdm/ExInitializeNPagedLookasideList", "initialises a lookaside list twice");
     }
@@ -73,7 +76,7 @@ fn initialise(lab: &Lab, list: *mut GENERAL_LOOKASIDE, pool_type: i32, size: usi
     // SAFETY: the contract says that the list lies in resident, writable memory of the driver. `Depth` 0 sends
     // every inlined free to the pool, as Driver Verifier does, so that each block keeps its guards.
     unsafe {
-        ptr::write_bytes(list.cast::<u8>(), 0, size_of::<GENERAL_LOOKASIDE>());
+        ptr::write_bytes(list.cast::<u8>(), 0, bytes);
         (&raw mut (*list).Type).write_unaligned(pool_type as _);
         (&raw mut (*list).Tag).write_unaligned(tag);
         (&raw mut (*list).Size).write_unaligned(u32::try_from(size).unwrap_or(u32::MAX));
@@ -154,7 +157,7 @@ imports! {
     /// Prepares a nonpaged lookaside list.
     [ceiling: DISPATCH_LEVEL, Approximated("caches nothing, as under Driver Verifier"), source: "wdm/ExInitializeNPagedLookasideList"]
     fn ExInitializeNPagedLookasideList(lab; list: *mut GENERAL_LOOKASIDE, allocate: *mut c_void, free: *mut c_void, _flags: u32, size: usize, tag: u32, _depth: u16) {
-        initialise(lab, list, POOL_NX, size, tag);
+        initialise(lab, list, OLD_LIST, POOL_NX, size, tag);
         override_routines(list, allocate, free);
     }
 
@@ -168,7 +171,7 @@ imports! {
         if flags != 0 {
             lab.violate("unserved", "wdm/ExInitializeLookasideListEx", format!("flags {flags:#x}: failing by exception and fast lists are not modelled"));
         }
-        initialise(lab, list, pool_type, size, tag);
+        initialise(lab, list, NEW_LIST, pool_type, size, tag);
         override_routines(list, allocate, free);
         crate::status::SUCCESS
     }
@@ -180,7 +183,7 @@ imports! {
     /// Prepares a paged lookaside list.
     [ceiling: APC_LEVEL, Approximated("caches nothing, as under Driver Verifier"), source: "wdm/ExInitializePagedLookasideList"]
     fn ExInitializePagedLookasideList(lab; list: *mut GENERAL_LOOKASIDE, allocate: *mut c_void, free: *mut c_void, _flags: u32, size: usize, tag: u32, _depth: u16) {
-        initialise(lab, list, PAGED_POOL, size, tag);
+        initialise(lab, list, OLD_LIST, PAGED_POOL, size, tag);
         override_routines(list, allocate, free);
     }
 

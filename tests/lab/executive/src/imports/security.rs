@@ -93,6 +93,13 @@ imports! {
     /// Security.
     pub static TABLE in "ntoskrnl.exe";
 
+    /// Whether the calling thread holds a privilege; kernel mode holds them all.
+    [ceiling: PASSIVE_LEVEL, Approximated("Local System holds and has enabled every privilege, other users none"), source: "ntddk/SeSinglePrivilegeCheck"]
+    fn SeSinglePrivilegeCheck(lab; _privilege: u64, previous_mode: u8) -> u8 {
+        let system = lab.thread().process().is_some_and(|process| process.user == crate::process::LOCAL_SYSTEM);
+        u8::from(previous_mode == 0 || system)
+    }
+
     /// Length of a SID.
     [ceiling: APC_LEVEL, Modelled, source: "ntifs/RtlLengthSid"]
     fn RtlLengthSid(_lab; sid: *const u8) -> u32 {

@@ -19,6 +19,32 @@ fn no_callback(lab: &lab_executive::Lab, callback: PVOID) {
     }
 }
 
+/// `FLTFL_IO_OPERATION_DO_NOT_UPDATE_BYTE_OFFSET`; the other flags ask for paths that the lab does not have.
+const DO_NOT_UPDATE_BYTE_OFFSET: u32 = 0x4;
+
+/// Runs a read or write; the file object's position moves as the flags say.
+fn at_position(
+    lab: &lab_executive::Lab,
+    file: PFILE_OBJECT,
+    flags: u32,
+    request: impl FnOnce() -> i32,
+) -> i32 {
+    if flags & !DO_NOT_UPDATE_BYTE_OFFSET != 0 {
+        lab.violate(
+            "not-modelled",
+            "lab: FltReadFile and FltWriteFile are cached",
+            format!("passes flags {flags:#x}"),
+        );
+    }
+    let file = lab.io().file(lab, file);
+    let position = file.position();
+    let status = request();
+    if flags & DO_NOT_UPDATE_BYTE_OFFSET != 0 {
+        file.set_position(position);
+    }
+    status
+}
+
 imports! {
     /// Requests that filters make.
     pub static REQUESTS in "FLTMGR.SYS";
@@ -73,19 +99,23 @@ imports! {
     /// Reads, for instances below.
     [ceiling: PASSIVE_LEVEL, Approximated("synchronous only"), fails: Status, source: "minifilter-rules §2.6"]
     fn FltReadFile(lab; InitiatingInstance: PFLT_INSTANCE, FileObject: PFILE_OBJECT, ByteOffset: *mut i64, Length: u32, Buffer: PVOID, Flags: u32, BytesRead: *mut u32, CallbackRoutine: PVOID, CallbackContext: PVOID) -> NTSTATUS {
-        let _ = (Flags, CallbackContext);
+        let _ = CallbackContext;
         no_callback(lab, CallbackRoutine);
         let instance = lab.flt().instance(lab, InitiatingInstance);
-        generated::read(lab, &instance, FileObject, ByteOffset, (Buffer, Length), BytesRead)
+        at_position(lab, FileObject, Flags, || {
+            generated::read(lab, &instance, FileObject, ByteOffset, (Buffer, Length), BytesRead)
+        })
     }
 
     /// Writes, for instances below.
     [ceiling: PASSIVE_LEVEL, Approximated("synchronous only"), fails: Status, source: "minifilter-rules §2.6"]
     fn FltWriteFile(lab; InitiatingInstance: PFLT_INSTANCE, FileObject: PFILE_OBJECT, ByteOffset: *mut i64, Length: u32, Buffer: PVOID, Flags: u32, BytesWritten: *mut u32, CallbackRoutine: PVOID, CallbackContext: PVOID) -> NTSTATUS {
-        let _ = (Flags, CallbackContext);
+        let _ = CallbackContext;
         no_callback(lab, CallbackRoutine);
         let instance = lab.flt().instance(lab, InitiatingInstance);
-        generated::write(lab, &instance, FileObject, ByteOffset, (Buffer, Length), BytesWritten)
+        at_position(lab, FileObject, Flags, || {
+            generated::write(lab, &instance, FileObject, ByteOffset, (Buffer, Length), BytesWritten)
+        })
     }
 
     /// Queries file information, for instances below.

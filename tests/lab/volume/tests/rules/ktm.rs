@@ -21,6 +21,7 @@ fn deliver_all(ktm: &mut Ktm) -> Vec<(Participant, Mask)> {
 }
 
 /// txf-ktm §1.2: what create refuses.
+/// txf-ktm §1.3.
 #[test]
 fn create_refuses_bad_options_isolation_and_long_descriptions() {
     let mut ktm = ktm();
@@ -98,6 +99,7 @@ fn commit_and_rollback_answer_by_state() {
 }
 
 /// txf-ktm §1.6, §3: phases in order; COMMIT_FINALIZE when everybody has committed.
+/// txf-ktm §1.7.
 #[test]
 fn notifications_arrive_phase_by_phase() {
     let mut ktm = ktm();

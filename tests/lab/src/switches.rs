@@ -1,0 +1,157 @@
+//! What nobody knows of Windows, as switches: each with its settings, so that tests can run both ways and
+//! `lab fidelity --switches` can list them.
+
+use std::fmt::Write as _;
+
+use lab_volume::{Status, WritableView};
+
+use crate::Builder;
+
+/// One way in which Windows may behave.
+pub struct Setting {
+    /// What it says.
+    pub name: &'static str,
+    /// Chooses it.
+    pub apply: fn(Builder) -> Builder,
+}
+
+/// Something about Windows that is not documented.
+pub struct Switch {
+    /// Its name in the code.
+    pub name: &'static str,
+    /// The question.
+    pub question: &'static str,
+    /// Where the question comes from.
+    pub source: &'static str,
+    /// The answers; the first is the default.
+    pub settings: &'static [Setting],
+}
+
+macro_rules! switches {
+    ($($name:ident $source:literal $question:literal: $($setting:literal => $apply:expr),+;)*) => {
+        /// Every switch.
+        pub const SWITCHES: &[Switch] = &[$(Switch {
+            name: stringify!($name),
+            question: $question,
+            source: $source,
+            settings: &[$(Setting { name: $setting, apply: $apply }),+],
+        }),*];
+    };
+}
+
+switches! {
+    target_directory_is_writer "txf-ktm §4.3"
+        "Does opening a directory as the target of a rename or link lock it as a transacted writer would?":
+        "no" => |lab| lab.switches(|s| s.target_directory_is_writer = false),
+        "yes" => |lab| lab.switches(|s| s.target_directory_is_writer = true);
+    write_attributes_alone_is_writer "txf-ktm §4.2"
+        "Does a non-transacted handle with FILE_WRITE_ATTRIBUTES alone make a transacted open fail?":
+        "yes" => |lab| lab.switches(|s| s.write_attributes_alone_is_writer = true),
+        "no" => |lab| lab.switches(|s| s.write_attributes_alone_is_writer = false);
+    lock_outlives_unmodified_handle "txf-ktm §4.2"
+        "Does a file that a transaction opened for writing and did not modify stay locked after that handle is closed?":
+        "yes" => |lab| lab.switches(|s| s.lock_outlives_unmodified_handle = true),
+        "no" => |lab| lab.switches(|s| s.lock_outlives_unmodified_handle = false);
+    execute_in_modifying_transaction "txf-ktm §4.2"
+        "May a later open by the modifying transaction have FILE_EXECUTE?":
+        "no" => |lab| lab.switches(|s| s.execute_in_modifying_transaction = false),
+        "yes" => |lab| lab.switches(|s| s.execute_in_modifying_transaction = true);
+    writable_view_at_commit "txf-ktm §4.5"
+        "What does a commit do about a live writable view of a modified file?":
+        "the transaction is rolled back" => |lab| lab.switches(|s| s.writable_view_at_commit = WritableView::Abort),
+        "what has reached it is committed" => |lab| lab.switches(|s| s.writable_view_at_commit = WritableView::Partial),
+        "the commit waits" => |lab| lab.switches(|s| s.writable_view_at_commit = WritableView::Wait);
+    supersede_changes_id "txf-ktm §4.10"
+        "Does FILE_SUPERSEDE give the file a new id?":
+        "no" => |lab| lab.switches(|s| s.supersede_changes_id = false),
+        "yes" => |lab| lab.switches(|s| s.supersede_changes_id = true);
+    posix_in_transaction "txf-ktm §4.9"
+        "Are POSIX renames and deletes possible inside a transaction?":
+        "yes" => |lab| lab.switches(|s| s.posix_in_transaction = Status::SUCCESS),
+        "no, NOT_SUPPORTED" => |lab| lab.switches(|s| s.posix_in_transaction = Status::NOT_SUPPORTED);
+    reparse_in_transaction "txf-ktm §4.9"
+        "Can a reparse point be set inside a transaction?":
+        "no, EAS_NOT_SUPPORTED" => |lab| lab.switches(|s| s.reparse_in_transaction = Status::EAS_NOT_SUPPORTED),
+        "yes" => |lab| lab.switches(|s| s.reparse_in_transaction = Status::SUCCESS);
+    zero_data_in_transaction "txf-ktm §4.9"
+        "Does FSCTL_SET_ZERO_DATA work inside a transaction?":
+        "no, SPARSE_NOT_ALLOWED_IN_TRANSACTION" => |lab| lab.switches(|s| s.zero_data_in_transaction = Status::SPARSE_NOT_ALLOWED_IN_TRANSACTION),
+        "yes" => |lab| lab.switches(|s| s.zero_data_in_transaction = Status::SUCCESS);
+    no_transactions "txf-ktm §4.12"
+        "What does a transacted open answer on a volume without TxF?":
+        "RM_NOT_ACTIVE" => |lab| lab.switches(|s| s.no_transactions = Status::RM_NOT_ACTIVE),
+        "TRANSACTIONS_UNSUPPORTED_REMOTE" => |lab| lab.switches(|s| s.no_transactions = Status(0xC019_000A));
+    rollback_after_abort "txf-ktm §1.2"
+        "What does rolling back an already aborted transaction return?":
+        "TRANSACTION_ALREADY_ABORTED" => |lab| lab.ktm_switches(|s| s.rollback_after_abort = Status::TRANSACTION_ALREADY_ABORTED),
+        "SUCCESS" => |lab| lab.ktm_switches(|s| s.rollback_after_abort = Status::SUCCESS);
+    description_nul_counts "txf-ktm §1.3"
+        "Does a terminating NUL count against the longest description of a transaction?":
+        "no" => |lab| lab.ktm_switches(|s| s.description_nul_counts = false),
+        "yes" => |lab| lab.ktm_switches(|s| s.description_nul_counts = true);
+    transaction_after_swap "minifilter-rules §1.1"
+        "Do instances below a swap see the new file object's transaction in their related objects?":
+        "yes" => |lab| lab.transaction_after_swap(true),
+        "no" => |lab| lab.transaction_after_swap(false);
+    access_from_security_context "minifilter-rules §1.8"
+        "Does NTFS take the desired access from the IO_SECURITY_CONTEXT rather than from the ACCESS_STATE?":
+        "no" => |lab| lab.access_from_security_context(false),
+        "yes" => |lab| lab.access_from_security_context(true);
+    completions_elsewhere "minifilter-rules §2.5"
+        "Do reads and writes complete in other threads and at DISPATCH_LEVEL?":
+        "yes, by the seed's choice" => |lab| lab.completions_elsewhere(true),
+        "never" => |lab| lab.completions_elsewhere(false);
+}
+
+/// Fields of the volume's switches that set a scene (what is there, and how much) and ask nothing about Windows.
+pub const SCENES: &[&str] = &[
+    "transactions",
+    "resource_manager_active",
+    "transacted_open",
+    "log_capacity",
+    "write_out_sectors",
+    "lazy_writer_interval",
+];
+
+/// The switches as text.
+pub fn table() -> String {
+    let mut text = String::new();
+    for switch in SWITCHES {
+        let settings: Vec<_> = switch.settings.iter().map(|setting| setting.name).collect();
+        let _ = writeln!(text, "{} [{}]", switch.name, switch.source);
+        let _ = writeln!(text, "  {}", switch.question);
+        let _ = writeln!(text, "  default: {}; else: {}", settings[0], settings[1..].join("; "));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fields(source: &str, structure: &str) -> Vec<String> {
+        let body = source.split(&format!("pub struct {structure} {{")).nth(1).expect(structure);
+        let body = body.split("\n}").next().unwrap();
+        let named = body.lines().filter_map(|line| line.trim().strip_prefix("pub "));
+        named.filter_map(|line| line.split(':').next()).map(str::to_owned).collect()
+    }
+
+    /// A switch that is added is listed here, or its test fails.
+    #[test]
+    fn every_switch_of_volume_and_ktm_is_listed() {
+        let volume = fields(include_str!("../volume/src/switches.rs"), "Switches");
+        let ktm = fields(include_str!("../volume/src/ktm.rs"), "KtmSwitches");
+        assert!(volume.len() > 10 && ktm.len() >= 2);
+        for field in volume.iter().chain(&ktm) {
+            let listed = SWITCHES.iter().any(|switch| switch.name == field);
+            assert!(listed || SCENES.contains(&field.as_str()), "{field} is not listed");
+        }
+    }
+
+    #[test]
+    fn every_switch_has_more_than_one_setting() {
+        for switch in SWITCHES {
+            assert!(switch.settings.len() > 1 && !switch.source.is_empty(), "{}", switch.name);
+        }
+    }
+}
