@@ -2,6 +2,7 @@
 
 mod alike;
 mod as_bare;
+mod both_ways;
 mod checkpoints;
 mod crashes;
 mod data;
@@ -9,6 +10,7 @@ mod denied;
 mod endings;
 mod faults;
 mod imports;
+mod neighbours;
 mod opens;
 mod policy;
 mod refusals;
