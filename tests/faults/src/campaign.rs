@@ -125,8 +125,6 @@ pub enum Fault {
     Aborted,
     /// The power goes, and the disk had not flushed what it said it had.
     LyingDisk,
-    /// One call that the driver makes fails.
-    FailingCall,
 }
 
 /// A cell: without Intact, and with it.

@@ -6,8 +6,12 @@
 
 pub mod campaign;
 pub mod crash;
+pub mod image;
 pub mod machine;
 pub mod oracle;
+pub mod page;
+pub mod schedules;
+pub mod sites;
 pub mod states;
 pub mod told;
 pub mod workload;
@@ -32,31 +36,65 @@ pub struct Results {
     /// Up to how many actions workloads were enumerated.
     pub enumerated_actions: u32,
     /// Power cuts and endings.
-    pub crashes: campaign::Crashes,
+    pub crashes: Option<campaign::Crashes>,
+    /// Failing calls.
+    pub sites: Option<sites::Sites>,
+    /// Threads against each other.
+    pub schedules: Option<schedules::Schedules>,
+    /// Whether it was the bounded part that runs in the ordinary tests.
+    pub slice: bool,
 }
 
 impl Results {
+    /// Everything that happened, as one number: same seed, same number.
+    pub fn trace(&self) -> u64 {
+        let crashes = self.crashes.as_ref().map_or(0, |crashes| crashes.trace);
+        let sites = self.sites.as_ref().map_or(0, |sites| sites.trace);
+        let schedules = self.schedules.as_ref().map_or(0, |schedules| schedules.trace);
+        campaign::mix(campaign::mix(crashes, sites), schedules)
+    }
+
+    /// Every failure.
+    pub fn failures(&self) -> impl Iterator<Item = &campaign::Failure> {
+        let crashes = self.crashes.iter().flat_map(|crashes| &crashes.failures);
+        crashes.chain(self.sites.iter().flat_map(|sites| &sites.failures))
+    }
+
     /// What is not as it should be; empty if all is well.
     pub fn complaints(&self) -> Vec<String> {
         let mut complaints = Vec::new();
-        let crashes = &self.crashes;
-        if !crashes.failures.is_empty() {
-            complaints.push(format!("{} kinds of failure with Intact", crashes.failures.len()));
+        if let Some(crashes) = &self.crashes {
+            if !crashes.failures.is_empty() {
+                complaints.push(format!("{} kinds of failure with Intact", crashes.failures.len()));
+            }
+            if !self.enumerated {
+                complaints
+                    .push("the time was over before every workload had run; give more --minutes".into());
+            }
+            if crashes.without.damaged == 0 {
+                complaints.push("without Intact nothing was damaged: the faults do not strike".into());
+            }
+            if crashes.lying.damaged == 0 {
+                complaints
+                    .push("a disk that ignores flushes damaged nothing: the faults do not strike".into());
+            }
+            if crashes.with.limited == 0 {
+                let limit = oracle::Limit::EmptyPlaceholder.text();
+                complaints.push(format!("a documented limit was never met: {limit}"));
+            }
         }
-        if !self.enumerated {
-            complaints.push("the time was over before every workload had run; give more --minutes".into());
+        if let Some(sites) = &self.sites {
+            if !sites.failures.is_empty() {
+                complaints.push(format!("{} runs with a failing call were not good", sites.failures.len()));
+            }
+            if sites.single == 0 {
+                complaints.push("no call was failed".into());
+            }
         }
-        if crashes.without.damaged == 0 {
-            complaints.push("without Intact nothing was damaged: the faults do not strike".into());
-        }
-        if crashes.lying.damaged == 0 {
-            complaints.push("a disk that ignores flushes damaged nothing: the faults do not strike".into());
-        }
-        if crashes.with.limited == 0 {
-            complaints.push(format!(
-                "a documented limit was never met: {}",
-                oracle::Limit::EmptyPlaceholder.text()
-            ));
+        if let Some(schedules) = &self.schedules
+            && !schedules.failures.is_empty()
+        {
+            complaints.push(format!("{} schedules were not good", schedules.failures.len()));
         }
         complaints
     }

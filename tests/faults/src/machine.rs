@@ -167,11 +167,12 @@ fn options_of(opening: Opening) -> (&'static str, CreateOptions) {
         Opening::Open | Opening::AppendOnly => (FILE, 1),
         Opening::Overwrite => (FILE, 5),
         Opening::Supersede => (FILE, 0),
-        Opening::Create => (FRESH, 2),
+        Opening::Create | Opening::CreateReadOnly => (FRESH, 2),
         Opening::Stream => (r"C:\Saved\report.txt:extra", 1),
         Opening::NewStream => (r"C:\Saved\report.txt:fresh", 3),
     };
-    (path, CreateOptions::new(Name::Path(path.into()), access_of(opening), disposition))
+    let options = CreateOptions::new(Name::Path(path.into()), access_of(opening), disposition);
+    (path, if opening == Opening::CreateReadOnly { options.attributes(1) } else { options })
 }
 
 fn act(caller: &Caller<'_>, handle: Handle, path: &str, action: Action, step: usize) -> Result<(), Status> {
@@ -193,6 +194,15 @@ fn act(caller: &Caller<'_>, handle: Handle, path: &str, action: Action, step: us
             let written = caller.write(second, Offset::At(100), &new(step, 500)).map(|_| ());
             caller.close(second)?;
             written
+        }
+        Action::Reader => {
+            let reader = caller.create_file(&CreateOptions::open(path, GENERIC_READ))?.handle;
+            let read = match caller.read(reader, Some(0), 65_536) {
+                Ok(_) | Err(Status::END_OF_FILE) => Ok(()),
+                Err(status) => Err(status),
+            };
+            caller.close(reader)?;
+            read
         }
         Action::Beside | Action::NewBeside => {
             // The colon of the drive is none of a stream.

@@ -1,9 +1,10 @@
 //! `cargo xtask faults`: every crash point of every short workload, with and without Intact.
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::Parser;
 use faults::campaign::{self, Crashes, Frame};
 use faults::crash::{self, Plan};
@@ -11,6 +12,8 @@ use faults::machine::Setting;
 use faults::states::Bounds;
 use faults::workload::{Step, Workload};
 use faults::{Results, told};
+use faults::{page, schedules, sites};
+use lab_executive::import::PlannedFault;
 use lab_executive::random::Random;
 
 /// What becomes of files when the power goes at any moment of any short program that saves.
@@ -28,9 +31,15 @@ struct Arguments {
     /// The most actions of the workloads that are enumerated.
     #[arg(long, default_value_t = 2)]
     actions: u32,
+    /// How many schedules a full run tries.
+    #[arg(long, default_value_t = 10_200)]
+    schedules: usize,
     /// The bounded part of it that runs in the ordinary tests.
     #[arg(long)]
     slice: bool,
+    /// Write what was found as a page: target/faults/index.html.
+    #[arg(long)]
+    report: bool,
     /// Print what was found as JSON.
     #[arg(long)]
     json: bool,
@@ -40,12 +49,29 @@ struct Arguments {
     /// With --workload: the disk ignores flushes.
     #[arg(long, requires = "workload")]
     lying: bool,
+    /// With --workload: this call fails, as a report shows it; may be repeated.
+    #[arg(long, requires = "workload", value_parser = sites::parse)]
+    fail: Vec<PlannedFault>,
+    /// Only this part.
+    #[arg(long, value_enum)]
+    only: Option<Part>,
     /// With --workload: on the bare volume.
     #[arg(long, requires = "workload")]
     without: bool,
     /// How many workloads run at a time.
     #[arg(long, default_value_t = 2)]
     threads: usize,
+}
+
+/// A part of the tests.
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Part {
+    /// Power cuts and endings.
+    Crashes,
+    /// Failing calls.
+    Calls,
+    /// Threads against each other.
+    Schedules,
 }
 
 fn main() -> ExitCode {
@@ -74,6 +100,11 @@ fn plan(arguments: &Arguments) -> Plan {
 /// Shows everything about one workload.
 fn one(workload: &Workload, arguments: &Arguments) -> Result<bool> {
     let setting = Setting::new(!arguments.without, arguments.seed);
+    if !arguments.fail.is_empty() {
+        let again = sites::again(workload, setting, &arguments.fail);
+        println!("{}", again.as_ref().unwrap_or_else(|what| what));
+        return Ok(again.is_ok());
+    }
     let recording = match campaign::attempt(workload, setting) {
         Ok(recording) => recording,
         Err(what) => bail!("{workload}: {what}"),
@@ -118,8 +149,15 @@ fn full(arguments: &Arguments) -> Result<bool> {
     let end = begun + Duration::from_secs_f64(arguments.minutes * 60.0);
     let mut crashes = Crashes::default();
     let mut enumerated = true;
+    let wanted = |part| arguments.only.is_none_or(|only| only == part);
+    let sites = wanted(Part::Calls)
+        .then(|| sites::explore(arguments.seed, arguments.threads, if arguments.slice { 60 } else { 1 }));
+    let schedules = wanted(Part::Schedules).then(|| {
+        let count = if arguments.slice { 140 } else { arguments.schedules };
+        schedules::explore(arguments.seed, arguments.threads, count)
+    });
     let longest = if arguments.slice { 1 } else { arguments.actions };
-    for actions in 0..=longest {
+    for actions in (0..=longest).filter(|_| wanted(Part::Crashes)) {
         let frames = Frame::all(actions);
         let (found, done) = campaign::run(&frames, plan, arguments.threads, Some(end));
         enumerated &= done == frames.len();
@@ -127,7 +165,7 @@ fn full(arguments: &Arguments) -> Result<bool> {
     }
     // Beyond what is enumerated: longer workloads, chosen by the seed.
     let random = Random::new(arguments.seed);
-    loop {
+    while wanted(Part::Crashes) {
         let (count, length) = if arguments.slice { (24, 2) } else { (200, longest as usize + 1) };
         let frames: Vec<Frame> = (0..count).map(|_| Frame::sample(&random, length)).collect();
         let (found, _) = campaign::run(&frames, plan, arguments.threads, Some(end));
@@ -141,8 +179,17 @@ fn full(arguments: &Arguments) -> Result<bool> {
         seconds: begun.elapsed().as_secs_f64(),
         enumerated,
         enumerated_actions: longest,
-        crashes,
+        crashes: wanted(Part::Crashes).then_some(crashes),
+        sites,
+        schedules,
+        slice: arguments.slice,
     };
+    if arguments.report {
+        let path = Path::new("target/faults/index.html");
+        std::fs::create_dir_all("target/faults").context("target/faults")?;
+        std::fs::write(path, page::page(&results)).with_context(|| path.display().to_string())?;
+        eprintln!("page: {}", path.display());
+    }
     if arguments.json {
         println!("{}", serde_json::to_string_pretty(&results)?);
     } else {

@@ -20,6 +20,8 @@ pub enum Opening {
     Supersede,
     /// A file that does not exist yet.
     Create,
+    /// A file that does not exist yet, with the read-only attribute.
+    CreateReadOnly,
     /// The existing file, for appending only.
     AppendOnly,
     /// A stream of the existing file.
@@ -56,6 +58,8 @@ pub enum Action {
     Flush,
     /// Opens the same again, writes through that handle, closes it.
     Second,
+    /// Opens the same again for reading only, reads, closes.
+    Reader,
     /// Opens another stream of the same file that exists, writes it, closes it.
     Beside,
     /// Makes another stream of the same file, writes it, closes it.
@@ -100,16 +104,17 @@ pub enum Step {
 pub struct Workload(pub Vec<Step>);
 
 use Action::{
-    Allocation, Append, Basic, Beside, Delete, Ea, Flush, Link, NewBeside, Read, Rename, Replace, Second,
-    Security, Size, Write,
+    Allocation, Append, Basic, Beside, Delete, Ea, Flush, Link, NewBeside, Read, Reader, Rename, Replace,
+    Second, Security, Size, Write,
 };
 
 /// Every opening.
-pub const OPENINGS: [Opening; 7] = [
+pub const OPENINGS: [Opening; 8] = [
     Opening::Open,
     Opening::Overwrite,
     Opening::Supersede,
     Opening::Create,
+    Opening::CreateReadOnly,
     Opening::AppendOnly,
     Opening::Stream,
     Opening::NewStream,
@@ -117,7 +122,7 @@ pub const OPENINGS: [Opening; 7] = [
 
 /// The actions that are enumerated: for writes and sizes one of each kind that the file system treats differently.
 /// The file has three sectors and a part of a fourth.
-pub const ACTIONS: [Action; 21] = [
+pub const ACTIONS: [Action; 22] = [
     // Within a sector, over a whole file and more, past the end with a hole.
     Write { at: 700, length: 900 },
     Write { at: 0, length: 2200 },
@@ -134,6 +139,7 @@ pub const ACTIONS: [Action; 21] = [
     Security,
     Flush,
     Second,
+    Reader,
     Beside,
     NewBeside,
     Rename,
@@ -192,11 +198,12 @@ impl Workload {
     }
 }
 
-const NAMES: [(&str, Step); 25] = [
+const NAMES: [(&str, Step); 27] = [
     ("open", Step::Open(Opening::Open)),
     ("overwrite", Step::Open(Opening::Overwrite)),
     ("supersede", Step::Open(Opening::Supersede)),
     ("create", Step::Open(Opening::Create)),
+    ("create-read-only", Step::Open(Opening::CreateReadOnly)),
     ("append-only", Step::Open(Opening::AppendOnly)),
     ("stream", Step::Open(Opening::Stream)),
     ("new-stream", Step::Open(Opening::NewStream)),
@@ -206,6 +213,7 @@ const NAMES: [(&str, Step); 25] = [
     ("security", Step::Act(Security)),
     ("flush", Step::Act(Flush)),
     ("second", Step::Act(Second)),
+    ("reader", Step::Act(Reader)),
     ("beside", Step::Act(Beside)),
     ("new-beside", Step::Act(NewBeside)),
     ("rename", Step::Act(Rename)),

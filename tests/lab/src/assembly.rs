@@ -7,6 +7,7 @@ use lab_executive::import::PlannedFault;
 use lab_executive::{Config, Violation};
 use lab_volume::{Base, Disk, Faults, KtmSwitches, MountError, Switches, Volume};
 
+use crate::flt::Completions;
 use crate::process::Process;
 use crate::report::Report;
 use crate::rooms::Rooms;
@@ -135,7 +136,13 @@ impl Builder {
     /// Whether reads and writes may complete in other threads and at DISPATCH_LEVEL, by the seed's choice. On by
     /// default.
     pub fn completions_elsewhere(mut self, elsewhere: bool) -> Self {
-        self.settings.completions_elsewhere = elsewhere;
+        self.settings.completions = if elsewhere { Completions::Seeded } else { Completions::Here };
+        self
+    }
+
+    /// Where requests complete.
+    pub fn completions(mut self, completions: Completions) -> Self {
+        self.settings.completions = completions;
         self
     }
 

@@ -47,7 +47,12 @@ pub enum Failure {
     Status,
     /// It returns a null pointer.
     Null,
+    /// It waits, and gives up when the time that it was given is over: only calls that were given one.
+    Timeout,
 }
+
+/// STATUS_INSUFFICIENT_RESOURCES: what an import is failed with that declares no statuses of its own.
+pub const NO_RESOURCES: u32 = 0xC000_009A;
 
 /// Where an import's address comes from.
 pub enum Target {
@@ -73,6 +78,8 @@ pub struct Import {
     pub fidelity: Fidelity,
     /// How it can fail.
     pub failure: Failure,
+    /// The failure statuses that its page documents, as far as a caller could tell them apart.
+    pub failures: &'static [u32],
     /// Where its contract is written.
     pub source: &'static str,
 }
@@ -92,6 +99,8 @@ pub enum FaultKind {
     Status(i32),
     /// The call returns null without doing anything.
     Null,
+    /// The wait lasts until its time is over, whatever happens meanwhile.
+    Timeout,
 }
 
 /// "The `call`th call (from 1) of `site` fails like this."
@@ -114,6 +123,10 @@ pub struct Site {
     pub import: &'static str,
     /// How that import can fail.
     pub failure: Failure,
+    /// With which statuses.
+    pub failures: &'static [u32],
+    /// Where in which image the call is: its return address, from the image's base.
+    pub place: Option<(usize, u32)>,
     /// The driver's frames at the first call, innermost first.
     pub frames: Vec<String>,
     /// Calls so far.
@@ -186,7 +199,8 @@ impl Lab {
         self.calls.total.set(self.calls.total.get() + 1);
         self.calls.counts.borrow_mut().entry(ptr::from_ref(import).addr()).or_insert((import.name, 0)).1 += 1;
         self.trace.event(import.name, (u64::from(thread.id) << 8) | u64::from(thread.irql.get()));
-        let fault = if import.failure == Failure::Never { None } else { self.fault_site(&thread, import) };
+        let immediate = matches!(import.failure, Failure::Status | Failure::Null);
+        let fault = if immediate { self.fault_site(&thread, import) } else { None };
         (entered, fault)
     }
 
@@ -234,6 +248,8 @@ impl Lab {
             id,
             import: import.name,
             failure: import.failure,
+            failures: import.failures,
+            place: self.frame_addresses(thread).first().and_then(|address| self.images.rva(*address)),
             frames: self.driver_frames(thread),
             calls: 0,
         });
@@ -244,6 +260,15 @@ impl Lab {
         self.calls.fired.borrow_mut().push(fault);
         self.trace.event("fault", call);
         Some(fault.kind)
+    }
+
+    /// Whether the running import, a wait that was given a time, is planned to last until the time is over.
+    pub(crate) fn is_planned_timeout(&self) -> bool {
+        let thread = self.thread();
+        let Some(import) = thread.import.get().filter(|import| import.failure == Failure::Timeout) else {
+            return false;
+        };
+        self.fault_site(&thread, import) == Some(FaultKind::Timeout)
     }
 
     /// Whether the running import was called by a loaded image rather than by the lab; then its index.
@@ -265,7 +290,7 @@ impl Returned for i32 {
     fn failing(kind: FaultKind) -> Option<Self> {
         match kind {
             FaultKind::Status(status) => Some(status),
-            FaultKind::Null => None,
+            FaultKind::Null | FaultKind::Timeout => None,
         }
     }
 }
@@ -339,7 +364,8 @@ impl CallerRegisters {
 /// # fn main() { assert_eq!(LEVELS.len(), 2) }
 /// ```
 ///
-/// In the attribute, `; floor: LEVEL` may follow the ceiling. The body gets the lab under the name before the `;`.
+/// In the attribute, `; floor: LEVEL` may follow the ceiling, and `fails: Status` may list the statuses that are
+/// documented: `fails: Status(0xC000_009A, 0xC000_0022)`. The body gets the lab under the name before the `;`.
 /// Arguments come as the ABI delivers them; the body is unsafe code's border and says what it relies on.
 #[macro_export]
 macro_rules! imports {
@@ -349,7 +375,7 @@ macro_rules! imports {
         $(
             $(#[$meta:meta])*
             [ceiling: $ceiling:ident $(; floor: $floor:ident)?, $fidelity:ident $(($how:literal))?
-                $(, fails: $failure:ident)?, source: $source:literal]
+                $(, fails: $failure:ident $(($($status:literal),+))?)?, source: $source:literal]
             fn $name:ident($lab:ident; $($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)? $body:block
         )*
     ) => {
@@ -373,6 +399,7 @@ macro_rules! imports {
                     ceiling: $crate::irql::$ceiling,
                     fidelity: $crate::import::Fidelity::$fidelity $(($how))?,
                     failure: $crate::imports!(@failure $($failure)?),
+                    failures: $crate::imports!(@failures $($($($status),+)?)?),
                     source: $source,
                 };
             }
@@ -385,4 +412,6 @@ macro_rules! imports {
     (@floor $floor:ident) => { $crate::irql::$floor };
     (@failure) => { $crate::import::Failure::Never };
     (@failure $failure:ident) => { $crate::import::Failure::$failure };
+    (@failures) => { &[$crate::import::NO_RESOURCES] };
+    (@failures $($status:literal),+) => { &[$($status),+] };
 }

@@ -18,7 +18,7 @@ use crate::pool::Pool;
 use crate::process::Processes;
 use crate::random::Random;
 use crate::registry::Registry;
-use crate::scheduler::Scheduler;
+use crate::scheduler::{Scheduler, Strategy};
 use crate::timers::Timers;
 use crate::trace::Trace;
 use crate::user_memory::UserMemory;
@@ -34,6 +34,8 @@ pub struct Config {
     /// Chance that a thread is held back there for up to 15 ms, in thousandths, as Driver Verifier's synchronization delay
     /// fuzzing does. Only virtual time passes.
     pub delay_per_mille: u32,
+    /// Who runs next.
+    pub strategy: Strategy,
     /// System time at boot, in 100 ns since 1601.
     pub boot_time: i64,
     /// Whether pageable memory (paged pool, `PAGE…` sections) is taken away at `DISPATCH_LEVEL`. Costs two
@@ -58,6 +60,7 @@ impl Default for Config {
             seed: 1,
             preempt_per_mille: 100,
             delay_per_mille: 0,
+            strategy: Strategy::Random,
             // 2026-01-01 00:00 UTC.
             boot_time: 134_116_992_000_000_000,
             page_out_at_dispatch: true,

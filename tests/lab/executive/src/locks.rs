@@ -46,6 +46,7 @@ pub struct Held {
 pub struct Locks {
     held: RefCell<Vec<Held>>,
     order: RefCell<BTreeMap<usize, BTreeSet<usize>>>,
+    classes: RefCell<BTreeSet<(String, String)>>,
     mutants: RefCell<BTreeMap<usize, u32>>,
 }
 
@@ -58,6 +59,12 @@ impl Locks {
     /// The holders of a lock.
     pub fn holders(&self, address: usize) -> Vec<Held> {
         self.held.borrow().iter().filter(|h| h.address == address).cloned().collect()
+    }
+
+    /// The order in which locks were taken, by class: a lock is named by its kind and by its place in pool of a tag or
+    /// in an image, so that runs can be put together. The first was held when the second was taken.
+    pub fn graph(&self) -> BTreeSet<(String, String)> {
+        self.classes.borrow().clone()
     }
 
     pub(crate) fn holds_spin_lock(&self, thread: u32) -> bool {
@@ -136,6 +143,9 @@ impl Lab {
                 );
             }
             self.locks.order.borrow_mut().entry(outer.address).or_default().insert(address);
+            let class = |address, kind: LockKind| format!("{kind:?} lock at {}", self.describe_lock(address));
+            let edge = (class(outer.address, outer.kind), class(address, kind));
+            self.locks.classes.borrow_mut().insert(edge);
         }
     }
 

@@ -22,8 +22,11 @@ use crate::status;
 use crate::thread::{State, Thread, Wait, WaitKind};
 use crate::violation::Violation;
 
+mod strategy;
 mod turn;
 
+use strategy::Choices;
+pub use strategy::Strategy;
 use turn::Step;
 
 /// Room for the lab's own frames besides the driver's; the driver's budget is counted apart ([`crate::stack`]).
@@ -50,6 +53,7 @@ pub struct Scheduler {
     injected: Receiver<Job>,
     injector: Sender<Job>,
     switches: Cell<u64>,
+    choices: RefCell<Choices>,
 }
 
 /// A deadline with something to do.
@@ -86,6 +90,7 @@ impl Scheduler {
             injected,
             injector,
             switches: Cell::new(0),
+            choices: RefCell::default(),
         }
     }
 
@@ -102,6 +107,11 @@ impl Scheduler {
     /// How many times a thread was resumed.
     pub fn switches(&self) -> u64 {
         self.switches.get()
+    }
+
+    /// For each time that several threads could run: how many.
+    pub fn choices(&self) -> Vec<usize> {
+        self.choices.borrow().made.clone()
     }
 
     /// Hands out process and thread ids: one sequence of multiples of 4, as on Windows.
@@ -332,7 +342,7 @@ impl Lab {
         if self.random.chance(self.config.delay_per_mille) {
             self.delay(1 + self.random.below(LONGEST_DELAY) as i64);
         }
-        if self.random.chance(self.config.preempt_per_mille) {
+        if self.may_preempt() {
             *thread.state.borrow_mut() = State::Ready;
             self.suspend(&thread);
         }

@@ -195,6 +195,17 @@ impl Lab {
             self.checked_header(*object, &kinds);
         }
         let addresses: Vec<usize> = objects.iter().map(|o| o.expose_provenance()).collect();
+        let given = match timeout {
+            Timeout::Never => None,
+            Timeout::At(at) => Some(at.saturating_sub(self.scheduler.now())),
+            Timeout::After(time) => Some(time),
+        };
+        if let Some(time) = given.filter(|time| *time > 0)
+            && self.is_planned_timeout()
+        {
+            self.delay(time);
+            return status::TIMEOUT;
+        }
         if let Some(result) = self.try_satisfy(&thread, &addresses, all) {
             return result;
         }

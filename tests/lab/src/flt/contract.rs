@@ -29,6 +29,12 @@ pub(crate) fn thread_of_post(request: &Request, synchronised: Option<u32>) -> Op
     if in_issuer { Some(request.issuer) } else { synchronised }
 }
 
+/// Whether the file system completes an operation in the thread that asked for it. Creates are promised so (§2.5); that
+/// cleanup and close are is an assumption, on the safe side for the lab: the I/O manager waits for them.
+pub(crate) fn in_issuing_thread(major: u8) -> bool {
+    matches!(major, IRP_MJ_CREATE | IRP_MJ_CLEANUP | IRP_MJ_CLOSE)
+}
+
 /// PENDING is for IRPs (§2.4).
 pub(crate) fn may_pend(lab: &Executive, request: &Request, instance: &Instance) {
     if request.form != Form::Irp {

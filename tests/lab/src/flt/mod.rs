@@ -46,11 +46,24 @@ use names::Names;
 use request::Request;
 use work::WorkItems;
 
+/// Where requests that went to the file system as IRPs complete, if somebody waits to see it (minifilter-rules §2.5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Completions {
+    /// In the thread that issued them, at its level.
+    Here,
+    /// Reads and writes there, or at once in another thread at PASSIVE_LEVEL or DISPATCH_LEVEL, by the seed.
+    Seeded,
+    /// Reads and writes in another thread at DISPATCH_LEVEL, after a time that the seed chooses: those under way at the
+    /// same time come back in any order.
+    Late,
+    /// All that may come back in any thread, in another one at DISPATCH_LEVEL, the highest there is.
+    Highest,
+}
+
 /// Choices of a run that are not the driver's.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
-    /// Whether reads and writes may complete in other threads and at DISPATCH_LEVEL, by the seed's choice.
-    pub(crate) completions_elsewhere: bool,
+    pub(crate) completions: Completions,
     /// Whether a change without FltSetCallbackDataDirty stops the run; otherwise it only has no effect.
     pub(crate) undirtied_changes_stop: bool,
     /// Whether instances below a swap see the new file object's transaction in their related objects. Unknown:
@@ -60,7 +73,7 @@ pub(crate) struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { completions_elsewhere: true, undirtied_changes_stop: true, transaction_after_swap: true }
+        Self { completions: Completions::Seeded, undirtied_changes_stop: true, transaction_after_swap: true }
     }
 }
 

@@ -8,7 +8,9 @@ use std::rc::Rc;
 
 use fltkernel::*;
 use lab_executive::irql::{DISPATCH_LEVEL, PASSIVE_LEVEL};
+use lab_executive::scheduler::MILLISECOND;
 
+use super::Completions;
 use super::altitude::Altitude;
 use super::contract;
 use super::instance::Instance;
@@ -214,22 +216,28 @@ fn file_system(lab: &Executive, request: &Rc<Request>) {
     let result = io::file_system::dispatch(lab, request, &iopb);
     request.set_status(result.Status, result.Information);
     request.phase.set(Phase::Up);
-    let elsewhere = request.form == Form::Irp
-        && matches!(request.major, IRP_MJ_READ | IRP_MJ_WRITE)
-        && !request.frames.borrow().is_empty()
-        && lab.flt().settings.borrow().completions_elsewhere;
-    if !elsewhere {
+    let completions = lab.flt().settings.borrow().completions;
+    if request.form != Form::Irp || request.frames.borrow().is_empty() {
         return;
     }
-    // minifilter-rules §2.5: up to DISPATCH_LEVEL, arbitrary thread. The seed decides.
-    let level = match lab.random.below(4) {
-        0 => DISPATCH_LEVEL,
-        1 => PASSIVE_LEVEL,
-        _ => return,
+    // minifilter-rules §2.5: up to DISPATCH_LEVEL, arbitrary thread.
+    let data = matches!(request.major, IRP_MJ_READ | IRP_MJ_WRITE);
+    let (level, late) = match completions {
+        Completions::Seeded if data => match lab.random.below(4) {
+            0 => (DISPATCH_LEVEL, 0),
+            1 => (PASSIVE_LEVEL, 0),
+            _ => return,
+        },
+        Completions::Late if data => (DISPATCH_LEVEL, lab.random.below(50) as i64 * MILLISECOND),
+        Completions::Highest if !contract::in_issuing_thread(request.major) => (DISPATCH_LEVEL, 0),
+        Completions::Here | Completions::Seeded | Completions::Late | Completions::Highest => return,
     };
     request.phase.set(Phase::InFileSystem);
     let carried = request.clone();
     lab.spawn(&lab.processes.system(), "completion", move |lab| {
+        if late > 0 {
+            lab.delay(late);
+        }
         carried.phase.set(Phase::Up);
         let old = super::raise(lab, level);
         drive(lab, &carried);

@@ -57,7 +57,7 @@ imports! {
     }
 
     /// The size as the file object sees it.
-    [ceiling: APC_LEVEL, Modelled, fails: Status, source: "ntifs/FsRtlGetFileSize"]
+    [ceiling: APC_LEVEL, Modelled, fails: Status(0xC000_009A, 0xC000_0185), source: "ntifs/FsRtlGetFileSize"]
     fn FsRtlGetFileSize(lab; file: PFILE_OBJECT, size: *mut i64) -> i32 {
         let file = lab.io().file(lab, file);
         let Some(open) = file.open.get() else { return status::INVALID_PARAMETER };
@@ -115,5 +115,6 @@ pub static FILE_TYPE: Import = Import {
     ceiling: lab_executive::irql::HIGH_LEVEL,
     fidelity: Fidelity::Modelled,
     failure: Failure::Never,
+    failures: &[],
     source: "wdm/ObReferenceObjectByHandle",
 };

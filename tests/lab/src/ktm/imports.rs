@@ -73,7 +73,7 @@ imports! {
     pub static KTM in "ntoskrnl.exe";
 
     /// Makes a transaction and a handle to it.
-    [ceiling: PASSIVE_LEVEL, Approximated("no transaction managers but the volume's own; without a descriptor none is taken from the token"), fails: Status, source: "txf-ktm §1.1, §1.2"]
+    [ceiling: PASSIVE_LEVEL, Approximated("no transaction managers but the volume's own; without a descriptor none is taken from the token"), fails: Status(0xC000_009A, 0xC000_0022, 0xC019_0021), source: "txf-ktm §1.1, §1.2"]
     fn ZwCreateTransaction(
         lab; handle: *mut usize, access: u32, attributes: *const OBJECT_ATTRIBUTES, uow: *const GUID, tm: usize,
         options: u32, isolation_level: u32, isolation_flags: u32, timeout: *const i64,
@@ -142,7 +142,7 @@ imports! {
     }
 
     /// Commits.
-    [ceiling: PASSIVE_LEVEL, Approximated("Wait = FALSE delivers in the caller's thread before it returns"), fails: Status, source: "txf-ktm §1.1, §1.2"]
+    [ceiling: PASSIVE_LEVEL, Approximated("Wait = FALSE delivers in the caller's thread before it returns"), fails: Status(0xC019_0003, 0xC019_0015, 0xC000_0022), source: "txf-ktm §1.1, §1.2"]
     fn ZwCommitTransaction(lab; handle: usize, wait: u8) -> i32 {
         match transaction_of_handle(lab, handle, Mode::Kernel) {
             Ok(transaction) => commit(lab, transaction.id, wait != 0),
@@ -151,7 +151,7 @@ imports! {
     }
 
     /// Rolls back.
-    [ceiling: PASSIVE_LEVEL, Switch("KtmSwitches::rollback_after_abort"), fails: Status, source: "txf-ktm §1.1, §1.2"]
+    [ceiling: PASSIVE_LEVEL, Switch("KtmSwitches::rollback_after_abort"), fails: Status(0xC019_0003, 0xC019_0014, 0xC000_0022), source: "txf-ktm §1.1, §1.2"]
     fn ZwRollbackTransaction(lab; handle: usize, wait: u8) -> i32 {
         match transaction_of_handle(lab, handle, Mode::Kernel) {
             Ok(transaction) => rollback(lab, transaction.id, wait != 0),
@@ -160,7 +160,7 @@ imports! {
     }
 
     /// Basic and Properties.
-    [ceiling: PASSIVE_LEVEL, Approximated("the Enlistment class is refused"), fails: Status, source: "txf-ktm §1.1, §1.3"]
+    [ceiling: PASSIVE_LEVEL, Approximated("the Enlistment class is refused"), fails: Status(0xC000_0022, 0xC000_000D), source: "txf-ktm §1.1, §1.3"]
     fn ZwQueryInformationTransaction(lab; handle: usize, class: u32, buffer: *mut u8, length: u32, returned: *mut u32) -> i32 {
         let transaction = match transaction_of_handle(lab, handle, Mode::Kernel) {
             Ok(transaction) => transaction,
@@ -246,5 +246,6 @@ pub static TRANSACTION_TYPE: Import = Import {
     ceiling: lab_executive::irql::HIGH_LEVEL,
     fidelity: Fidelity::Modelled,
     failure: Failure::Never,
+    failures: &[],
     source: "txf-ktm §1.1",
 };

@@ -48,7 +48,7 @@ imports! {
     pub static TABLE in "ntoskrnl.exe";
 
     /// Registers a provider and tells it that it is enabled.
-    [ceiling: PASSIVE_LEVEL, Modelled, fails: Status, source: "wdm/EtwRegister"]
+    [ceiling: PASSIVE_LEVEL, Modelled, fails: Status(0xC000_009A, 0xC000_000D), source: "wdm/EtwRegister"]
     fn EtwRegister(lab; provider: *const [u8; GUID_LEN], callback: usize, context: *mut c_void, handle: *mut u64) -> i32 {
         // SAFETY: the contract says a GUID and a writable handle.
         let guid = unsafe { provider.read_unaligned() };
@@ -85,7 +85,7 @@ imports! {
     }
 
     /// Writes an event of an activity.
-    [ceiling: HIGH_LEVEL, Modelled, fails: Status, source: "wdm/EtwWriteTransfer; pageable data needs IRQL < DISPATCH_LEVEL"]
+    [ceiling: HIGH_LEVEL, Modelled, fails: Status(0xC000_009A, 0xC000_0008), source: "wdm/EtwWriteTransfer; pageable data needs IRQL < DISPATCH_LEVEL"]
     fn EtwWriteTransfer(lab; handle: u64, descriptor: *const Descriptor, _activity: *const c_void, _related: *const c_void, count: u32, data: *const EVENT_DATA_DESCRIPTOR) -> i32 {
         // SAFETY: the contract says valid descriptors and readable blocks.
         unsafe { write(lab, handle, descriptor, count, data) }

@@ -92,14 +92,14 @@ imports! {
     }
 
     /// Waits for one object. The ceiling holds for a zero timeout; any other needs APC_LEVEL.
-    [ceiling: DISPATCH_LEVEL, Approximated("no alerts and no APCs interrupt a wait"), source: "wdm/KeWaitForSingleObject"]
+    [ceiling: DISPATCH_LEVEL, Approximated("no alerts and no APCs interrupt a wait"), fails: Timeout, source: "wdm/KeWaitForSingleObject"]
     fn KeWaitForSingleObject(lab; object: *mut u8, _reason: i32, _mode: u8, _alertable: u8, timeout: *const i64) -> i32 {
         // SAFETY: the contract says null or a valid LARGE_INTEGER.
         lab.wait_for(&[object], false, unsafe { Timeout::from_raw(timeout) })
     }
 
     /// Waits for one or all of several objects.
-    [ceiling: DISPATCH_LEVEL, Approximated("no alerts and no APCs interrupt a wait"), source: "wdm/KeWaitForMultipleObjects"]
+    [ceiling: DISPATCH_LEVEL, Approximated("no alerts and no APCs interrupt a wait"), fails: Timeout, source: "wdm/KeWaitForMultipleObjects"]
     fn KeWaitForMultipleObjects(lab; count: u32, objects: *const *mut u8, any: i32, _reason: i32, _mode: u8, _alertable: u8, timeout: *const i64, blocks: *mut c_void) -> i32 {
         if count == 0 || count > MOST || (count > 3 && blocks.is_null()) {
             lab.violate("bad-parameter", "wdm/KeWaitForMultipleObjects: 1 to 64 objects; over THREAD_WAIT_OBJECTS (3) with a wait block array",

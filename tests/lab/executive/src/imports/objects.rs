@@ -57,7 +57,7 @@ imports! {
     pub static TABLE in "ntoskrnl.exe";
 
     /// References what a handle stands for.
-    [ceiling: PASSIVE_LEVEL, Modelled, fails: Status, source: "wdm/ObReferenceObjectByHandle"]
+    [ceiling: PASSIVE_LEVEL, Modelled, fails: Status(0xC000_0008, 0xC000_0024, 0xC000_0022), source: "wdm/ObReferenceObjectByHandle"]
     fn ObReferenceObjectByHandle(lab; handle: usize, access: u32, kind: *const u8, access_mode: u8, object: *mut *mut u8, information: *mut [u32; 2]) -> i32 {
         // SAFETY: the contract says writable, the second may be null.
         unsafe {
@@ -177,7 +177,7 @@ imports! {
     }
 
     /// Opens a symbolic link of the object namespace.
-    [ceiling: PASSIVE_LEVEL, Approximated("only the links that the lab was given; no directories, no access check"), fails: Status, source: "wdm/ZwOpenSymbolicLinkObject"]
+    [ceiling: PASSIVE_LEVEL, Approximated("only the links that the lab was given; no directories, no access check"), fails: Status(0xC000_0022, 0xC000_0034), source: "wdm/ZwOpenSymbolicLinkObject"]
     fn ZwOpenSymbolicLinkObject(lab; handle: *mut usize, access: u32, attributes_in: *const OBJECT_ATTRIBUTES) -> i32 {
         // SAFETY: the contract says valid attributes.
         let attributes = match unsafe { attributes(lab, attributes_in) } {
@@ -195,7 +195,7 @@ imports! {
     }
 
     /// A symbolic link's target.
-    [ceiling: PASSIVE_LEVEL, Modelled, fails: Status, source: "wdm/ZwQuerySymbolicLinkObject"]
+    [ceiling: PASSIVE_LEVEL, Modelled, fails: Status(0xC000_0023, 0xC000_0008), source: "wdm/ZwQuerySymbolicLinkObject"]
     fn ZwQuerySymbolicLinkObject(lab; handle: usize, target: *mut UNICODE_STRING, needed: *mut u32) -> i32 {
         let entry = match lab.handle(handle, Mode::Kernel) {
             Ok(entry) => entry,
@@ -230,6 +230,7 @@ macro_rules! type_variables {
             ceiling: HIGH_LEVEL,
             fidelity: Fidelity::Modelled,
             failure: Failure::Never,
+            failures: &[],
             source: "wdm.h: a variable that points to an object type",
         };)*
         /// Object types as data exports.
@@ -253,5 +254,6 @@ static SYSTEM_PROCESS: Import = Import {
     ceiling: HIGH_LEVEL,
     fidelity: Fidelity::Modelled,
     failure: Failure::Never,
+    failures: &[],
     source: "ntddk.h: a variable that points to the system process",
 };

@@ -141,7 +141,7 @@ imports! {
     }
 
     /// Full path of a process's image; the caller frees it.
-    [ceiling: PASSIVE_LEVEL, Modelled, fails: Status, source: "ntddk/SeLocateProcessImageName"]
+    [ceiling: PASSIVE_LEVEL, Modelled, fails: Status(0xC000_009A), source: "ntddk/SeLocateProcessImageName"]
     fn SeLocateProcessImageName(lab; process: *const u8, name: *mut *mut UNICODE_STRING) -> i32 {
         let image: Vec<u8> = process_at(lab, process).image.encode_utf16().flat_map(u16::to_le_bytes).collect();
         let head = size_of::<UNICODE_STRING>();

@@ -236,7 +236,7 @@ imports! {
     pub static TABLE in "ntoskrnl.exe";
 
     /// Opens a key.
-    [ceiling: PASSIVE_LEVEL, Approximated("no access check"), fails: Status, source: "wdm/ZwOpenKey"]
+    [ceiling: PASSIVE_LEVEL, Approximated("no access check"), fails: Status(0xC000_009A, 0xC000_0022, 0xC000_0034), source: "wdm/ZwOpenKey"]
     fn ZwOpenKey(lab; handle: *mut usize, access: u32, attributes: *const OBJECT_ATTRIBUTES) -> i32 {
         // SAFETY: the contract says valid attributes and a writable handle.
         unsafe { open_key(lab, handle, access, attributes) }
@@ -284,7 +284,7 @@ imports! {
     }
 
     /// A value by name.
-    [ceiling: PASSIVE_LEVEL, Modelled, fails: Status, source: "wdm/ZwQueryValueKey"]
+    [ceiling: PASSIVE_LEVEL, Modelled, fails: Status(0xC000_009A, 0xC000_0034, 0xC000_0023), source: "wdm/ZwQueryValueKey"]
     fn ZwQueryValueKey(lab; handle: usize, name: *const UNICODE_STRING, class: i32, buffer: *mut u8, room: u32, needed: *mut u32) -> i32 {
         let key = match key_of(lab, handle) {
             Ok(key) => key,
@@ -298,7 +298,7 @@ imports! {
     }
 
     /// A subkey by index.
-    [ceiling: PASSIVE_LEVEL, Modelled, fails: Status, source: "wdm/ZwEnumerateKey"]
+    [ceiling: PASSIVE_LEVEL, Modelled, fails: Status(0xC000_009A, 0xC000_0023, 0x8000_001A), source: "wdm/ZwEnumerateKey"]
     fn ZwEnumerateKey(lab; handle: usize, index: u32, class: i32, buffer: *mut u8, room: u32, needed: *mut u32) -> i32 {
         let key = match key_of(lab, handle) {
             Ok(key) => key,
@@ -311,7 +311,7 @@ imports! {
     }
 
     /// A value by index.
-    [ceiling: PASSIVE_LEVEL, Modelled, fails: Status, source: "wdm/ZwEnumerateValueKey"]
+    [ceiling: PASSIVE_LEVEL, Modelled, fails: Status(0xC000_009A, 0xC000_0023, 0x8000_001A), source: "wdm/ZwEnumerateValueKey"]
     fn ZwEnumerateValueKey(lab; handle: usize, index: u32, class: i32, buffer: *mut u8, room: u32, needed: *mut u32) -> i32 {
         let key = match key_of(lab, handle) {
             Ok(key) => key,
@@ -351,7 +351,7 @@ imports! {
     }
 
     /// Asks to be told when a key changes. For kernel callers the "APC routine" is a work item.
-    [ceiling: PASSIVE_LEVEL, Approximated("attributes and security never change; a kernel caller's request ends with its thread as a program's does"), fails: Status, source: "ntifs/ZwNotifyChangeKey; winreg/RegNotifyChangeKeyValue: thread affinity"]
+    [ceiling: PASSIVE_LEVEL, Approximated("attributes and security never change; a kernel caller's request ends with its thread as a program's does"), fails: Status(0xC000_009A, 0xC000_000D), source: "ntifs/ZwNotifyChangeKey; winreg/RegNotifyChangeKeyValue: thread affinity"]
     fn ZwNotifyChangeKey(lab; handle: usize, event: usize, work_item: usize, _queue: *mut c_void, block: *mut IoStatus, filter: u32, tree: u8, buffer: *mut c_void, _length: u32, asynchronous: u8) -> i32 {
         let key = match key_of(lab, handle) {
             Ok(key) => key,

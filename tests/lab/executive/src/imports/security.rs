@@ -339,6 +339,7 @@ static SE_EXPORTS: Import = Import {
     ceiling: HIGH_LEVEL,
     fidelity: Fidelity::Approximated("up to SeManageVolumePrivilege; newer members are zero"),
     failure: crate::import::Failure::Never,
+    failures: &[],
     source: "ntifs.h, SE_EXPORTS",
 };
 

@@ -47,7 +47,7 @@ impl Lab {
         if candidates.is_empty() {
             return Ok(Step::Idle);
         }
-        let thread = candidates[self.random.below(candidates.len())].clone();
+        let thread = candidates[self.choose(&candidates)].clone();
         self.resume(&thread);
         match self.violation() {
             Some(violation) => Err(violation),

@@ -83,7 +83,7 @@ imports! {
     pub static CONTEXTS in "FLTMGR.SYS";
 
     /// Allocates a context of a registered type and size; one reference.
-    [ceiling: APC_LEVEL, Modelled, fails: Status, source: "minifilter-rules §3.1"]
+    [ceiling: APC_LEVEL, Modelled, fails: Status(0xC000_009A, 0xC01C_000B), source: "minifilter-rules §3.1"]
     fn FltAllocateContext(lab; Filter: PFLT_FILTER, ContextType: u16, ContextSize: usize, PoolType: i32, ReturnedContext: *mut PFLT_CONTEXT) -> NTSTATUS {
         let flt = lab.flt();
         let filter = flt.filter(lab, Filter);
@@ -110,7 +110,7 @@ imports! {
     fn FltDeleteContext(lab; Context: PFLT_CONTEXT) { lab.flt().contexts.delete_this(lab, Context.addr()) }
 
     /// Sets the context of an instance.
-    [ceiling: APC_LEVEL, Modelled, fails: Status, source: "minifilter-rules §3.1"]
+    [ceiling: APC_LEVEL, Modelled, fails: Status(0xC01C_0002, 0xC01C_000B), source: "minifilter-rules §3.1"]
     fn FltSetInstanceContext(lab; Instance: PFLT_INSTANCE, Operation: FLT_SET_CONTEXT_OPERATION, NewContext: PFLT_CONTEXT, OldContext: *mut PFLT_CONTEXT) -> NTSTATUS {
         set(lab, Some(instance_key(lab, Instance)), Operation, NewContext, OldContext)
     }
@@ -189,7 +189,7 @@ imports! {
     }
 
     /// Sets the context of an open.
-    [ceiling: APC_LEVEL, Modelled, fails: Status, source: "minifilter-rules §3.1"]
+    [ceiling: APC_LEVEL, Modelled, fails: Status(0xC01C_0002, 0xC01C_000B, 0xC000_00BB), source: "minifilter-rules §3.1"]
     fn FltSetStreamHandleContext(lab; Instance: PFLT_INSTANCE, FileObject: PFILE_OBJECT, Operation: FLT_SET_CONTEXT_OPERATION, NewContext: PFLT_CONTEXT, OldContext: *mut PFLT_CONTEXT) -> NTSTATUS {
         set(lab, handle_key(lab, Instance, FileObject), Operation, NewContext, OldContext)
     }

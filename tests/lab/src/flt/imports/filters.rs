@@ -41,7 +41,7 @@ imports! {
     pub static FILTERS in "FLTMGR.SYS";
 
     /// Registers; the registration is checked and copied.
-    [ceiling: PASSIVE_LEVEL, Approximated("name providers and section contexts are refused"), fails: Status, source: "minifilter-rules §3.4; fltkernel/FltRegisterFilter"]
+    [ceiling: PASSIVE_LEVEL, Approximated("name providers and section contexts are refused"), fails: Status(0xC000_009A, 0xC01C_0007, 0xC000_000D), source: "minifilter-rules §3.4; fltkernel/FltRegisterFilter"]
     fn FltRegisterFilter(lab; Driver: PDRIVER_OBJECT, Registration: *const FLT_REGISTRATION, RetFilter: *mut PFLT_FILTER) -> NTSTATUS {
         match loading::driver_of(lab, Driver.addr()) {
             Some(driver) => life::register(lab, &driver, Registration, RetFilter),
@@ -56,7 +56,7 @@ imports! {
     }
 
     /// Attaches the instances that attach by themselves.
-    [ceiling: PASSIVE_LEVEL, Modelled, fails: Status, source: "minifilter-rules §3.2, §3.3, §3.8"]
+    [ceiling: PASSIVE_LEVEL, Modelled, fails: Status(0xC000_009A, 0xC01C_000B), source: "minifilter-rules §3.2, §3.3, §3.8"]
     fn FltStartFiltering(lab; Filter: PFLT_FILTER) -> NTSTATUS {
         life::start(lab, &lab.flt().filter(lab, Filter))
     }
@@ -69,7 +69,7 @@ imports! {
     }
 
     /// References a filter, an instance or the volume.
-    [ceiling: DISPATCH_LEVEL, Modelled, fails: Status, source: "minifilter-rules §2.6, §3.3"]
+    [ceiling: DISPATCH_LEVEL, Modelled, fails: Status(0xC01C_000B), source: "minifilter-rules §2.6, §3.3"]
     fn FltObjectReference(lab; FltObject: PVOID) -> NTSTATUS {
         let going = match lab.flt().object(lab, FltObject) {
             Object::Filter(filter) => filter.unregistering.get(),
@@ -133,14 +133,14 @@ imports! {
     }
 
     /// The device name of the volume.
-    [ceiling: APC_LEVEL, Modelled, fails: Status, source: "fltkernel/FltGetVolumeName"]
+    [ceiling: APC_LEVEL, Modelled, fails: Status(0xC000_0023, 0xC000_009A), source: "fltkernel/FltGetVolumeName"]
     fn FltGetVolumeName(lab; Volume: PFLT_VOLUME, VolumeName: *mut UNICODE_STRING, BufferSizeNeeded: *mut u32) -> NTSTATUS {
         lab.flt().check_volume(lab, Volume);
         volumes::name(VolumeName, BufferSizeNeeded)
     }
 
     /// The lab's volume can be written.
-    [ceiling: PASSIVE_LEVEL, Modelled, fails: Status, source: "minifilter-rules §2.6; fltkernel/FltIsVolumeWritable"]
+    [ceiling: PASSIVE_LEVEL, Modelled, fails: Status(0xC000_009A, 0xC01C_000B), source: "minifilter-rules §2.6; fltkernel/FltIsVolumeWritable"]
     fn FltIsVolumeWritable(lab; FltObject: PVOID, IsWritable: *mut BOOLEAN) -> NTSTATUS {
         lab.flt().object(lab, FltObject);
         memory::write(IsWritable, 1);
@@ -148,7 +148,7 @@ imports! {
     }
 
     /// The lab's volume is no snapshot.
-    [ceiling: PASSIVE_LEVEL, Modelled, fails: Status, source: "fltkernel/FltIsVolumeSnapshot"]
+    [ceiling: PASSIVE_LEVEL, Modelled, fails: Status(0xC000_009A, 0xC01C_000B), source: "fltkernel/FltIsVolumeSnapshot"]
     fn FltIsVolumeSnapshot(lab; FltObject: PVOID, IsSnapshotVolume: *mut BOOLEAN) -> NTSTATUS {
         lab.flt().object(lab, FltObject);
         memory::write(IsSnapshotVolume, 0);
@@ -174,7 +174,7 @@ imports! {
     }
 
     /// Runs the routine in a system worker thread.
-    [ceiling: DISPATCH_LEVEL, Approximated("queue types have no priority, workers no limit"), fails: Status, source: "minifilter-rules §2.6; fltkernel/FltQueueGenericWorkItem"]
+    [ceiling: DISPATCH_LEVEL, Approximated("queue types have no priority, workers no limit"), fails: Status(0xC01C_000B), source: "minifilter-rules §2.6; fltkernel/FltQueueGenericWorkItem"]
     fn FltQueueGenericWorkItem(lab; FltWorkItem: PFLT_GENERIC_WORKITEM, FltObject: PVOID, WorkerRoutine: PFLT_GENERIC_WORKITEM_ROUTINE, QueueType: i32, Context: PVOID) -> NTSTATUS {
         let _ = QueueType;
         lab.flt().work.queue(lab, FltWorkItem, FltObject, WorkerRoutine, Context)

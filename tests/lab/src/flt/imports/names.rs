@@ -13,7 +13,7 @@ imports! {
     pub static NAMES in "FLTMGR.SYS";
 
     /// The name of an operation's file.
-    [ceiling: APC_LEVEL, Approximated("lower filters do not see the queries behind a normalized name; names are not cached"), fails: Status, source: "minifilter-rules §3.5"]
+    [ceiling: APC_LEVEL, Approximated("lower filters do not see the queries behind a normalized name; names are not cached"), fails: Status(0xC000_009A, 0xC01C_0005), source: "minifilter-rules §3.5"]
     fn FltGetFileNameInformation(lab; CallbackData: *mut FLT_CALLBACK_DATA, NameOptions: u32, FileNameInformation: *mut *mut FLT_FILE_NAME_INFORMATION) -> NTSTATUS {
         memory::write(FileNameInformation, std::ptr::null_mut());
         let request = lab.flt().request_of(lab, CallbackData);

@@ -50,7 +50,7 @@ imports! {
     pub static REQUESTS in "FLTMGR.SYS";
 
     /// Opens below the instance.
-    [ceiling: PASSIVE_LEVEL, Modelled, fails: Status, source: "minifilter-rules §1.9; txf-ktm §2"]
+    [ceiling: PASSIVE_LEVEL, Modelled, fails: Status(0xC000_009A, 0xC000_0022, 0xC000_0043, 0xC01C_000B), source: "minifilter-rules §1.9; txf-ktm §2"]
     fn FltCreateFileEx2(
         lab; Filter: PFLT_FILTER, Instance: PFLT_INSTANCE, FileHandle: *mut HANDLE, FileObject: *mut PFILE_OBJECT,
         DesiredAccess: u32, ObjectAttributes: POBJECT_ATTRIBUTES, IoStatusBlock: PIO_STATUS_BLOCK,
@@ -119,28 +119,28 @@ imports! {
     }
 
     /// Queries file information, for instances below.
-    [ceiling: PASSIVE_LEVEL, Modelled, fails: Status, source: "minifilter-rules §2.6"]
+    [ceiling: PASSIVE_LEVEL, Modelled, fails: Status(0xC000_009A, 0xC01C_000B, 0xC000_026E), source: "minifilter-rules §2.6"]
     fn FltQueryInformationFile(lab; Instance: PFLT_INSTANCE, FileObject: PFILE_OBJECT, FileInformation: PVOID, Length: u32, FileInformationClass: u32, LengthReturned: *mut u32) -> NTSTATUS {
         let instance = lab.flt().instance(lab, Instance);
         generated::query(lab, &instance, FileObject, (FileInformation, Length), FileInformationClass, LengthReturned)
     }
 
     /// Sets file information, for instances below.
-    [ceiling: PASSIVE_LEVEL, Modelled, fails: Status, source: "minifilter-rules §2.6"]
+    [ceiling: PASSIVE_LEVEL, Modelled, fails: Status(0xC000_009A, 0xC01C_000B, 0xC000_026E, 0xC000_0121), source: "minifilter-rules §2.6"]
     fn FltSetInformationFile(lab; Instance: PFLT_INSTANCE, FileObject: PFILE_OBJECT, FileInformation: PVOID, Length: u32, FileInformationClass: u32) -> NTSTATUS {
         let instance = lab.flt().instance(lab, Instance);
         generated::set(lab, &instance, FileObject, (FileInformation, Length), FileInformationClass)
     }
 
     /// Queries volume information.
-    [ceiling: PASSIVE_LEVEL, Approximated("lower instances see an open of the volume as well"), fails: Status, source: "fltkernel/FltQueryVolumeInformation"]
+    [ceiling: PASSIVE_LEVEL, Approximated("lower instances see an open of the volume as well"), fails: Status(0xC000_009A, 0xC01C_000B, 0xC000_026E), source: "fltkernel/FltQueryVolumeInformation"]
     fn FltQueryVolumeInformation(lab; Instance: PFLT_INSTANCE, Iosb: PIO_STATUS_BLOCK, FsInformation: PVOID, Length: u32, FsInformationClass: u32) -> NTSTATUS {
         let instance = lab.flt().instance(lab, Instance);
         generated::query_volume(lab, &instance, Iosb, (FsInformation, Length), FsInformationClass)
     }
 
     /// Flushes, for instances below.
-    [ceiling: PASSIVE_LEVEL, Modelled, fails: Status, source: "minifilter-rules §2.6"]
+    [ceiling: PASSIVE_LEVEL, Modelled, fails: Status(0xC000_0185, 0xC000_007F, 0xC000_026E), source: "minifilter-rules §2.6"]
     fn FltFlushBuffers(lab; Instance: PFLT_INSTANCE, FileObject: PFILE_OBJECT) -> NTSTATUS {
         let instance = lab.flt().instance(lab, Instance);
         generated::flush(lab, &instance, FileObject)

@@ -1,0 +1,377 @@
+//! Threads against each other: saves in one process, and meanwhile an unload, a detach, a change of the policy, an
+//! abort of the transaction, or the death of the process, in schedules that chance and enumeration choose.
+//!
+//! The lab pre-empts at the end of every kernel routine that the driver calls, so it interleaves everything between two
+//! calls; what the driver does between two calls is one step. That no data race hides in such a step is not explored
+//! but excluded by construction: the driver is safe Rust, where memory that threads share is either behind a lock
+//! (whose calls are places of pre-emption) or an atomic; `unsafe` is confined to the crate `kernel`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use intact_saves::{Happened, Scene};
+use lab::flt::Completions;
+use lab::{CreateOptions, GENERIC_READ, GENERIC_WRITE, Offset, Pending, Status};
+use lab_executive::import::{Failure, FaultKind, PlannedFault, Site};
+use lab_executive::registry::Value;
+use lab_executive::scheduler::Strategy;
+use serde::Serialize;
+
+use crate::campaign::{self, mix};
+use crate::machine::{FILE, initial, old};
+use crate::message;
+
+/// What else happens while threads save.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Meanwhile {
+    /// Nothing.
+    Nothing,
+    /// The driver is asked to unload.
+    Unload,
+    /// Its instance is asked to detach.
+    Detach,
+    /// The policy is switched off.
+    Policy,
+    /// The system aborts the transaction.
+    Abort,
+    /// The process is killed.
+    Kill,
+    /// A handle is closed while a write through it is on its way.
+    Close,
+    /// The policy is switched off, the transaction aborted, and the driver asked to unload.
+    All,
+}
+
+/// Every disturbance.
+pub const MEANWHILE: [Meanwhile; 8] = [
+    Meanwhile::Nothing,
+    Meanwhile::Unload,
+    Meanwhile::Detach,
+    Meanwhile::Policy,
+    Meanwhile::Abort,
+    Meanwhile::Kill,
+    Meanwhile::Close,
+    Meanwhile::All,
+];
+
+/// Threads that save, and the bytes that each writes.
+const THREADS: usize = 3;
+const REGION: usize = 512;
+
+/// A schedule to run: what happens meanwhile, who runs when, and the seed.
+#[derive(Clone, Debug)]
+struct Job {
+    meanwhile: Meanwhile,
+    strategy: Strategy,
+    seed: u64,
+    faults: Vec<PlannedFault>,
+}
+
+/// What schedules showed.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Schedules {
+    /// Schedules that ran.
+    pub ran: u64,
+    /// Of these, different ones.
+    pub different: u64,
+    /// By how they were chosen.
+    pub by_strategy: BTreeMap<&'static str, u64>,
+    /// The most choices in one schedule.
+    pub longest: usize,
+    /// Which lock is taken while which is held.
+    pub lock_order: BTreeSet<(String, String)>,
+    /// Waits whose time was let pass.
+    pub timeouts: u64,
+    /// What should not be: the schedule, and what is wrong.
+    pub failures: Vec<(String, String)>,
+    /// Everything that happened, as one number.
+    pub trace: u64,
+}
+
+struct Ran {
+    trace: u64,
+    choices: Vec<usize>,
+    locks: BTreeSet<(String, String)>,
+    sites: Vec<Site>,
+}
+
+fn letter(thread: usize) -> u8 {
+    b'A' + thread as u8
+}
+
+/// Whether the program's write and close were told to have succeeded.
+type Told = Result<(), Status>;
+
+fn save(program: &lab::Process, thread: usize) -> Pending<Told> {
+    program.submit(move |caller| {
+        let options = CreateOptions::open(FILE, GENERIC_READ | GENERIC_WRITE);
+        let handle = caller.create_file(&options)?.handle;
+        let at = Offset::At((thread * REGION) as u64);
+        let written = caller.write(handle, at, &[letter(thread); REGION]).map(|_| ());
+        let read = caller.read(handle, Some(0), REGION).map(|_| ());
+        caller.close(handle)?;
+        written.and(read)
+    })
+}
+
+fn run(job: &Job) -> Result<Ran, String> {
+    let planned = |builder: lab::Builder| job.faults.iter().fold(builder, |lab, fault| lab.fault(*fault));
+    let strategy = job.strategy.clone();
+    let scene = Scene::builder()
+        .no_files()
+        .seed(job.seed)
+        .lab(|lab| {
+            planned(lab.base(initial()).completions(Completions::Late).config(|config| {
+                config.page_out_at_dispatch = false;
+                config.strategy = strategy;
+                config.preempt_per_mille = 300;
+            }))
+        })
+        .build();
+    let program = scene.program("writer.exe");
+    let mut saves: Vec<_> = (1..THREADS).map(|thread| save(&program, thread)).collect();
+    let mut closing = None;
+    if job.meanwhile == Meanwhile::Close {
+        let handle = scene.open_file(&program);
+        let write = program
+            .submit(move |caller| caller.write(handle, Offset::At(0), &[letter(0); REGION]).map(|_| ()));
+        saves.insert(0, write);
+        closing = Some(program.submit(move |caller| caller.close(handle)));
+    } else {
+        saves.insert(0, save(&program, 0));
+    }
+    let is = |what: Meanwhile| job.meanwhile == what || job.meanwhile == Meanwhile::All;
+    if is(Meanwhile::Abort) {
+        scene.lab.with_volume(|volume| volume.abort_after_operations(job.seed % 7));
+    }
+    if is(Meanwhile::Policy) {
+        scene.lab.executive().change_registry(|registry| {
+            let root = registry.create(r"\Registry\Machine\SOFTWARE\Policies\Intact");
+            registry.set(&root, Value::dword("Enabled", 0));
+        });
+    }
+    let driver = scene.lab.drivers().pop();
+    let mut unloaded = false;
+    if is(Meanwhile::Unload)
+        && let Some(driver) = &driver
+        && let Ok(report) = scene.lab.unload_driver(driver)
+    {
+        unloaded = true;
+        if !report.is_clean() {
+            return Err(format!("unloading amid saves: {report}"));
+        }
+    }
+    if job.meanwhile == Meanwhile::Detach
+        && let Some(filter) = driver.as_ref().and_then(|driver| driver.filter())
+        && let Some(instance) = scene.lab.instances(&filter).pop()
+    {
+        // A refusal is as good.
+        let _ = scene.lab.detach(&instance);
+    }
+    if job.meanwhile == Meanwhile::Kill {
+        program.kill(1);
+    }
+    let mut told: Vec<Option<Told>> = Vec::new();
+    for pending in saves {
+        if job.meanwhile == Meanwhile::Kill {
+            told.push(None);
+        } else {
+            told.push(Some(pending.wait().map_err(|violation| violation.to_string())?));
+        }
+    }
+    if let Some(closing) = closing {
+        let closed = closing.wait().map_err(|violation| violation.to_string())?;
+        closed.map_err(|status| format!("a close failed: {status}"))?;
+    }
+    judge(&scene, job, &told)?;
+    scene.exit_all();
+    if !unloaded {
+        let report = scene.lab.unload();
+        if !report.is_clean() {
+            return Err(report.to_string());
+        }
+    }
+    let executive = scene.lab.executive();
+    Ok(Ran {
+        trace: scene.lab.trace_hash(),
+        choices: executive.scheduler.choices(),
+        locks: executive.locks.graph(),
+        sites: executive.calls.sites(),
+    })
+}
+
+/// Each thread's bytes are entirely old or entirely new, and what the thread was told is true.
+fn judge(scene: &Scene, job: &Job, told: &[Option<Told>]) -> Result<(), String> {
+    let found = scene.committed(FILE).ok_or("the file is gone")?;
+    let old = old();
+    if found.len() != old.len() {
+        return Err(format!("the file has {} bytes, not {}", found.len(), old.len()));
+    }
+    let happened = scene.happened();
+    let excused = happened.iter().any(|event| {
+        matches!(event, Happened::RolledBack(_) | Happened::CommitFailed | Happened::PassedThrough(_))
+    });
+    for (thread, told) in told.iter().enumerate() {
+        let range = thread * REGION..(thread + 1) * REGION;
+        let is_new = found[range.clone()].iter().all(|byte| *byte == letter(thread));
+        let is_old = found[range.clone()] == old[range];
+        match told {
+            _ if !is_new && !is_old => {
+                return Err(format!("thread {thread}: neither old nor new; {happened:?}"));
+            }
+            Some(Ok(())) if is_old && !excused => {
+                return Err(format!(
+                    "thread {thread} was told of success, and nothing was saved; {happened:?}"
+                ));
+            }
+            Some(Err(status)) if status.0 >> 16 == 0xC019 => {
+                return Err(format!("thread {thread} was told of a transaction: {status}"));
+            }
+            Some(Err(status)) if matches!(job.meanwhile, Meanwhile::Nothing) && job.faults.is_empty() => {
+                return Err(format!(
+                    "thread {thread} was told {status} although nothing happened; {happened:?}"
+                ));
+            }
+            _ => {}
+        }
+    }
+    if found[THREADS * REGION..] != old[THREADS * REGION..] {
+        return Err("bytes that nobody wrote have changed".into());
+    }
+    Ok(())
+}
+
+fn caught(job: &Job) -> Result<Ran, String> {
+    catch_unwind(AssertUnwindSafe(|| run(job))).unwrap_or_else(|panic| Err(message(&*panic)))
+}
+
+fn name(strategy: &Strategy) -> &'static str {
+    match strategy {
+        Strategy::Random => "random",
+        Strategy::Priorities { .. } => "random priorities",
+        Strategy::Script(script) if script.len() > 1 => "two pre-emptions",
+        Strategy::Script(_) => "one pre-emption, enumerated",
+    }
+}
+
+/// Runs so many schedules: for each disturbance all with one pre-emption as far as the number allows, then random
+/// priorities, random ones, and sampled pairs of pre-emptions, in equal parts; and each wait that is given a time is
+/// let wait.
+pub fn explore(seed: u64, threads: usize, count: usize) -> Schedules {
+    let mut result = Schedules::default();
+    let mut jobs = Vec::new();
+    let each = count / MEANWHILE.len() / 4;
+    for meanwhile in MEANWHILE {
+        let job = |strategy, seed| Job { meanwhile, strategy, seed, faults: Vec::new() };
+        let base = job(Strategy::Script(Vec::new()), seed);
+        let choices = match caught(&base) {
+            Ok(ran) => ran.choices,
+            Err(what) => {
+                result.failures.push((describe(&base), what));
+                continue;
+            }
+        };
+        let mut singles = Vec::new();
+        for (at, candidates) in choices.iter().enumerate() {
+            singles.extend((0..*candidates).map(|index| (at, index)));
+        }
+        let step = singles.len().div_ceil(each.max(1)).max(1);
+        jobs.extend(singles.iter().step_by(step).map(|one| job(Strategy::Script(vec![*one]), seed)));
+        for number in 0..each as u64 {
+            let own = mix(seed, mix(number, meanwhile as u64));
+            let length = choices.len().max(1);
+            let changes = 1 + (number % 4) as usize;
+            jobs.push(job(Strategy::Priorities { changes, length }, own));
+            jobs.push(job(Strategy::Random, own));
+            let pick = |salt| singles.get(mix(own, salt) as usize % singles.len().max(1)).copied();
+            if let (Some(one), Some(two)) = (pick(1), pick(2)) {
+                jobs.push(job(Strategy::Script(vec![one, two]), own));
+            }
+        }
+    }
+    let mut different = BTreeSet::new();
+    let mut waits: BTreeMap<u64, Job> = BTreeMap::new();
+    let results = campaign::parallel(&jobs, threads, None, caught);
+    for (job, ran) in jobs.iter().zip(results.into_iter().flatten()) {
+        if let Ok(ran) = &ran {
+            // A wait that is given a time may last so long: the same schedule again, with that.
+            for site in ran.sites.iter().filter(|site| site.failure == Failure::Timeout) {
+                let fault = PlannedFault { site: site.id, call: 1, kind: FaultKind::Timeout };
+                waits.entry(site.id.0).or_insert_with(|| Job { faults: vec![fault], ..job.clone() });
+            }
+        }
+        *result.by_strategy.entry(name(&job.strategy)).or_default() += 1;
+        take(&mut result, &mut different, job, ran);
+    }
+    result.timeouts = waits.len() as u64;
+    for job in waits.values() {
+        take(&mut result, &mut different, job, caught(job));
+    }
+    result.different = different.len() as u64;
+    if let Some(cycle) = cycle(&result.lock_order) {
+        result
+            .failures
+            .push(("all schedules together".into(), format!("locks are taken in a circle: {cycle}")));
+    }
+    result
+}
+
+fn take(result: &mut Schedules, different: &mut BTreeSet<u64>, job: &Job, ran: Result<Ran, String>) {
+    result.ran += 1;
+    match ran {
+        Ok(ran) => {
+            different.insert(ran.trace);
+            result.trace = mix(result.trace, ran.trace);
+            result.longest = result.longest.max(ran.choices.len());
+            result.lock_order.extend(ran.locks);
+        }
+        Err(what) if result.failures.len() < 12 => result.failures.push((describe(job), what)),
+        Err(_) => {}
+    }
+}
+
+fn describe(job: &Job) -> String {
+    let faults: Vec<String> = job.faults.iter().map(|fault| crate::sites::show(*fault)).collect();
+    format!(
+        "meanwhile {:?}, {:?}, seed {}, failing calls [{}]",
+        job.meanwhile,
+        job.strategy,
+        job.seed,
+        faults.join(" ")
+    )
+}
+
+/// A circle in the order of locks, over all runs: no single run need show both ends of it.
+fn cycle(order: &BTreeSet<(String, String)>) -> Option<String> {
+    let reaches = |from: &str, to: &str| {
+        let (mut todo, mut seen) = (vec![from.to_owned()], BTreeSet::new());
+        while let Some(lock) = todo.pop() {
+            if lock == to {
+                return true;
+            }
+            if seen.insert(lock.clone()) {
+                todo.extend(order.iter().filter(|(held, _)| *held == lock).map(|(_, taken)| taken.clone()));
+            }
+        }
+        false
+    };
+    order
+        .iter()
+        .find(|(held, taken)| held != taken && reaches(taken, held))
+        .map(|(held, taken)| format!("{held}, {taken}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_circle_in_the_order_of_locks_is_found() {
+        let order = |edges: &[(&str, &str)]| -> BTreeSet<(String, String)> {
+            edges.iter().map(|(held, taken)| ((*held).into(), (*taken).into())).collect()
+        };
+        assert_eq!(cycle(&order(&[("a", "b"), ("b", "c"), ("a", "c")])), None);
+        assert!(cycle(&order(&[("a", "b"), ("b", "c"), ("c", "a")])).is_some());
+    }
+}

@@ -1,0 +1,460 @@
+//! Every call that the driver makes, failed: at each unique call stack, with each failure that the call's page
+//! documents; each allocation; each wait that was given a time; and pairs around the end of a save.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use intact_saves::Happened;
+use lab::Status;
+use lab_executive::import::{Failure as How, FaultKind, PlannedFault, Site, SiteId};
+use lab_volume::Tree;
+use serde::Serialize;
+
+use crate::campaign::{self, Failure, Share};
+use crate::machine::{self, Actor, Setting};
+use crate::message;
+use crate::oracle::{self, Sameness};
+use crate::workload::{Action, Ending, Step, Workload};
+
+/// Programs that together call from everywhere that can be reached.
+pub const PROGRAMS: [&str; 14] = [
+    "open write@700+900 read append+600 size=4700 flush basic close",
+    "overwrite write@0+2200 second beside allocation=9000 close",
+    "create write@0+2200 ea security flush close",
+    "create write@0+2200 second kill",
+    "create abort",
+    "create-read-only write@0+2200 reader close",
+    "open write@0+2200 reader second reader close",
+    "supersede append+600 close",
+    "append-only append+600 close",
+    "new-stream write@0+2200 beside close",
+    "stream write@0+2200 exit=1",
+    "open write@0+2200 second kill",
+    "open write@0+2200 abort",
+    "open write@0+2200 rename link delete replace exit=0",
+];
+
+/// What the failing calls showed.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Sites {
+    /// Call stacks that end in a call that can fail.
+    pub stacks: usize,
+    /// Places in the image that call what can fail, by import: reached, and all.
+    pub places: BTreeMap<String, (usize, usize)>,
+    /// Places that no program reaches.
+    pub unreached: Vec<String>,
+    /// Runs with one failing call.
+    pub single: u64,
+    /// Runs with two.
+    pub pairs: u64,
+    /// By import: call stacks.
+    pub imports: BTreeMap<&'static str, usize>,
+    /// Runs in which a call failed and files were not whole: with Intact.
+    pub share: Share,
+    /// The same, by program.
+    pub by_program: BTreeMap<String, Share>,
+    /// What should not be.
+    pub failures: Vec<Failure>,
+    /// Everything that happened, as one number.
+    pub trace: u64,
+}
+
+/// A run with failing calls.
+struct Faulted {
+    tree: Tree,
+    old: Tree,
+    told: Vec<(Step, Option<Status>)>,
+    happened: Vec<Happened>,
+    loaded: bool,
+    sites: Vec<Site>,
+    /// Calls of each site before the last step.
+    before_end: BTreeMap<SiteId, u64>,
+    fired: Vec<PlannedFault>,
+    trace: u64,
+}
+
+fn calls(sites: &[Site]) -> BTreeMap<SiteId, u64> {
+    sites.iter().map(|site| (site.id, site.calls)).collect()
+}
+
+fn run(workload: &Workload, setting: Setting, faults: &[PlannedFault]) -> Result<Faulted, String> {
+    let planned = |builder: lab::Builder| faults.iter().fold(builder, |lab, fault| lab.fault(*fault));
+    let (scene, loaded) = setting.scene(machine::initial()).lab(planned).try_build();
+    if let Some(violation) = scene.lab.violation() {
+        return Err(violation.to_string());
+    }
+    let tree = || scene.lab.with_volume(|volume| volume.tree());
+    let old = tree();
+    let mut actor = Actor::new(&scene);
+    let mut told = Vec::new();
+    let mut before_end = BTreeMap::new();
+    for &step in &workload.0 {
+        if matches!(step, Step::End(_)) {
+            before_end = calls(&scene.lab.executive().calls.sites());
+        }
+        told.push((step, actor.perform(&scene, step)?));
+    }
+    let tree = tree();
+    scene.exit_all();
+    let report = scene.lab.unload();
+    if !report.is_clean() {
+        return Err(format!("{report}"));
+    }
+    let executive = scene.lab.executive();
+    Ok(Faulted {
+        tree,
+        old,
+        told,
+        happened: scene.happened(),
+        loaded: loaded.is_ok(),
+        sites: executive.calls.sites(),
+        before_end,
+        fired: executive.calls.fired(),
+        trace: scene.lab.trace_hash(),
+    })
+}
+
+fn caught(workload: &Workload, setting: Setting, faults: &[PlannedFault]) -> Result<Faulted, String> {
+    catch_unwind(AssertUnwindSafe(|| run(workload, setting, faults)))
+        .unwrap_or_else(|panic| Err(message(&*panic)))
+}
+
+/// What a program cannot be told any more: it has closed its last handle.
+fn fails_at_the_end(event: &Happened) -> bool {
+    match event {
+        Happened::CommitFailed => true,
+        Happened::RolledBack(why) => {
+            why == "the last flush failed" || why == "the volume or the system went away first"
+        }
+        _ => false,
+    }
+}
+
+/// Judges a run with failing calls against the same program on the bare volume, without the steps that failed.
+fn judge(workload: &Workload, faulted: &Faulted) -> Result<(), String> {
+    for (step, status) in &faulted.told {
+        if status.is_some_and(|status| status.0 >> 16 == 0xC019) {
+            return Err(format!("{step} was told of a transaction: {}", status.unwrap_or(Status::SUCCESS)));
+        }
+    }
+    let mut steps = Vec::new();
+    for (step, status) in &faulted.told {
+        match (step, status) {
+            (Step::End(ending), _) => {
+                steps.push(Step::End(if *ending == Ending::Abort { Ending::Close } else { *ending }))
+            }
+            (_, None) => steps.push(*step),
+            _ => {}
+        }
+    }
+    let whole = |tree: &Tree| oracle::same(&faulted.tree, tree, Sameness::Told);
+    if whole(&faulted.old) && steps.iter().all(|step| !modifies(*step)) {
+        return Ok(());
+    }
+    let complete = Workload(steps.clone());
+    let bare = campaign::attempt(&complete, Setting::new(false, 1))?;
+    let as_bare = bare.steps.last().is_some_and(|tree| whole(tree));
+    let passed = faulted.happened.iter().any(|event| matches!(event, Happened::PassedThrough(_)));
+    if !faulted.loaded || passed {
+        // Where the driver is not there, or said that it let an open pass, the program did as without it.
+        let partly = bare.steps.iter().any(|tree| whole(tree)) || whole(&faulted.old);
+        return if as_bare || partly { Ok(()) } else { Err(difference(faulted, &bare)) };
+    }
+    let died = matches!(workload.ending(), Some(Ending::Kill | Ending::Exit(1) | Ending::Abort));
+    let all_told = faulted.told.iter().all(|(_, status)| status.is_none());
+    // What a successful flush made durable is the old version from then on.
+    let flushes = steps.iter().zip(&bare.steps).filter(|(step, _)| **step == Step::Act(Action::Flush));
+    let checkpoint = flushes.into_iter().any(|(_, tree)| whole(tree));
+    let old = whole(&faulted.old) || placeholder_only(faulted) || checkpoint;
+    let committed = faulted.happened.contains(&Happened::Committed);
+    match (old, as_bare) {
+        (true, _) if died || !all_told => Ok(()),
+        (true, _) if faulted.happened.iter().any(fails_at_the_end) => Ok(()),
+        (true, _) if !committed && !workload.0.iter().any(|step| modifies(*step)) => Ok(()),
+        (true, false) => Err("the program was told of success, and nothing was saved".into()),
+        (true, true) => Ok(()),
+        (false, true) if !died => Ok(()),
+        (false, true) => Err("the program died, and its save was committed".into()),
+        (false, false) => Err(difference(faulted, &bare)),
+    }
+}
+
+fn modifies(step: Step) -> bool {
+    use crate::workload::Opening;
+    match step {
+        Step::Open(opening) => !matches!(opening, Opening::Open | Opening::AppendOnly | Opening::Stream),
+        Step::Act(action) => !matches!(action, Action::Read | Action::Reader | Action::Flush),
+        Step::End(_) => false,
+    }
+}
+
+fn placeholder_only(faulted: &Faulted) -> bool {
+    let versions =
+        [machine::Version { tree: std::sync::Arc::new(faulted.old.clone()), from: 0, promised: Some(0) }];
+    matches!(
+        oracle::judge(&faulted.tree, &versions, 0, Sameness::Told),
+        oracle::Verdict::Limited(..) | oracle::Verdict::Version(_)
+    )
+}
+
+fn difference(faulted: &Faulted, bare: &machine::Recording) -> String {
+    let told: Vec<String> = faulted
+        .told
+        .iter()
+        .filter_map(|(step, status)| status.map(|status| format!("{step}: {status}")))
+        .collect();
+    let new = bare
+        .steps
+        .last()
+        .map_or_else(String::new, |tree| oracle::difference(&faulted.tree, tree, Sameness::Told));
+    format!(
+        "neither old ({}) nor new ({new}); told [{}], {:?}",
+        oracle::difference(&faulted.tree, &faulted.old, Sameness::Told),
+        told.join(", "),
+        faulted.happened
+    )
+}
+
+fn kinds(site: &Site) -> Vec<FaultKind> {
+    match site.failure {
+        How::Never => Vec::new(),
+        How::Null => vec![FaultKind::Null],
+        How::Timeout => vec![FaultKind::Timeout],
+        How::Status => site.failures.iter().map(|status| FaultKind::Status(status.cast_signed())).collect(),
+    }
+}
+
+/// A run to make.
+struct Job {
+    workload: Workload,
+    faults: Vec<(PlannedFault, &'static str, Vec<String>)>,
+}
+
+/// Fails everything. `share`: of so many jobs, one is done (1: all of them).
+pub fn explore(seed: u64, threads: usize, share: usize) -> Sites {
+    let mut result = Sites::default();
+    let setting = Setting::new(true, seed);
+    let mut seen: BTreeSet<SiteId> = BTreeSet::new();
+    let mut places = BTreeSet::new();
+    let (mut single, mut pairs) = (Vec::new(), Vec::new());
+    for line in PROGRAMS {
+        let Ok(workload) = line.parse::<Workload>() else { continue };
+        let base = match caught(&workload, setting, &[]) {
+            Ok(base) => base,
+            Err(what) => {
+                result.failures.push(failure(&workload, seed, "no call fails", what, &[]));
+                continue;
+            }
+        };
+        if let Err(what) = judge(&workload, &base) {
+            result.failures.push(failure(&workload, seed, "no call fails", what, &[]));
+        }
+        let mut ending = Vec::new();
+        for site in &base.sites {
+            places.extend(site.place.map(|(_, rva)| rva));
+            let new = seen.insert(site.id);
+            if new {
+                result.stacks += 1;
+                *result.imports.entry(site.import).or_default() += 1;
+            }
+            let before = base.before_end.get(&site.id).copied().unwrap_or(0);
+            for kind in kinds(site) {
+                let fault =
+                    |call| (PlannedFault { site: site.id, call, kind }, site.import, site.frames.clone());
+                if new {
+                    // The first calls and the last: what comes between is like them.
+                    let which = BTreeSet::from([1, 2, 3, 4, site.calls]);
+                    for call in which.into_iter().filter(|call| *call <= site.calls) {
+                        single.push(Job { workload: workload.clone(), faults: vec![fault(call)] });
+                    }
+                }
+                if site.calls > before
+                    && ending.last().is_none_or(|(last, ..): &(PlannedFault, _, _)| last.site != site.id)
+                {
+                    ending.push(fault(before + 1));
+                }
+            }
+        }
+        for (index, one) in ending.iter().enumerate() {
+            for two in &ending[index + 1..] {
+                pairs.push(Job { workload: workload.clone(), faults: vec![one.clone(), two.clone()] });
+            }
+        }
+    }
+    let every = |jobs: Vec<Job>, share: usize| -> Vec<Job> {
+        let offset = seed as usize % share.max(1);
+        jobs.into_iter().skip(offset).step_by(share.max(1)).collect()
+    };
+    let single = every(single, share);
+    // Pairs are many, and most of them alike: four times as sparse in a slice.
+    let pairs = every(pairs, if share > 1 { share * 8 } else { 1 });
+    for (jobs, count) in [(&single, &mut result.single), (&pairs, &mut result.pairs)] {
+        *count = jobs.len() as u64;
+    }
+    for jobs in [&single, &pairs] {
+        let all = campaign::parallel(jobs, threads, None, |job| perform(job, setting));
+        for (job, performed) in jobs.iter().zip(all.into_iter().flatten()) {
+            places.extend(&performed.1);
+            take(&mut result, &job.workload, performed);
+        }
+    }
+    coverage(&mut result, &places);
+    result
+}
+
+/// The trace, the places from which calls were made, and what is wrong.
+type Performed = (u64, Vec<u32>, Option<Failure>);
+
+fn take(result: &mut Sites, workload: &Workload, (trace, _, failure): Performed) {
+    result.by_program.entry(workload.to_string()).or_default().add(failure.is_some());
+    result.trace = campaign::mix(result.trace, trace);
+    result.share.add(failure.is_some());
+    if let Some(failure) = failure {
+        let known =
+            result.failures.iter().filter(|other| other.what.get(..30) == failure.what.get(..30)).count();
+        if known < 6 {
+            result.failures.push(failure);
+        }
+    }
+}
+
+fn perform(job: &Job, setting: Setting) -> Performed {
+    let faults: Vec<PlannedFault> = job.faults.iter().map(|(fault, ..)| *fault).collect();
+    let describe = || {
+        let of = |(fault, import, frames): &(PlannedFault, &str, Vec<String>)| {
+            let how = match fault.kind {
+                FaultKind::Status(status) => format!("fails with {}", Status(status.cast_unsigned())),
+                FaultKind::Null => "returns null".into(),
+                FaultKind::Timeout => "lasts until its time is over".into(),
+            };
+            format!("call {} of {import} {how}, from {}", fault.call, frames.join(" < "))
+        };
+        job.faults.iter().map(of).collect::<Vec<_>>().join("; and ")
+    };
+    match caught(&job.workload, setting, &faults) {
+        Ok(faulted) => {
+            // A second fault may lie on a way that the first one closes.
+            let verdict = if faulted.fired.is_empty() {
+                Err("the call was not made again: the run does not repeat itself".into())
+            } else {
+                judge(&job.workload, &faulted)
+            };
+            let failed =
+                verdict.err().map(|what| failure(&job.workload, setting.seed, &describe(), what, &faults));
+            let places = faulted.sites.iter().filter_map(|site| site.place.map(|(_, rva)| rva)).collect();
+            (faulted.trace, places, failed)
+        }
+        Err(what) => (0, Vec::new(), Some(failure(&job.workload, setting.seed, &describe(), what, &faults))),
+    }
+}
+
+fn failure(workload: &Workload, seed: u64, fault: &str, what: String, faults: &[PlannedFault]) -> Failure {
+    let planned: Vec<String> = faults.iter().map(|fault| format!(" --fail {}", show(*fault))).collect();
+    Failure {
+        part: "failing calls",
+        workload: workload.clone(),
+        fault: fault.into(),
+        what,
+        reproduce: format!("cargo xtask faults -- --seed {seed} --workload '{workload}'{}", planned.concat()),
+        files: Vec::new(),
+    }
+}
+
+fn coverage(result: &mut Sites, reached: &BTreeSet<u32>) {
+    let calls = match crate::image::calls(&intact_saves::intact()) {
+        Ok(calls) => calls,
+        Err(what) => return result.unreached.push(what),
+    };
+    let mut missed: BTreeMap<String, Vec<u32>> = BTreeMap::new();
+    for (place, import) in calls {
+        // Only what can fail is a site; the lab says which imports these are.
+        if !result.imports.contains_key(import.as_str()) {
+            continue;
+        }
+        let entry = result.places.entry(import.clone()).or_default();
+        entry.1 += 1;
+        if reached.contains(&place) {
+            entry.0 += 1;
+        } else {
+            missed.entry(import).or_default().push(place);
+        }
+    }
+    for (import, places) in missed {
+        result.unreached.push(format!("{} direct calls of {import}, returning to {places:x?}", places.len()));
+    }
+}
+
+/// A planned fault as the command line takes it: `SITE:CALL:STATUS`, all hexadecimal; `null` or `timeout` for a status.
+pub fn show(fault: PlannedFault) -> String {
+    let how = match fault.kind {
+        FaultKind::Status(status) => format!("{:x}", status.cast_unsigned()),
+        FaultKind::Null => "null".into(),
+        FaultKind::Timeout => "timeout".into(),
+    };
+    format!("{:x}:{:x}:{how}", fault.site.0, fault.call)
+}
+
+/// Reads what [`show`] writes.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn parse(text: &str) -> Result<PlannedFault, String> {
+    let parts: Vec<&str> = text.split(':').collect();
+    let &[site, call, how] = parts.as_slice() else {
+        return Err(format!("{text:?} is not SITE:CALL:STATUS"));
+    };
+    let number = |text: &str| u64::from_str_radix(text, 16).map_err(|error| format!("{text:?}: {error}"));
+    let kind = match how {
+        "null" => FaultKind::Null,
+        "timeout" => FaultKind::Timeout,
+        status => {
+            let status = u32::try_from(number(status)?).map_err(|error| format!("{status:?}: {error}"))?;
+            FaultKind::Status(status.cast_signed())
+        }
+    };
+    Ok(PlannedFault { site: SiteId(number(site)?), call: number(call)?, kind })
+}
+
+/// Runs one workload with these calls failing, and says what happened.
+///
+/// # Errors
+/// What is wrong.
+pub fn again(workload: &Workload, setting: Setting, faults: &[PlannedFault]) -> Result<String, String> {
+    let faulted = caught(workload, setting, faults)?;
+    let told: Vec<String> = faulted
+        .told
+        .iter()
+        .map(|(step, status)| {
+            format!("{step}: {}", status.map_or("success".into(), |status| status.to_string()))
+        })
+        .collect();
+    let text = format!(
+        "{}\nsaves: {:?}\n{} of {} calls failed",
+        told.join("\n"),
+        faulted.happened,
+        faulted.fired.len(),
+        faults.len()
+    );
+    judge(workload, &faulted).map(|()| text.clone()).map_err(|what| format!("{text}\n{what}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_planned_fault_reads_back() {
+        for kind in [FaultKind::Null, FaultKind::Timeout, FaultKind::Status(0xC000_009A_u32.cast_signed())] {
+            let fault = PlannedFault { site: SiteId(0xABCD), call: 17, kind };
+            assert_eq!(parse(&show(fault)), Ok(fault));
+        }
+        assert!(parse("1:2").is_err() && parse("x:1:null").is_err());
+    }
+
+    #[test]
+    fn every_program_is_a_workload() {
+        for line in PROGRAMS {
+            assert_eq!(line.parse::<Workload>().unwrap().to_string(), line);
+        }
+    }
+}
