@@ -196,7 +196,7 @@ fn whichever_call_fails_while_a_policy_is_read_the_old_one_stays_until_the_next_
     let mut planned = Vec::new();
     for site in &after {
         let kind = match site.failure {
-            Failure::Never => continue,
+            Failure::Never | Failure::Timeout => continue,
             Failure::Status => FaultKind::Status(NO_RESOURCES),
             Failure::Null => FaultKind::Null,
         };
