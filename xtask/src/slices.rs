@@ -117,6 +117,7 @@ const LAB: &[&str] = &[
     "monitor",
     "scanner",
     "intact-scenarios",
+    "intact-faults",
     "intact-transparency",
     "faults",
 ];

@@ -62,13 +62,32 @@ pub struct Answers {
     pub answers: Vec<Answer>,
 }
 
+/// What the lab answers where it is asked the same (`tests/lab_answers.rs` keeps it true): its model of Windows.
+pub fn of_the_lab() -> Vec<Answer> {
+    serde_json::from_str(include_str!("../lab-answers.json")).unwrap_or_default()
+}
+
+impl Answer {
+    /// What the lab notes at the same place, if that is something else.
+    fn otherwise<'a>(&self, lab: &'a [Answer], number: usize) -> Option<&'a str> {
+        let lab = lab.iter().find(|answer| answer.id == self.id)?;
+        let (done, result) = self.observed.get(number)?;
+        let (_, modelled) = lab.observed.iter().find(|(same, _)| same == done)?;
+        (modelled != result).then_some(modelled)
+    }
+}
+
 impl fmt::Display for Answers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "==== intact-faults {} answers ====\n{}", self.version, self.machine)?;
+        let lab = of_the_lab();
         for answer in &self.answers {
             writeln!(f, "{}  {}", answer.id, answer.question)?;
-            for (done, result) in &answer.observed {
+            for (number, (done, result)) in answer.observed.iter().enumerate() {
                 writeln!(f, "    {done}: {result}")?;
+                if let Some(modelled) = answer.otherwise(&lab, number) {
+                    writeln!(f, "        THE LAB SAYS: {modelled}")?;
+                }
             }
             if let Some(conclusion) = &answer.conclusion {
                 writeln!(f, "    => {conclusion}")?;
@@ -89,6 +108,16 @@ impl fmt::Display for Answers {
 mod tests {
     use super::*;
     use crate::report::Intact;
+
+    #[test]
+    fn what_differs_from_the_lab_is_shown_beside_it() {
+        let mut answer = Answer::new("M2", "?");
+        answer.note("transacted open for writing", "0x00000000 SUCCESS");
+        answer.note("outside open with GENERIC_WRITE", "0x00000000 SUCCESS");
+        let lab = of_the_lab();
+        assert_eq!(answer.otherwise(&lab, 0), None);
+        assert_eq!(answer.otherwise(&lab, 1), Some("0xc0000043 SHARING_VIOLATION"));
+    }
 
     #[test]
     fn what_wine_answers_is_no_fact_about_windows() {

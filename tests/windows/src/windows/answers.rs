@@ -4,20 +4,21 @@
 //! Each experiment notes what it did and which status came back, and concludes only what that says. What only a driver
 //! can see stays open, and the answer says what to do for it.
 
-mod ends;
+mod disabled;
 mod intact;
-mod isolation;
-mod names;
+mod place;
 mod views;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use intact_faults::experiments::{self, Finding, NEW, OLD};
 use intact_faults::{Answer, Answers, Machine};
 
 use super::ktm::{Ktm, Transaction};
-use super::nt::{self, File, Open, Status};
+use super::nt::{self, File, Open};
+use place::Plain;
 
 /// Where the experiments take place.
 pub(crate) struct Laboratory<'a> {
@@ -28,9 +29,6 @@ pub(crate) struct Laboratory<'a> {
     plain: PathBuf,
     ktm: Option<Ktm>,
 }
-
-const OLD: &[u8] = b"the old version of this file";
-const NEW: &[u8] = b"THE NEW VERSION";
 
 impl Laboratory<'_> {
     /// A file with [`OLD`] in it, where no policy applies.
@@ -73,22 +71,8 @@ fn holds(path: &Path) -> String {
     }
 }
 
-fn exists(path: &Path) -> &'static str {
-    if path.exists() { "there" } else { "not there" }
-}
-
 /// One experiment: notes into the answer; an early end says why.
 type Experiment = fn(&Laboratory<'_>, &mut Answer) -> Result<Finding>;
-
-/// What an experiment says.
-enum Finding {
-    /// This.
-    Concluded(String),
-    /// Nothing yet, because of this.
-    Open(String),
-    /// This much, and the rest is open.
-    Partly(String, String),
-}
 
 const QUESTIONS: &[(&str, &str, Experiment)] = &[
     (
@@ -96,17 +80,6 @@ const QUESTIONS: &[(&str, &str, Experiment)] = &[
         "Does editing the ACCESS_STATE in post-create give the application its rights, and does NTFS honour the \
          reduced DesiredAccess?",
         intact::rights,
-    ),
-    (
-        "M2",
-        "A non-transacted FILE_READ_ATTRIBUTES open beside a transacted writer of the same file; a second writer \
-         in the same transaction",
-        isolation::beside_a_writer,
-    ),
-    (
-        "M3",
-        "Rename, POSIX rename and delete with an extra non-transacted handle open, in a transaction and outside",
-        names::with_an_extra_handle,
     ),
     ("M4", "Commit with a live writable view", views::commit_with_a_view),
     ("M5", "FltObjects->Transaction for a lower filter after a swap of the target", intact::lower_filter),
@@ -120,24 +93,9 @@ const QUESTIONS: &[(&str, &str, Experiment)] = &[
     ("M8", "Byte-range locks through a swapped file object", intact::locks),
     ("M9", "Unload with redirected handles", intact::unload),
     ("M10", "Driver Verifier with a Rust release build", intact::verifier),
-    ("Ta", "Status of a transacted open with disabletxf", isolation::disabled),
-    ("Tb", "Rollback of an aborted transaction", ends::rollback_twice),
-    (
-        "Tc",
-        "Does closing the last handle of a transaction with open transacted files abort it at once?",
-        ends::last_handle,
-    ),
-    ("Td", "FileRenameInformationEx and FileDispositionInformationEx (POSIX) in a transaction", names::posix),
-    ("Te", "Byte-range locks in a transaction", isolation::locks),
+    ("Ta", "Status of a transacted open with disabletxf", disabled::disabled),
     ("Tf", "The exact reaction of NTFS to writable views", views::reactions),
-    ("Tg", "Supersede and overwrite in a transaction, and the file id", names::file_id),
-    ("Th", "Setting a reparse point in a transaction", names::reparse),
     ("Ti", "Exit notification against cleanup, in order", intact::exit_order),
-    (
-        "Tj",
-        "Do non-transacted handles with FILE_WRITE_ATTRIBUTES only really conflict with a transaction?",
-        isolation::attribute_writers,
-    ),
 ];
 
 /// Asks everything.
@@ -149,29 +107,25 @@ pub(crate) fn all(machine: &Machine, folder: &Path, plain: &Path, unload: bool) 
     for folder in [&covered, &plain.to_owned()] {
         fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
     }
-    let laboratory = Laboratory { machine, covered, plain: plain.to_owned(), ktm: Ktm::find() };
-    let answers = QUESTIONS
-        .iter()
-        .map(|(id, question, experiment)| {
-            let mut answer = Answer::new(id, question);
-            if *id == "M9" && !unload {
-                return answer.left_open("say --unload to try it: if it is accepted, Intact is gone");
-            }
-            match experiment(&laboratory, &mut answer) {
-                Ok(Finding::Concluded(conclusion)) => answer.concluding(conclusion),
-                Ok(Finding::Open(why)) => answer.left_open(why),
-                Ok(Finding::Partly(conclusion, why)) => answer.concluding(conclusion).left_open(why),
-                Err(error) => answer.left_open(format!("the experiment failed: {error:#}")),
-            }
-        })
-        .collect();
+    let ktm = Ktm::find();
+    let laboratory = Laboratory { machine, covered, plain: plain.to_owned(), ktm };
+    let place = Plain { folder: plain.to_owned(), ktm };
+    let mut answers: Vec<Answer> = experiments::all(&place);
+    for (id, question, experiment) in QUESTIONS {
+        let mut answer = Answer::new(id, question);
+        if *id == "M9" && !unload {
+            answers.push(answer.left_open("say --unload to try it: if it is accepted, Intact is gone"));
+            continue;
+        }
+        let finding = experiment(&laboratory, &mut answer)
+            .unwrap_or_else(|error| Finding::Open(format!("the experiment failed: {error:#}")));
+        answers.push(finding.complete(answer));
+    }
+    answers.sort_by_key(|answer| order(&answer.id));
     Ok(Answers { version: env!("CARGO_PKG_VERSION").into(), machine: machine.clone(), answers })
 }
 
-/// A conclusion from one status.
-fn by<T>(result: &Result<T, Status>, success: &str, failure: &str) -> Finding {
-    Finding::Concluded(match result {
-        Ok(_) => success.into(),
-        Err(status) => format!("{failure}: {status}"),
-    })
+/// M1 to M10, then Ta to Tj.
+fn order(id: &str) -> (bool, usize, String) {
+    (id.starts_with('T'), id.len(), id.to_owned())
 }

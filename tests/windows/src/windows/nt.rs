@@ -1,106 +1,24 @@
 //! The native file calls, with their statuses.
 
 use std::ffi::c_void;
-use std::fmt;
 use std::path::Path;
 use std::ptr::{null, null_mut};
 
+pub(crate) use intact_faults::experiments::{
+    DELETE, Open, READ, READ_ATTRIBUTES, SHARE_ALL, Status, WRITE, shown,
+};
 use windows_sys::Wdk::Foundation::{NtClose, OBJECT_ATTRIBUTES};
 use windows_sys::Wdk::Storage::FileSystem as native;
 use windows_sys::Win32::Foundation::{HANDLE, UNICODE_STRING};
 use windows_sys::Win32::System::IO::IO_STATUS_BLOCK;
 
-/// An NTSTATUS that means failure.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Status(pub(crate) u32);
-
-impl fmt::Display for Status {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match name(self.0) {
-            Some(name) => write!(f, "{:#010x} {name}", self.0),
-            None => write!(f, "{:#010x}", self.0),
-        }
-    }
-}
-
-/// `STATUS_SUCCESS`, or the failure.
-pub(crate) fn shown<T>(result: &Result<T, Status>) -> String {
-    match result {
-        Ok(_) => Status(0).to_string(),
-        Err(status) => status.to_string(),
-    }
-}
-
-/// The statuses that the questions are about (txf-ktm §5).
-fn name(status: u32) -> Option<&'static str> {
-    Some(match status {
-        0 => "SUCCESS",
-        0x103 => "PENDING",
-        0xC000_0003 => "INVALID_INFO_CLASS",
-        0xC000_0008 => "INVALID_HANDLE",
-        0xC000_000D => "INVALID_PARAMETER",
-        0xC000_0010 => "INVALID_DEVICE_REQUEST",
-        0xC000_0011 => "END_OF_FILE",
-        0xC000_0022 => "ACCESS_DENIED",
-        0xC000_0034 => "OBJECT_NAME_NOT_FOUND",
-        0xC000_0035 => "OBJECT_NAME_COLLISION",
-        0xC000_0043 => "SHARING_VIOLATION",
-        0xC000_004F => "EAS_NOT_SUPPORTED",
-        0xC000_0054 => "FILE_LOCK_CONFLICT",
-        0xC000_0055 => "LOCK_NOT_GRANTED",
-        0xC000_0056 => "DELETE_PENDING",
-        0xC000_007A => "PROCEDURE_NOT_FOUND",
-        0xC000_00BB => "NOT_SUPPORTED",
-        0xC000_0123 => "FILE_DELETED",
-        0xC000_0243 => "USER_MAPPED_FILE",
-        0xC019_0001 => "TRANSACTIONAL_CONFLICT",
-        0xC019_0003 => "TRANSACTION_NOT_ACTIVE",
-        0xC019_0005 => "RM_NOT_ACTIVE",
-        0xC019_0013 => "TRANSACTION_REQUEST_NOT_VALID",
-        0xC019_0015 => "TRANSACTION_ALREADY_ABORTED",
-        0xC019_0016 => "TRANSACTION_ALREADY_COMMITTED",
-        0xC019_0028 => "HANDLE_NO_LONGER_VALID",
-        0xC019_0044 => "CANNOT_EXECUTE_FILE_IN_TRANSACTION",
-        0xC019_004B => "FLOATED_SECTION",
-        0xC019_005A => "OPERATION_NOT_SUPPORTED_IN_TRANSACTION",
-        _ => return None,
-    })
-}
-
 pub(crate) fn check(status: i32) -> Result<(), Status> {
     if status < 0 { Err(Status(status.cast_unsigned())) } else { Ok(()) }
 }
 
-/// How to open.
-#[derive(Clone, Copy)]
-pub(crate) struct Open {
-    pub(crate) access: u32,
-    pub(crate) share: u32,
-    pub(crate) disposition: u32,
-    pub(crate) options: u32,
-}
-
 const SYNCHRONOUS: u32 = 0x20;
 const NON_DIRECTORY: u32 = 0x40;
-/// GENERIC_READ.
-pub(crate) const READ: u32 = 0x8000_0000;
-/// GENERIC_WRITE.
-pub(crate) const WRITE: u32 = 0x4000_0000;
-/// DELETE.
-pub(crate) const DELETE: u32 = 0x1_0000;
-/// FILE_READ_ATTRIBUTES.
-pub(crate) const READ_ATTRIBUTES: u32 = 0x80;
-/// FILE_WRITE_ATTRIBUTES.
-pub(crate) const WRITE_ATTRIBUTES: u32 = 0x100;
 const SYNCHRONIZE: u32 = 0x10_0000;
-pub(crate) const SHARE_ALL: u32 = 7;
-
-impl Open {
-    /// What exists, sharing everything.
-    pub(crate) fn existing(access: u32) -> Open {
-        Open { access, share: SHARE_ALL, disposition: 1, options: 0 }
-    }
-}
 
 /// An open file.
 pub(crate) struct File(HANDLE);

@@ -40,7 +40,7 @@ pub(crate) fn prepare(folder: &Path, machine: &Machine, patience: Duration) -> R
     for scenario in RESETS {
         let own = drive::arrange(scenario, folder)?;
         let mut programs = Programs::new(scenario, &own);
-        for otherwise in programs.all_steps(in_front)? {
+        if let Some(otherwise) = programs.all_steps(in_front)?.first() {
             bail!("{}: step {}: {}", scenario.name, otherwise.step, otherwise.happened);
         }
         held.push(programs);

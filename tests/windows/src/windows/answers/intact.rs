@@ -10,7 +10,7 @@ use intact_scenarios::named;
 use super::super::drive;
 use super::super::nt::{READ, Status, WRITE, shown};
 use super::super::view::View;
-use super::{File, Finding, Laboratory, NEW, OLD, Open, by, holds, opened};
+use super::{File, Finding, Laboratory, NEW, OLD, Open, holds, opened};
 
 const NEEDED: &str =
     "needs Intact attached to the volume, a rule that covers the folder, and this program elevated";
@@ -225,7 +225,7 @@ pub(super) fn unload(laboratory: &Laboratory<'_>, answer: &mut Answer) -> Result
         (true, write) => {
             Finding::Concluded(format!("unload is NOT refused; a write then: {}", shown(&write)))
         }
-        (false, write) => by(&write, "", "unload is refused, but a write fails"),
+        (false, Err(status)) => Finding::Concluded(format!("unload is refused, but a write fails: {status}")),
     })
 }
 
