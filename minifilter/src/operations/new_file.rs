@@ -138,7 +138,10 @@ impl New {
             if !created || rights.twin & MAXIMUM_ALLOWED == 0 {
                 return open(rights.twin, !created, transaction);
             }
-            let allowed = open(MAXIMUM_ALLOWED, true, transaction).map_or(0, |most| {
+            // Outside the transaction, so that the file is not in it yet: what a transaction modifies nobody executes.
+            let most =
+                open(MAXIMUM_ALLOWED, true, None).or_else(|_| open(MAXIMUM_ALLOWED, true, transaction));
+            let allowed = most.map_or(0, |most| {
                 most.file.close();
                 most.granted
             });

@@ -86,7 +86,8 @@ pub const LIST: &[Difference] = &[
     },
     Difference {
         id: "no-links-from-outside",
-        reason: "while a save lives, handles that take no part in it cannot change its file in ways that need no right",
+        reason: "while a save lives, handles that take no part in it cannot change its file in ways that need no right, nor \
+                 put another one in its place",
         source: "txf-ktm §4.2",
         example: "p0 open slot=0 name=0 how=0 root=0 access=0x100080 share=7 disposition=1 options=0x20 attributes=0 allocation=0 ea=0 security=0\n\
                   p0 open slot=1 name=0 how=0 root=0 access=0xC0000000 share=7 disposition=1 options=0x20 attributes=0 allocation=0 ea=0 security=0\n\
@@ -186,7 +187,7 @@ impl Situation<'_> {
 
     /// Who asks: whose file object it is.
     fn process(&self) -> u64 {
-        self.open().map_or(self.step.process % crate::program::PROCESSES, |open| open.process)
+        self.open().map_or(self.world.identity(self.step.process), |open| open.process)
     }
 
     /// A request that only looks.
@@ -286,11 +287,13 @@ fn no_execution(situation: &Situation<'_>) -> bool {
 }
 
 fn no_links_from_outside(situation: &Situation<'_>) -> bool {
-    matches!(situation.step.call, Call::Link { .. } | Call::Control { .. })
+    matches!(situation.step.call, Call::Link { .. } | Call::Rename { .. } | Call::Control { .. })
         && situation.intact.is(Status::SHARING_VIOLATION)
         && situation.open().is_some_and(|open| {
             let target = match situation.step.call {
-                Call::Link { name, .. } => situation.committed(name).map(|version| version.id),
+                Call::Link { name, .. } | Call::Rename { name, .. } => {
+                    situation.committed(name).map(|version| version.id)
+                }
                 _ => None,
             };
             let saved = |file| situation.world.is_saved(file);

@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use lab_executive::random::Random;
+
+use crate::atomic::{self, Stroke};
 use crate::generate::{self, Focus};
 use crate::pair::{FOLDERS, Failure, OnExit, Pair, disk};
 use crate::program::Program;
@@ -109,4 +112,65 @@ fn shortest(program: Program, failure: Failure) -> Failed {
     let program = shrink(program, |program| same(program).is_some());
     let failure = same(&program).unwrap_or(failure);
     Failed { program, failure, count: 0 }
+}
+
+/// The stroke that a program with this seed gets, and the program: cut off where it is struck.
+pub fn struck_program(seed: u64) -> (Program, Stroke) {
+    let mut program = generate::program(seed, &atomic::focus());
+    let random = Random::new(seed ^ 0x5712_0CE5);
+    let stroke = match random.below(3) {
+        0 => Stroke::KillBefore,
+        1 => Stroke::KillDuring,
+        _ => Stroke::Abort(random.below(40) as u64),
+    };
+    if !matches!(stroke, Stroke::Abort(_)) {
+        program.steps.truncate(1 + random.below(program.steps.len()));
+    }
+    (program, stroke)
+}
+
+/// Strikes programs until so many requests were made, or one fails. Returns what was found, and how often a stroke met a
+/// save that lived.
+pub fn explore_strokes(plan: &Plan) -> (Found, u64) {
+    let base = disk(FOLDERS);
+    let mut found = Found::default();
+    let mut met = 0;
+    let mut pair: Option<Pair> = None;
+    while found.operations < plan.operations && found.failures.len() < plan.failures {
+        let seed = seed_of(plan, found.programs);
+        let (program, stroke) = struck_program(seed);
+        let current = pair.get_or_insert_with(|| atomic::machines(&base, seed));
+        let struck = atomic::strike(current, &program, stroke);
+        found.programs += 1;
+        found.operations += struck.operations;
+        met += u64::from(struck.met_a_save);
+        let mut failure = struck.failure;
+        if struck.spent || !current.has_room() {
+            let ended = pair.take().filter(|_| !struck.spent).and_then(Pair::end);
+            failure = failure.or(ended);
+        }
+        if let Some(failure) = failure {
+            note_struck(&mut found, program, stroke, failure);
+        }
+    }
+    (found, met)
+}
+
+/// Strikes one program on machines of its own.
+pub fn fails_struck(program: &Program, stroke: Stroke) -> Option<Failure> {
+    let mut pair = atomic::machines(&disk(1), 1);
+    atomic::strike(&mut pair, program, stroke).failure
+}
+
+fn note_struck(found: &mut Found, program: Program, stroke: Stroke, failure: Failure) {
+    if let Some(known) = found.failures.get_mut(&failure.kind) {
+        known.count += 1;
+        return;
+    }
+    let same = |program: &Program| fails_struck(program, stroke).filter(|found| found.kind == failure.kind);
+    let program =
+        if same(&program).is_some() { shrink(program, |program| same(program).is_some()) } else { program };
+    let mut failure = same(&program).unwrap_or(failure);
+    failure.what = format!("struck by {stroke:?}\n{}", failure.what);
+    found.failures.insert(failure.kind.clone(), Failed { program, failure, count: 1 });
 }

@@ -7,12 +7,16 @@
 //! | [`machine`], [`answer`] | a lab in which a program runs, and what its processes are told |
 //! | [`pair`] | the two machines side by side |
 //! | [`differences`] | the written list of what TxF forces to differ |
+//! | [`limits`] | what shows each of the README's limits |
+//! | [`atomic`] | kills and aborts at any operation: every file old or new |
 //! | [`explore`], [`shrink`] | many programs; the shortest one that fails |
 
 pub mod answer;
+pub mod atomic;
 pub mod differences;
 pub mod explore;
 pub mod generate;
+pub mod limits;
 pub mod machine;
 pub mod pair;
 pub mod program;

@@ -67,6 +67,9 @@ impl Machine {
         let found = self.scene.lab.with_volume(|volume| volume.subtree(folder));
         for whole in found.values() {
             number_of(&mut self.ids, whole.id.0);
+            for (above, _) in &whole.links {
+                number_of(&mut self.ids, above.0);
+            }
         }
         self.free = self.scene.lab.with_volume(|volume| volume.information().free_clusters);
         self.at(ticks)
@@ -419,13 +422,61 @@ impl Machine {
                 bytes.resize(8, 0);
                 Ok(u64::from_le_bytes(bytes.try_into().unwrap_or_default()))
             };
-            Ok(Raw::Opened {
-                handle: created.handle,
-                information: created.information,
-                granted: number(8, 4)? as u32,
-                id: number(6, 8)?,
-            })
+            match (number(8, 4), number(6, 8)) {
+                (Ok(granted), Ok(id)) => Ok(Raw::Opened {
+                    handle: created.handle,
+                    information: created.information,
+                    granted: granted as u32,
+                    id,
+                }),
+                // Its transaction has been aborted meanwhile.
+                (Err(status), _) | (_, Err(status)) => {
+                    caller.close(created.handle)?;
+                    Err(status)
+                }
+            }
         }))
+    }
+
+    /// Which process makes a step. `None`: it names a handle that is not there, or a process that does not run.
+    pub fn process_of(&self, step: &Step) -> Option<usize> {
+        let (process, _) = self.maker(step)?;
+        self.processes[process].is_some().then_some(process)
+    }
+
+    /// Kills a process, with a step of its own on the way if there is one.
+    ///
+    /// # Errors
+    /// The violation that stopped the lab.
+    pub fn kill_during(&mut self, index: usize, step: Option<&Step>) -> Result<(), Rc<Violation>> {
+        let waits = self.waiting.as_ref().and_then(|(slot, _)| self.slots[*slot as usize]);
+        if waits.is_some_and(|held| held.process == index) {
+            return Ok(());
+        }
+        let body = step.and_then(|step| {
+            let (process, handle) = self.maker(step)?;
+            self.body(step.call, process, handle)
+        });
+        let under_way = body.map(|body| self.process(index).submit(body));
+        if let Some(process) = self.processes[index].take() {
+            let lab = self.scene.lab.executive();
+            let thread = lab.terminate_process(process.inner(), 1);
+            lab.run_until(|_| thread.finished())?;
+        }
+        drop(under_way);
+        let gone = |held: &&mut Option<Held>| held.is_some_and(|held| held.process == index);
+        self.slots.iter_mut().filter(gone).for_each(|held| *held = None);
+        Ok(())
+    }
+
+    /// Operations inside transactions so far.
+    pub fn transacted_operations(&self) -> u64 {
+        self.scene.lab.with_volume(|volume| volume.transacted_operations())
+    }
+
+    /// Has a transaction aborted after so many more operations inside transactions.
+    pub fn abort_after(&self, operations: u64) {
+        self.scene.lab.with_volume(|volume| volume.abort_after_operations(operations));
     }
 
     /// What is committed in the program's folder, by path, past every open and cache.
@@ -434,6 +485,19 @@ impl Machine {
         let found = self.scene.lab.with_volume(|volume| volume.subtree(&folder));
         found.into_iter().map(|(path, whole)| (path, Version::of(whole, &self.ids))).collect()
     }
+}
+
+/// Whether two versions differ, in anything but when a directory's entries changed.
+pub fn differing(one: &Version, other: &Version) -> bool {
+    if !one.whole.directory {
+        return one != other;
+    }
+    let timeless = |version: &Version| {
+        let mut version = version.clone();
+        version.whole.times = Default::default();
+        version
+    };
+    timeless(one) != timeless(other)
 }
 
 /// The files of a program's folder.

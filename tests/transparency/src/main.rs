@@ -29,6 +29,9 @@ struct Arguments {
     /// Go on until so many kinds of failure are found.
     #[arg(long, default_value_t = 1)]
     failures: usize,
+    /// Kill processes and abort transactions at any operation instead, and look whether every file is old or new.
+    #[arg(long)]
+    strokes: bool,
     /// Print the result as JSON.
     #[arg(long)]
     json: bool,
@@ -67,6 +70,11 @@ fn perform(arguments: &Arguments) -> Result<ExitCode> {
         focus: Focus::default(),
         failures: arguments.failures,
     };
+    if arguments.strokes {
+        let (found, met) = explore::explore_strokes(&plan);
+        eprintln!("{} strokes, {met} of them at a save that lived", found.programs);
+        return tell(&plan, &found, began.elapsed().as_secs_f64(), arguments.json);
+    }
     let mut known = 0;
     let found = explore::explore(&plan, |found| {
         if found.programs.is_multiple_of(64 * 64) {

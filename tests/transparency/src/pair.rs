@@ -118,8 +118,7 @@ impl Pair {
 
     /// Runs a program on both, step by step, until its end or the first difference.
     pub fn run(&mut self, program: &Program) -> Run {
-        let number = self.ran;
-        self.ran += 1;
+        let number = self.next();
         let mut run = Run::default();
         match self.try_run(program, number, &mut run) {
             Ok(()) => {}
@@ -177,6 +176,12 @@ impl Pair {
                 Ok(())
             }
         }
+    }
+
+    /// The folder of the next program.
+    pub(crate) fn next(&mut self) -> usize {
+        self.ran += 1;
+        self.ran - 1
     }
 
     /// Begins with a program. Returns the time.

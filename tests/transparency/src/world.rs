@@ -37,6 +37,8 @@ pub struct World {
     slots: [Option<(u64, Open)>; SLOTS as usize],
     live: Vec<Live>,
     saves: usize,
+    /// How often a process has ended: the next one in its place is another.
+    ended: [u64; PROCESSES as usize],
 }
 
 impl World {
@@ -45,15 +47,16 @@ impl World {
         let Answer::Done(value) = answer else { return };
         match (step.call, value) {
             (Call::Open { slot, options, .. }, Value::Opened(information, granted, file)) => {
-                self.opened(step.process % PROCESSES, slot, options, *information, *granted, *file);
+                self.opened(self.identity(step.process), slot, options, *information, *granted, *file);
             }
             (Call::Close { slot }, _) => self.slots[(slot % SLOTS) as usize] = None,
             (Call::Duplicate { slot, to, process }, _) => {
                 let open = self.slots[(slot % SLOTS) as usize].map(|(_, open)| open);
-                self.slots[(to % SLOTS) as usize] = open.map(|open| (process % PROCESSES, open));
+                self.slots[(to % SLOTS) as usize] = open.map(|open| (self.identity(process), open));
             }
             (Call::Exit { .. } | Call::Kill { .. }, _) => {
-                let process = step.process % PROCESSES;
+                let process = self.identity(step.process);
+                self.ended[(step.process % PROCESSES) as usize] += 1;
                 let gone = |slot: &&mut Option<(u64, Open)>| slot.is_some_and(|(own, _)| own == process);
                 self.slots.iter_mut().filter(gone).for_each(|slot| *slot = None);
             }
@@ -86,6 +89,12 @@ impl World {
         self.slots[(slot % SLOTS) as usize] = Some((process, open));
     }
 
+    /// The process that is now in the place of this number.
+    pub fn identity(&self, process: u64) -> u64 {
+        let place = process % PROCESSES;
+        place + PROCESSES * self.ended[place as usize]
+    }
+
     /// What a slot holds.
     pub fn open(&self, slot: u64) -> Option<Open> {
         self.slots[(slot % SLOTS) as usize].map(|(_, open)| open)
@@ -99,6 +108,14 @@ impl World {
     /// Whether a process other than this one saves a file.
     pub fn others_save(&self, process: u64, file: usize) -> bool {
         self.live.iter().any(|live| live.process != process && live.file == file)
+    }
+
+    /// Whether a file is in a save of this process, and nobody else holds a handle that takes part in it.
+    pub fn is_saved_only_by(&self, process: u64, file: usize) -> bool {
+        let handles = self.slots.iter().flatten().filter(|(_, open)| open.takes_part && open.file == file);
+        self.save_of(process, file).is_some()
+            && !self.others_save(process, file)
+            && handles.into_iter().all(|(holder, _)| *holder == process)
     }
 
     /// Whether anybody saves a file.

@@ -285,7 +285,12 @@ impl Volume {
         let mut record = self.folded(view, number)?;
         record.times.change = self.now;
         edit(&mut record);
-        self.change(view, vec![Change::Put(number, Arc::new(record))])
+        self.change(view, vec![Change::Put(number, Arc::new(record))])?;
+        if open.transaction.is_none() {
+            // The log knows it now; folded in again, it would undo what was set.
+            self.written_at.remove(&number);
+        }
+        Ok(())
     }
 
     /// The record with what only the cache knows: times of writes. (Valid data lengths stay behind: the log

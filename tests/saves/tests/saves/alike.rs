@@ -74,6 +74,35 @@ fn who_makes_a_file_is_allowed_the_most_that_its_security_allows() {
 }
 
 #[test]
+fn a_file_made_for_the_most_that_is_allowed_is_saved() {
+    let scene = Scene::new();
+    let maker = scene.program("maker.exe");
+    let handle = maker.create_file(CreateOptions::create(FRESH, MAXIMUM_ALLOWED)).unwrap();
+    maker.write(handle, 0, NEW).unwrap();
+    maker.kill(1);
+    assert_eq!(scene.committed(FRESH), None);
+    scene.assert_rolled_back("the process died with the file open");
+    scene.end();
+}
+
+#[test]
+fn a_create_that_fails_because_its_transaction_ended_leaves_no_file() {
+    for operations in 0..8 {
+        let scene = Scene::new();
+        let maker = scene.program("maker.exe");
+        scene.lab.with_volume(|volume| volume.abort_after_operations(operations));
+        let made = maker.create_file(CreateOptions::create(FRESH, GENERIC_WRITE).attributes(READ_ONLY));
+        if made.is_err() {
+            assert_eq!(scene.committed(FRESH), None, "aborted after {operations} operations: {made:?}");
+        }
+        maker.kill(1);
+        scene.exit_all();
+        let report = scene.lab.unload();
+        assert!(report.is_clean(), "{report}");
+    }
+}
+
+#[test]
 fn a_new_read_only_file_is_to_be_archived_like_any_other() {
     let scene = Scene::new();
     let maker = scene.program("maker.exe");

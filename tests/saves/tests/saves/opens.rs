@@ -311,3 +311,16 @@ fn a_read_only_file_refuses_writers_as_without_intact() {
     scene.assert_happened(&[]);
     scene.end();
 }
+
+#[test]
+fn an_open_with_little_stack_left_passes_through_and_says_why() {
+    let little = |lab: lab::Builder| lab.config(|config| config.kernel_stack = 10 * 1024);
+    let scene = Scene::builder().lab(little).build();
+    let writer = scene.program("writer.exe");
+    scene.write_new(&writer);
+    writer.kill(1);
+    scene.assert_committed(FILE, NEW);
+    let happened = scene.happened();
+    assert!(matches!(happened[..], [Happened::PassedThrough(_)]), "{happened:?}");
+    scene.end();
+}

@@ -1,0 +1,278 @@
+//! Programs that are struck: one of their processes is killed, or KTM aborts a transaction, at some operation. Each file is
+//! then entirely old or entirely new: its data, names, attributes, times, security, extended attributes, streams and id.
+//!
+//! *Old* is what was committed before the stroke; *new* is what the same steps have made of it on the bare machine.
+
+use std::rc::Rc;
+
+use lab::Violation;
+
+use crate::generate::Focus;
+use crate::machine::{Version, Versions, differing};
+use crate::pair::{Failure, OnExit, Pair, Told};
+use crate::program::{Call, Program, Step, name_of};
+use crate::world::World;
+
+/// What strikes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stroke {
+    /// The process that makes the last step is killed before it.
+    KillBefore,
+    /// It is killed while the last step is on its way.
+    KillDuring,
+    /// A transaction is aborted after so many operations inside transactions.
+    Abort(u64),
+}
+
+/// What programs do that are struck: processes end as they like only by the stroke.
+pub fn focus() -> Focus {
+    Focus { deaths: false, ..Focus::default() }
+}
+
+/// How a struck program went.
+#[derive(Default)]
+pub struct Struck {
+    /// Requests that were made before the stroke.
+    pub operations: u64,
+    /// Whether the stroke met a save that lived.
+    pub met_a_save: bool,
+    /// What is neither old nor new.
+    pub failure: Option<Failure>,
+    /// The machines cannot go on.
+    pub spent: bool,
+}
+
+/// Runs a program on both machines until it is struck, and looks at what is left. The machines' rule is
+/// [`OnExit::ByStatus`].
+pub fn strike(pair: &mut Pair, program: &Program, stroke: Stroke) -> Struck {
+    let mut struck = Struck::default();
+    if let Err(violation) = try_strike(pair, program, stroke, &mut struck) {
+        let what = violation.to_string();
+        let kind = what.lines().next().unwrap_or_default().into();
+        struck.failure = Some(Failure { kind, step: None, what });
+    }
+    // One that did not come about must not strike the next program.
+    pair.intact.abort_after(u64::MAX);
+    struck.spent |= struck.failure.is_some();
+    struck
+}
+
+/// Machines for [`strike`].
+pub fn machines(disk: &lab_volume::Base, seed: u64) -> Pair {
+    Pair::new(disk, seed, OnExit::ByStatus)
+}
+
+/// What was, at different times.
+struct Past {
+    /// Each file as it was before the save that it is in began.
+    origin: Versions,
+    /// What was committed a step ago.
+    old: Versions,
+    /// What the steps had made of the files on the bare machine a step ago.
+    new: Versions,
+}
+
+impl Past {
+    fn of(pair: &mut Pair) -> Past {
+        let old = pair.intact.committed();
+        Past { origin: old.clone(), new: old.clone(), old }
+    }
+
+    /// A step went by.
+    fn step(&mut self, world: &World, now: Versions, new: Versions) {
+        let saved = |version: &Version| world.is_saved(version.id);
+        self.origin.retain(|path, version| saved(version) || now.contains_key(path));
+        for (path, version) in &now {
+            if !saved(version) {
+                self.origin.insert(path.clone(), version.clone());
+            }
+        }
+        (self.old, self.new) = (now, new);
+    }
+}
+
+fn try_strike(
+    pair: &mut Pair,
+    program: &Program,
+    stroke: Stroke,
+    struck: &mut Struck,
+) -> Result<(), Rc<Violation>> {
+    let number = pair.next();
+    let mut ticks = pair.begin(number)?;
+    let mut world = World::default();
+    let before = pair.intact.transacted_operations();
+    if let Stroke::Abort(after) = stroke {
+        pair.intact.abort_after(after);
+    }
+    let mut past = Past::of(pair);
+    let last = program.steps.len().saturating_sub(1);
+    for (index, step) in program.steps.iter().enumerate() {
+        ticks += 1;
+        if index == last && !matches!(stroke, Stroke::Abort(_)) {
+            return kill(pair, program, step, ticks, stroke, &world, &past, struck);
+        }
+        let lived = world.clone();
+        let told = pair.step(step, ticks, &mut world)?;
+        let aborted = matches!(stroke, Stroke::Abort(after)
+            if pair.intact.transacted_operations() > before + after);
+        struck.met_a_save |= aborted && lived.any_save();
+        match told {
+            Told::Alike(answer) => struck.operations += u64::from(answer.counts()),
+            // The two runs part; what was saved until here is closed as usual.
+            Told::Listed(_) => return end(pair, program, &past, struck),
+            Told::Unlike(..) if aborted => {}
+            // The transparency test is about that.
+            Told::Unlike(..) => {
+                struck.spent = true;
+                return Ok(());
+            }
+        }
+        let (new, now) = (pair.bare.committed(), pair.intact.committed());
+        let what = neither(program, &now, &past, &[&new], |path, version| {
+            // The placeholder of a new file is there already.
+            !past.origin.contains_key(path) && world.is_saved(version.id) && is_empty(version)
+        });
+        if let Some(what) = what {
+            struck.failure = Some(Failure { kind: "while it ran".into(), step: Some(index), what });
+            return Ok(());
+        }
+        if aborted {
+            return end(pair, program, &past, struck);
+        }
+        past.step(&world, now, new);
+    }
+    end(pair, program, &past, struck)
+}
+
+/// The process of a step is killed.
+#[allow(clippy::too_many_arguments)]
+fn kill(
+    pair: &mut Pair,
+    program: &Program,
+    step: &Step,
+    ticks: i64,
+    stroke: Stroke,
+    world: &World,
+    past: &Past,
+    struck: &mut Struck,
+) -> Result<(), Rc<Violation>> {
+    pair.bare.at(ticks)?;
+    pair.intact.at(ticks)?;
+    let Some(process) = pair.intact.process_of(step) else { return end(pair, program, past, struck) };
+    let during = (stroke == Stroke::KillDuring).then_some(step);
+    if during.is_some() {
+        pair.bare.perform(step)?;
+    }
+    pair.intact.kill_during(process, during)?;
+    struck.operations += 1;
+    let (new, now) = (pair.bare.committed(), pair.intact.committed());
+    // Handles that take no part close as they do without Intact: some delete.
+    pair.bare.kill_during(process, None)?;
+    let closed = pair.bare.committed();
+    let mut failure = neither(program, &now, past, &[&new, &closed], |_, _| false);
+    // What the dead process alone was saving is the old version, unless its last step has closed it or flushed it.
+    for (path, version) in &past.old {
+        if !world.is_saved_only_by(world.identity(process as u64), version.id) {
+            continue;
+        }
+        struck.met_a_save = true;
+        let made = !past.origin.contains_key(path);
+        let is_old = match now.get(path) {
+            None => made,
+            Some(now) => !made && is_same(program, path, version, now),
+        };
+        let is_old = is_old || (!closed.contains_key(path) && !now.contains_key(path));
+        if during.is_none() && !is_old && !is_left_by_stream(program, path, now.get(path)) {
+            failure =
+                Some(format!("  {path} was being saved\n    was: {version:?}\n    is:  {:?}", now.get(path)));
+        }
+    }
+    if let Some(what) = failure {
+        struck.failure = Some(Failure { kind: "after the kill".into(), step: None, what });
+        return Ok(());
+    }
+    let past = Past { origin: past.origin.clone(), old: now, new };
+    end(pair, program, &past, struck)
+}
+
+/// Everybody else closes everything and ends; each file is what it was, or what it is on the bare machine.
+fn end(pair: &mut Pair, program: &Program, past: &Past, struck: &mut Struck) -> Result<(), Rc<Violation>> {
+    let open = pair.bare.committed();
+    if !(pair.bare.finish()? & pair.intact.finish()?) {
+        struck.spent = true;
+        return Ok(());
+    }
+    let (new, now) = (pair.bare.committed(), pair.intact.committed());
+    if let Some(what) = neither(program, &now, past, &[&open, &new], |_, _| false) {
+        struck.failure = Some(Failure { kind: "at the end".into(), step: None, what });
+    }
+    Ok(())
+}
+
+/// A file that was made by making a stream of it, and rolled back: it stays, empty (a limit, README).
+fn is_left_by_stream(program: &Program, path: &str, now: Option<&Version>) -> bool {
+    now.is_some_and(|now| names_stream(program, path) && is_empty(now))
+}
+
+fn is_empty(version: &Version) -> bool {
+    version.whole.streams.values().all(|(_, data)| data.is_empty())
+}
+
+/// Whether a program asks for a named stream of a file.
+fn names_stream(program: &Program, path: &str) -> bool {
+    program.steps.iter().any(|step| match step.call {
+        Call::Open { name, .. } => name_of(name)
+            .split_once(':')
+            .is_some_and(|(file, stream)| stream != ":$DATA" && file.eq_ignore_ascii_case(path)),
+        _ => false,
+    })
+}
+
+/// Whether two versions are the same. The placeholder of a new stream comes and goes outside the transaction: it shows, empty,
+/// and in the change time (a limit, README).
+fn is_same(program: &Program, path: &str, one: &Version, other: &Version) -> bool {
+    if !names_stream(program, path) {
+        return !differing(one, other);
+    }
+    let plain = |version: &Version| {
+        let mut version = version.clone();
+        version.whole.times.change = 0;
+        version.whole.streams.retain(|name, (_, data)| name.is_empty() || !data.is_empty());
+        version
+    };
+    !differing(&plain(one), &plain(other))
+}
+
+/// The files that are none of the versions that they may be, whole.
+fn neither(
+    program: &Program,
+    now: &Versions,
+    past: &Past,
+    new: &[&Versions],
+    excused: impl Fn(&str, &Version) -> bool,
+) -> Option<String> {
+    let mut allowed = vec![&past.origin, &past.old, &past.new];
+    allowed.extend_from_slice(new);
+    let mut paths: Vec<&String> =
+        allowed.iter().flat_map(|versions| versions.keys()).chain(now.keys()).collect();
+    paths.sort();
+    paths.dedup();
+    let is = |path: &String, versions: &Versions| match (versions.get(path), now.get(path)) {
+        (Some(allowed), Some(now)) => is_same(program, path, allowed, now),
+        (None, None) => true,
+        _ => false,
+    };
+    let excused = |path: &String| {
+        let left = !past.origin.contains_key(path) && is_left_by_stream(program, path, now.get(path));
+        left || now.get(path).is_some_and(|version| excused(path, version))
+    };
+    let wrong =
+        paths.into_iter().filter(|path| !allowed.iter().any(|versions| is(path, versions)) && !excused(path));
+    let lines: Vec<String> = wrong
+        .map(|path| {
+            let versions = allowed.iter().map(|versions| format!("\n    allowed: {:?}", versions.get(path)));
+            format!("  {path}\n    is:      {:?}{}", now.get(path), versions.collect::<String>())
+        })
+        .collect();
+    (!lines.is_empty()).then(|| lines.join("\n"))
+}

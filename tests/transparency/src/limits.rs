@@ -1,0 +1,111 @@
+//! What shows each limit that the README's section "Limits" names.
+
+/// A limit of the README.
+pub struct Limit {
+    /// How its entry begins.
+    pub begins: &'static str,
+    /// The differences of [`LIST`](crate::differences::LIST) that it is about; each has an example that shows it.
+    pub differences: &'static [&'static str],
+    /// Tests that show it: the file, from the root of the repository, and the function.
+    pub tests: &'static [(&'static str, &'static str)],
+}
+
+const ENDINGS: &str = "tests/saves/tests/saves/endings.rs";
+const CHECKPOINTS: &str = "tests/saves/tests/saves/checkpoints.rs";
+const REFUSALS: &str = "tests/saves/tests/saves/refusals.rs";
+
+/// In the README's order.
+pub const LIMITS: &[Limit] = &[
+    Limit {
+        begins: "NTFS volumes on which Transactional NTFS is available",
+        differences: &[],
+        tests: &[(
+            "tests/saves/tests/saves/faults.rs",
+            "where_no_transaction_can_be_had_the_open_passes_through_and_says_why",
+        )],
+    },
+    Limit {
+        begins: "One save is one handle's life",
+        differences: &[],
+        tests: &[(ENDINGS, "each_file_of_a_process_is_a_save_of_its_own")],
+    },
+    Limit {
+        begins: "A flush commits all that the save has written so far",
+        differences: &[],
+        tests: &[
+            (CHECKPOINTS, "a_flush_commits_what_all_handles_of_the_save_have_written"),
+            (CHECKPOINTS, "after_a_write_that_failed_a_flush_fails_and_publishes_nothing"),
+            (CHECKPOINTS, "where_no_new_transaction_can_be_had_the_program_goes_on_without_one"),
+            (CHECKPOINTS, "who_waits_for_a_lock_while_the_file_is_flushed_is_told_that_it_was_not_granted"),
+            (CHECKPOINTS, "more_locks_than_are_remembered_are_refused_and_none_is_lost"),
+        ],
+    },
+    Limit {
+        begins: "On a handle through which a file is being saved",
+        differences: &[
+            "refused-names",
+            "refused-controls",
+            "refused-valid-data-length",
+            "no-delete-on-close",
+        ],
+        tests: &[
+            (REFUSALS, "sections_of_a_writing_handle_are_refused"),
+            (REFUSALS, "changes_of_the_name_are_refused_and_the_save_goes_on"),
+        ],
+    },
+    Limit {
+        begins: "While a save is in progress, other programs read the old version",
+        differences: &[
+            "others-see-the-old-version",
+            "one-writer",
+            "no-execution",
+            "no-links-from-outside",
+            "earlier-readers-see-the-old-version",
+            "listings-show-the-old-version",
+            "space",
+        ],
+        tests: &[],
+    },
+    Limit {
+        begins: "A create by a thread that is not the requestor's own",
+        differences: &[],
+        tests: &[(
+            "tests/saves/tests/saves/opens.rs",
+            "an_open_with_little_stack_left_passes_through_and_says_why",
+        )],
+    },
+    Limit {
+        begins: "A program that catches its own error",
+        differences: &[],
+        tests: &[(ENDINGS, "a_clean_close_commits")],
+    },
+    Limit {
+        begins: "A process killed with exit status zero",
+        differences: &[],
+        tests: &[
+            (ENDINGS, "a_writer_that_exits_with_success_and_the_file_open_has_finished"),
+            (ENDINGS, "on_exit_decides_about_handles_that_the_system_closes"),
+        ],
+    },
+    Limit {
+        begins: "A power cut during the first save",
+        differences: &[],
+        tests: &[(
+            "tests/saves/tests/saves/crashes.rs",
+            "with_intact_every_file_is_old_or_new_after_every_power_cut",
+        )],
+    },
+    Limit {
+        begins: "While a save of a file is in progress its program cannot make another stream",
+        differences: &["streams-of-a-save"],
+        tests: &[],
+    },
+    Limit {
+        begins: "Disks that acknowledge a flush",
+        differences: &[],
+        tests: &[(
+            "tests/lab/volume/tests/rules/crash.rs",
+            "a_lying_disk_damages_even_a_transacted_overwrite",
+        )],
+    },
+];
