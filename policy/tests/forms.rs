@@ -281,12 +281,17 @@ impl Hive {
             let list = hive.list(*b"ri", &parts);
             key = hive.key("ROOT", (0, u32::MAX), (2, list));
         }
+        hive.file(key)
+    }
+
+    /// The file, with the root at `key`.
+    fn file(self, key: u32) -> Vec<u8> {
         let mut file = vec![0; 0x1000];
         file[..4].copy_from_slice(b"regf");
         file[4] = 1;
         file[8] = 1;
         file[0x24..0x28].copy_from_slice(&key.to_le_bytes());
-        file.extend(hive.bins);
+        file.extend(self.bins);
         file
     }
 
@@ -419,5 +424,98 @@ fn the_services_own_key_is_found_in_the_current_control_set() {
     assert_eq!(
         document(&read).sections,
         [Section { key: Key::Parameters, rule: None, values: vec![enabled] }]
+    );
+}
+
+#[test]
+fn a_hive_without_a_policy_is_said_to_have_none() {
+    let mut hive = Hive { bins: vec![0; 32] };
+    // Of a list that has no elements, the offset means nothing; of one that is nowhere, the count.
+    let other = hive.key("Other", (0, 0x7FFF_0000), (0, 0x7FFF_0000));
+    let another = hive.key("Another", (3, u32::MAX), (3, u32::MAX));
+    let list = hive.list(*b"lh", &[other, another]);
+    let root = hive.key("ROOT", (0, u32::MAX), (2, list));
+    let (file, notes) = read_hive(&hive.file(root)).expect("a hive");
+    assert_eq!(notes, ["the hive holds no policy of Intact"]);
+    assert_eq!(file.keys().count(), 0);
+}
+
+#[test]
+fn only_a_hive_without_the_policys_place_is_taken_for_the_policy_itself() {
+    let mut hive = Hive { bins: vec![0; 32] };
+    let enabled = |number: u8| RegValue {
+        name: utf16("Enabled"),
+        kind: kind::DWORD,
+        data: vec![number, 0, 0, 0],
+        line: 0,
+    };
+    let (one, zero) = (hive.values(&[enabled(1)]), hive.values(&[enabled(0)]));
+    let intact = hive.key("Intact", one, (0, u32::MAX));
+    let list = hive.list(*b"lh", &[intact]);
+    let policies = hive.key("Policies", (0, u32::MAX), (1, list));
+    let list = hive.list(*b"lh", &[policies]);
+    let root = hive.key("ROOT", zero, (1, list));
+    let (file, notes) = read_hive(&hive.file(root)).expect("a hive");
+    assert_eq!(notes, [""; 0]);
+    assert_eq!(file.values(Key::Policies.path()).expect("the key"), [enabled(1)]);
+}
+
+#[test]
+fn data_that_begins_like_a_list_of_pieces_is_data() {
+    for length in [6, 20_000] {
+        let text = RegValue {
+            name: utf16("Paths"),
+            kind: kind::MULTI_SZ,
+            data: b"db".iter().copied().chain(vec![1; length - 2]).collect(),
+            line: 0,
+        };
+        let mut hive = Hive { bins: vec![0; 32] };
+        let values = hive.values(std::slice::from_ref(&text));
+        let rule = hive.key("R", values, (0, u32::MAX));
+        let list = hive.list(*b"lh", &[rule]);
+        let root = hive.key("ROOT", (0, u32::MAX), (1, list));
+        let (file, _) = read_hive(&hive.file(root)).expect("a hive");
+        assert_eq!(
+            file.values(&format!(r"{}\R", Key::Policies.path())).expect("the rule"),
+            [text],
+            "{length}"
+        );
+    }
+}
+
+#[test]
+fn a_small_hive_that_unfolds_into_a_large_policy_is_refused() {
+    let mut hive = Hive { bins: vec![0; 32] };
+    let large = RegValue { name: utf16("Paths"), kind: kind::MULTI_SZ, data: vec![65; 1 << 20], line: 0 };
+    let values = hive.values(&[large]);
+    let rules: Vec<u32> =
+        (0..80).map(|place| hive.key(&format!("R{place}"), values, (0, u32::MAX))).collect();
+    let list = hive.list(*b"lh", &rules);
+    let root = hive.key("ROOT", (0, u32::MAX), (80, list));
+    let refused = read_hive(&hive.file(root)).unwrap_err();
+    assert_eq!(refused, "the policy in the hive is larger than any that Intact takes");
+}
+
+#[test]
+fn a_word_with_text_behind_its_end_is_left_out_with_its_reason() {
+    let body = "[HKEY_LOCAL_MACHINE\\SOFTWARE\\Policies\\Intact\\R]\n\"Scope\"=hex(1):41,00,00,00,42,00,00,00\n\"OnExit\"=hex(1):41,00,00,00,00,00\n";
+    let file = RegFile::parse(format!("Windows Registry Editor Version 5.00\n{body}").as_bytes()).unwrap();
+    let (document, left_out) = Document::from_reg(&file);
+    assert_eq!(left_out, [r"[HKEY_LOCAL_MACHINE\SOFTWARE\Policies\Intact\R] Scope has text behind its end"]);
+    assert_eq!(document.sections[0].values, [(Value::OnExit, Data::Word("A".into()))]);
+}
+
+#[test]
+fn json_keeps_the_order_of_the_keys_and_refuses_what_is_there_twice() {
+    let local = r#"{"Parameters":{"Rules":{"L":{"Paths":["C:\\l"]}}},"Policies":{"Rules":{"G":{"Paths":["C:\\g"]}}}}"#;
+    let keys: Vec<Key> = from_json(local).unwrap().sections.iter().map(|section| section.key).collect();
+    assert_eq!(keys, [Key::Policies, Key::Policies, Key::Parameters, Key::Parameters]);
+    let twice = r#"{"Policies":{"Rules":{"R":{"Order":1,"order":2,"Scope":"Handle\u0000x"}}}}"#;
+    assert_eq!(
+        from_json(twice).unwrap_err(),
+        [
+            "Policies.Rules.R.order is there twice",
+            r#"Policies.Rules.R.Scope must be one of "Handle", "Process", "Coordinated""#,
+        ]
     );
 }

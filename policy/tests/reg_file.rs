@@ -165,3 +165,32 @@ proptest! {
         prop_assert_eq!(file.values("K").unwrap(), [value(&name, kind, &data)]);
     }
 }
+
+#[test]
+fn a_list_of_bytes_may_end_with_a_comma_or_in_a_line_that_is_not_continued() {
+    for body in ["01,", "01,\r\n", "01,\n", "01,;comment", "01, ;comment", "01,\\", "01,\\\n", "01,\\\r\n"] {
+        let file = parse(&format!("[K]\n\"x\"=hex:{body}"));
+        assert_eq!(file.values("K").unwrap(), [value("x", kind::BINARY, &[1])], "{body:?}");
+    }
+}
+
+#[test]
+fn values_are_equal_by_name_type_and_data_wherever_they_are() {
+    let one = value("a", kind::BINARY, &[1]);
+    assert_eq!(one, RegValue { line: 7, ..one.clone() });
+    for other in [value("b", kind::BINARY, &[1]), value("a", kind::SZ, &[1]), value("a", kind::BINARY, &[2])]
+    {
+        assert_ne!(one, other);
+    }
+}
+
+#[test]
+fn a_forgotten_header_is_one_error_and_what_follows_it_is_judged() {
+    let lines = |text: &str| -> Vec<usize> {
+        RegFile::parse(text.as_bytes()).unwrap_err().iter().map(|error| error.line).collect()
+    };
+    assert_eq!(lines("[K]\n\"x\"=dword:1\n"), [1]);
+    assert_eq!(lines("junk\n[K]\n\"x\"=dword:1\n"), [1]);
+    assert_eq!(lines("junk\n[K]\n\"x\"=1\n"), [1, 3]);
+    assert_eq!(lines("junk\nmore\n"), [1]);
+}

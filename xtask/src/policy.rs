@@ -85,7 +85,15 @@ pub(crate) fn under_wine(log: &mut Log) -> Result<Outcome> {
         let expected = (output.status.code(), text);
         let told = session.program(&program, arguments, &folders[1])?;
         if told != expected {
-            bail!("intact-policy {}: here {expected:?}, under Wine {told:?}", arguments.join(" "));
+            log.say(&format!("here: {expected:?}\nunder Wine: {told:?}"));
+            let lines = expected.1.lines().chain([""]).zip(told.1.lines().chain([""]));
+            let (here, wine) = lines.into_iter().find(|(here, wine)| here != wine).unwrap_or_default();
+            bail!(
+                "intact-policy {}: here it ends with {:?}, under Wine with {:?}; the first lines that differ are {here:?} and {wine:?}",
+                arguments.join(" "),
+                expected.0,
+                told.0
+            );
         }
     }
     for name in WRITTEN {

@@ -152,20 +152,25 @@ impl Session {
         Ok(String::from_utf8_lossy(&fs::read(&path)?).into_owned())
     }
 
-    /// Runs a program in a folder. Returns its exit status, and what it wrote to standard output and error.
+    /// Runs a program in a folder. Returns its exit status, and what it wrote to standard output, then to standard error.
+    ///
+    /// What Wine itself has to say there is left out: whatever else runs in this Windows inherited the same streams.
     pub(crate) fn program(
         &self,
         program: &Path,
         arguments: &[&str],
         folder: &Path,
     ) -> Result<(Option<i32>, String)> {
-        let path = self.prefix.join("program.log");
-        let output = fs::File::create(&path)?;
+        let [output, errors] =
+            ["output", "errors"].map(|name| self.prefix.join(format!("program-{name}.log")));
         let mut command = self.wine("-all");
         command.arg(program).args(arguments).current_dir(folder);
-        command.stdout(output.try_clone()?).stderr(output);
+        command.stdout(fs::File::create(&output)?).stderr(fs::File::create(&errors)?);
         let status = self.status(&mut command)?;
-        Ok((status.code(), String::from_utf8_lossy(&fs::read(&path)?).into_owned()))
+        let mut told = String::from_utf8_lossy(&fs::read(&output)?).into_owned();
+        let errors = String::from_utf8_lossy(&fs::read(&errors)?).into_owned();
+        told.extend(errors.split_inclusive('\n').filter(|line| !line.starts_with("wine: ")));
+        Ok((status.code(), told))
     }
 
     fn finish(&self, command: &mut Command) -> Result<()> {

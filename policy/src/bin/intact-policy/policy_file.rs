@@ -56,7 +56,10 @@ impl PolicyFile {
                 listed("this is no .reg file that regedit would take", lines)
             })?
         };
-        notes.extend(unread(&reg));
+        // What is read of a hive is what belongs to a policy, and what it lacks is noted.
+        if !bytes.starts_with(HIVE_SIGNATURE) {
+            notes.extend(unread(&reg));
+        }
         let mut measure = Gather::new(&mut []);
         reg.gather(&mut measure);
         Ok(PolicyFile { gathered: vec![0; measure.needed()], reg, notes, name: shown.to_string() })
