@@ -218,8 +218,11 @@ impl<T: Context> ContextRef<T> {
         let mut context = null_mut();
         // SAFETY: live instance and file object, an out pointer.
         let status = unsafe { ffi::FltGetStreamContext(instance.raw(), file.raw(), &mut context) };
+        if !wdk::nt_success(status) {
+            return None;
+        }
         // SAFETY: success returns a referenced context.
-        if wdk::nt_success(status) { unsafe { Self::adopt(context) } } else { None }
+        unsafe { Self::adopt(context) }
     }
 
     /// Attaches it to an instance. IRQL up to APC_LEVEL.

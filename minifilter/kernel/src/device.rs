@@ -209,8 +209,10 @@ unsafe extern "C" fn dispatch<C: Control>(device: *mut DEVICE_OBJECT, irp: *mut 
             openings.leave();
             Ok(0)
         }
-        // SAFETY: the request and its own stack location.
-        wdk_sys::IRP_MJ_DEVICE_CONTROL => unsafe { control::<C>(irp, &stack) },
+        wdk_sys::IRP_MJ_DEVICE_CONTROL => {
+            // SAFETY: the request and its own stack location.
+            unsafe { control::<C>(irp, &stack) }
+        }
         _ => Err(Status::INVALID_DEVICE_REQUEST),
     };
     let (status, information) = match answer {
@@ -240,8 +242,10 @@ unsafe fn control<C: Control>(irp: *mut IRP, stack: &IO_STACK_LOCATION) -> Resul
     // SAFETY: the member that buffered requests use.
     let memory: *mut c_void = unsafe { (*irp).AssociatedIrp.SystemBuffer };
     let memory = match NonNull::new(memory.cast::<u8>()) {
-        // SAFETY: the system's buffer holds the longer of both, and is this request's alone until it is completed.
-        Some(memory) => unsafe { core::slice::from_raw_parts_mut(memory.as_ptr(), input.max(output)) },
+        Some(memory) => {
+            // SAFETY: the system's buffer holds the longer of both, and is this request's alone until it is completed.
+            unsafe { core::slice::from_raw_parts_mut(memory.as_ptr(), input.max(output)) }
+        }
         None => &mut [],
     };
     // The system does not clear it, and what is not overwritten would go to the program.

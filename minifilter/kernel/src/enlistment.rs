@@ -94,8 +94,11 @@ impl<T: Context> ContextRef<T> {
         let status = Status(unsafe {
             ffi::FltGetTransactionContext(instance.raw(), transaction.raw.as_ptr(), &mut context)
         });
+        if !status.is_success() {
+            return None;
+        }
         // SAFETY: success returns a referenced context.
-        if status.is_success() { unsafe { Self::adopt(context) } } else { None }
+        unsafe { Self::adopt(context) }
     }
 
     /// Asks to be told of the end of the transaction that this context is attached to, through

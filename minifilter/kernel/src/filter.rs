@@ -296,9 +296,8 @@ unsafe extern "system" fn transaction_notification<F: Filter>(
     notification: u32,
 ) -> i32 {
     // SAFETY: valid for the call.
-    if let Some(filter) = F::slot().get()
-        && let Some(ended) = unsafe { Ended::new(objects, notification) }
-    {
+    let ended = unsafe { Ended::new(objects, notification) };
+    if let (Some(filter), Some(ended)) = (F::slot().get(), ended) {
         filter.transaction_ended(&ended);
     }
     Status::SUCCESS.0
