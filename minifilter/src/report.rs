@@ -65,6 +65,8 @@ impl Why {
 pub enum Demotion {
     /// After a flush no new transaction could be had: the status says why.
     NoTransaction,
+    /// It has written more than its rule allows.
+    TooLarge,
 }
 
 impl Demotion {
@@ -72,6 +74,7 @@ impl Demotion {
     pub const fn text(self) -> &'static str {
         match self {
             Self::NoTransaction => "after a flush no new transaction could be had",
+            Self::TooLarge => "it has written more than its rule allows",
         }
     }
 }

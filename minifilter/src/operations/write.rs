@@ -4,8 +4,12 @@ use kernel::callback::{Before, Callback, Either, Operation, Parcel};
 use kernel::context::{ContextRef, Entered};
 use kernel::fltkernel::IRP_MJ_WRITE;
 use kernel::pool::Tag;
+use kernel::process;
+use wdk_sys::{IRP_PAGING_IO, IRP_SYNCHRONOUS_PAGING_IO};
 
+use super::create::STACK_NEEDED;
 use super::swap::{came_back, enter, send, unknown};
+use crate::Intact;
 use crate::save::live::{Redirect, Role};
 use crate::save::state::Effect;
 use crate::save::wounds::Range;
@@ -72,6 +76,7 @@ fn write(
     if data.is_fast_io() {
         return Before::DisallowFastIo;
     }
+    limit(data, &redirect);
     let entered = match enter(redirect) {
         Ok(entered) => entered,
         Err(answer) => return answer.into(),
@@ -96,6 +101,19 @@ fn write(
             }
             Before::Complete(status, 0)
         }
+    }
+}
+
+/// A save that has become too large ends before this write. Page writers and file systems write too: they must not wait.
+#[inline]
+fn limit(data: &Callback<'_>, redirect: &Redirect) {
+    if let Some(save) = &redirect.save
+        && save.settings.max_megabytes != 0
+        && data.irp_flags() & (IRP_PAGING_IO | IRP_SYNCHRONOUS_PAGING_IO) == 0
+        && !process::is_inside_file_system()
+        && let Some(intact) = Intact::get()
+    {
+        save.limit(intact, data.instance(), process::remaining_stack() >= STACK_NEEDED);
     }
 }
 

@@ -100,6 +100,39 @@ impl Save {
         Ok(true)
     }
 
+    /// Commits what is there, and lets the handles go on without a transaction, if the save has written more than its rule
+    /// allows. `room`: there is stack for opening a file; without it the next write may have it. PASSIVE_LEVEL, without
+    /// locks.
+    ///
+    /// A save that could not commit at a close is left as it is, and so is one whose twins do not come to rest.
+    pub fn limit(&self, intact: &Intact, instance: Instance<'_>, room: bool) {
+        if room && self.is_too_large() {
+            // Whatever keeps it from ending now, the close will tell.
+            let _ = self.demote(intact, instance, Demotion::TooLarge);
+        }
+    }
+
+    fn is_too_large(&self) -> bool {
+        let limit = self.settings.max_megabytes;
+        limit != 0 && self.is_transacted() && self.state.lock().is_too_large(limit, self.settings.on_exit)
+    }
+
+    fn demote(&self, intact: &Intact, instance: Instance<'_>, why: Demotion) -> Result<()> {
+        let _creates = self.gate.hold(Some(PATIENCE_MS)).ok_or(Status::IO_TIMEOUT)?;
+        let members = self.members()?;
+        let mut twins = hold_all(&members)?;
+        // Again, with nothing in flight.
+        if !self.is_too_large() {
+            return Ok(());
+        }
+        write_out(&twins, instance).map_err(|status| self.failed_to_write(status))?;
+        name_all(&mut twins, instance);
+        let _window = Window::open(self);
+        self.commit(intact, instance, &twins)?;
+        self.reopen_plain(intact, instance, &mut twins, why, Status::SUCCESS);
+        Ok(())
+    }
+
     /// A failure to write what is cached, as the program is told of it.
     fn failed_to_write(&self, status: Status) -> Status {
         if classify(status.0 as u32) != Failure::TransactionGone {
@@ -134,9 +167,7 @@ impl Save {
     }
 
     fn commit_and_go_on(&self, intact: &Intact, instance: Instance<'_>, twins: &mut Twins<'_>) -> Result<()> {
-        for twin in twins.iter_mut() {
-            twin.name = FileName::of_open(twin.held.object(), instance).ok();
-        }
+        name_all(twins, instance);
         // Before the old one ends, so that nothing is in between that could fail for want of memory.
         let next = Transaction::begin();
         let _window = Window::open(self);
@@ -341,6 +372,13 @@ fn open_read_only(
     let opened = open(name, how, instance, transaction, ignore_share);
     let restored = door.file.object().set_attributes(instance, attributes);
     restored.and(opened)
+}
+
+/// Asks what the file is called now. One that cannot be told is opened by the name that the save began with.
+fn name_all(twins: &mut Twins<'_>, instance: Instance<'_>) {
+    for twin in twins.iter_mut() {
+        twin.name = FileName::of_open(twin.held.object(), instance).ok();
+    }
 }
 
 /// Closes all; their locks are to be taken again.

@@ -214,6 +214,16 @@ impl State {
         }
     }
 
+    /// Whether it has written more than this many mebibytes (0: any number is allowed), and what it has written would commit
+    /// at a close.
+    pub fn is_too_large(&self, megabytes: u32, on_exit: OnExit) -> bool {
+        let limit = u64::from(megabytes).saturating_mul(1 << 20);
+        megabytes != 0
+            && self.bytes > limit
+            && self.phase == Phase::Live
+            && outcome(&self.facts(on_exit)) == Outcome::Commit
+    }
+
     /// What was there is durable: the save begins anew from it.
     pub fn checkpointed(&mut self) {
         self.modified = false;
@@ -481,6 +491,19 @@ mod tests {
         assert_eq!(state.leave(Ending::ProcessEnded(1), OnExit::ByStatus), Left::Others);
         let flush = state.at_flush(OnExit::ByStatus, OnFlush::Checkpoint);
         assert_eq!(flush, Flush::Fail(UNEXPECTED_IO_ERROR));
+    }
+
+    #[test]
+    fn a_save_is_too_large_past_its_limit_unless_it_could_not_commit() {
+        let mut state = State::new();
+        state.came_back(0, bytes(0, 1 << 20), 0);
+        assert!(!state.is_too_large(1, OnExit::ByStatus), "the limit itself is allowed");
+        state.came_back(0, bytes(0, 1), 0);
+        assert!(state.is_too_large(1, OnExit::ByStatus));
+        assert!(!state.is_too_large(2, OnExit::ByStatus));
+        assert!(!state.is_too_large(0, OnExit::ByStatus), "no limit");
+        state.came_back(0, bytes(0, 10), DISK_FULL);
+        assert!(!state.is_too_large(1, OnExit::ByStatus));
     }
 
     #[test]

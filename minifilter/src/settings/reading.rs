@@ -172,12 +172,11 @@ fn build(
 }
 
 /// What a rule asks for and this version does not do. Nobody should learn that from a lost file.
-fn not_served(settings: &intact_policy::Settings) -> [Option<Value>; 4] {
+fn not_served(settings: &intact_policy::Settings) -> [Option<Value>; 3] {
     let named = |condition: bool, value| condition.then_some(value);
     [
         named(settings.scope != Scope::Handle, Value::Scope),
         named(settings.max_seconds != 0, Value::MaxSeconds),
-        named(settings.max_megabytes != 0, Value::MaxMegabytes),
         named(settings.max_idle_seconds != 0, Value::MaxIdleSeconds),
     ]
 }

@@ -4,6 +4,7 @@ mod contract;
 mod facts;
 mod life;
 mod made;
+mod made_requests;
 mod objects;
 mod passage;
 mod scene;

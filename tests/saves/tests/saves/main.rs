@@ -10,6 +10,7 @@ mod denied;
 mod endings;
 mod faults;
 mod imports;
+mod limits;
 mod neighbours;
 mod opens;
 mod policy;
