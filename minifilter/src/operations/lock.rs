@@ -75,7 +75,7 @@ impl Operation for SwappedLock {
 fn ask(data: &mut Callback<'_>, entered: Entered<Redirect>, request: LockRequest) -> Before<Parcel<Request>> {
     let redirect = ContextRef::clone(&entered);
     let twin = entered.inside().object().reference();
-    let carried = Request { redirect, entered: Some(entered), twin: twin, request, asked: None };
+    let carried = Request { redirect, entered: Some(entered), twin, request, asked: None };
     // Before the lock is asked for: one that is not remembered would be lost with the twin.
     let mut parcel = match Parcel::new(TAG, carried) {
         Ok(parcel) => parcel,

@@ -36,6 +36,12 @@ pub struct Locks {
     generation: u32,
 }
 
+impl Default for Locks {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 /// A lock that was asked for.
 #[derive(Clone, Copy, Debug)]
 pub struct Asked {
