@@ -20,16 +20,19 @@ pub struct Process<'a> {
     life: PhantomData<&'a ()>,
 }
 
-/// Which process, beyond its life: the address of its object may be used again, its birth not.
+/// Which process, beyond its life: the address of its object may be used again, but not by a process of the same birth and
+/// id.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct ProcessKey {
     address: usize,
     born: i64,
+    /// Births are told apart by the clock's tick only: two within one may have had the same address.
+    id: u32,
 }
 
 impl ProcessKey {
     /// No process.
-    pub const NONE: ProcessKey = ProcessKey { address: 0, born: 0 };
+    pub const NONE: ProcessKey = ProcessKey { address: 0, born: 0, id: 0 };
 
     /// A number to choose a bucket by.
     pub fn hash(self) -> usize {
@@ -52,7 +55,7 @@ impl Process<'_> {
         }
         // SAFETY: a live process.
         let born = unsafe { PsGetProcessCreateTimeQuadPart(self.raw.cast()) };
-        ProcessKey { address: self.raw as usize, born }
+        ProcessKey { address: self.raw as usize, born, id: self.id() }
     }
 
     /// Its process id. Any IRQL.
