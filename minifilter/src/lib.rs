@@ -11,8 +11,10 @@
 //!
 //! # Limits
 //!
-//! - A save is one file: what a program does to names (rename, delete, link) is refused on a redirected handle, and so are
-//!   sections of it and controls that a transaction cannot take back. The table says with which status.
+//! - A save is one file and its names. Sections of it are refused on a redirected handle, and so are controls that a
+//!   transaction cannot take back. The table says with which status.
+//! - While names are changed in a save, folders list them as they are committed, and a name that was given away cannot be
+//!   used for another file before the save ends.
 //! - While a save lives nobody else opens its file for writing, whatever the share modes: TxF forbids it.
 //! - A flush commits what the save has written so far (`OnFlush` = `Defer`: it does not); writing through does not.
 //! - A handle that its program opened for reading before the save began sees the last committed version.
@@ -54,10 +56,12 @@ pub mod driver {
     use kernel::{Result, Status};
 
     use crate::attach::{self, Refusal};
+    use crate::operations;
     use crate::operations::cleanup::{Cleanup, Close};
     use crate::operations::create::Create;
     use crate::operations::flush::Flush;
     use crate::operations::lock::SwappedLock;
+    use crate::operations::rename::SetInformation;
     use crate::operations::section::Section;
     use crate::operations::shortcuts::{NetworkQueryOpen, NoShortcut, QueryOpen};
     use crate::operations::swap::Swapped;
@@ -72,6 +76,23 @@ pub mod driver {
     use kernel::pool::{Shared, Tag};
 
     kernel::driver!(Intact, INTACT);
+
+    /// Every operation whose treatment needs it is registered, and no other: each costs something.
+    const _: () = {
+        let (mut major, mut done) = (0_u8, false);
+        while !done {
+            let mut registered = false;
+            let mut rest = <Intact as Filter>::OPERATIONS;
+            while let [entry, others @ ..] = rest {
+                registered |= entry.major() == major;
+                rest = others;
+            }
+            let is_end = major == IRP_MJ_OPERATION_END;
+            assert!(is_end || registered == operations::must_be_seen(major), "table and registration differ");
+            done = major == u8::MAX;
+            major = major.wrapping_add(1);
+        }
+    };
 
     /// The loaded driver.
     pub struct Intact {
@@ -94,7 +115,7 @@ pub mod driver {
             OperationEntry::of::<Swapped<IRP_MJ_READ>>(),
             OperationEntry::of::<SwappedWrite>(),
             OperationEntry::of::<Swapped<IRP_MJ_QUERY_INFORMATION>>(),
-            OperationEntry::of::<Swapped<IRP_MJ_SET_INFORMATION>>(),
+            OperationEntry::of::<SetInformation>(),
             OperationEntry::of::<Swapped<IRP_MJ_QUERY_EA>>(),
             OperationEntry::of::<Swapped<IRP_MJ_SET_EA>>(),
             OperationEntry::of::<Swapped<IRP_MJ_QUERY_SECURITY>>(),

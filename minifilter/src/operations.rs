@@ -8,17 +8,21 @@
 //! - **refused** with a status that programs know from other file systems, if it modifies in a way that the save
 //!   cannot take back, or not yet;
 //! - kept out of its **shortcut** form, to come again as a request;
-//! - or handled by a module of its own (create, cleanup).
+//! - or **owned** by a module of its own (create, cleanup, changes of names).
 //!
-//! What the table does not list is refused if it could modify and passed if it could not: a read that is missed
-//! returns old data, a write that is missed would break the promise (minifilter-rules §1.8, design C).
+//! The table ([`table`]) lists every operation there is. An information class or control code that it does not list is
+//! refused if it could modify and passed if it could not: a read that is missed returns old data, a write that is missed
+//! would break the promise (minifilter-rules §1.8, design C). `docs/operations.md` shows the table with its reasons.
 
 use fltkernel::*;
 use kernel::Status;
 
 use crate::save::wounds::Change;
+use table::{CONTROLS, QUERIES, Row, SETTINGS};
 
 pub mod decision;
+pub mod names;
+pub mod table;
 
 #[cfg(windows)]
 pub mod cleanup;
@@ -37,11 +41,15 @@ pub mod opening;
 #[cfg(windows)]
 pub mod reader;
 #[cfg(windows)]
+pub mod rename;
+#[cfg(windows)]
 pub mod section;
 #[cfg(windows)]
 pub mod shortcuts;
 #[cfg(windows)]
 pub mod swap;
+#[cfg(windows)]
+pub mod view;
 #[cfg(windows)]
 pub mod write;
 
@@ -52,6 +60,8 @@ pub enum Treatment {
     Swap(Modifies),
     /// To the handle's own file object.
     Pass,
+    /// By a module of its own.
+    Own,
     /// Not at all.
     Refuse(Status),
     /// Not in this form.
@@ -67,189 +77,171 @@ pub enum Modifies {
     Bytes,
     /// The end of the file.
     Size,
+    /// The bytes of the range that it sets to zero.
+    Zeros,
     /// Something else of the file.
     Other(Change),
 }
 
-/// One line of the table: an operation, and where it matters its information class or control code.
-pub struct Row {
+/// An operation: what becomes of it where none of its details is listed, and of those that are.
+pub struct Operation {
     major: u8,
-    detail: Option<u32>,
     treatment: Treatment,
+    /// Information classes or control codes, in the order of their numbers.
+    details: &'static [Row],
+    #[cfg(not(windows))]
+    name: &'static str,
+    #[cfg(not(windows))]
+    reason: &'static str,
 }
 
-use Modifies::{Bytes, Nothing, Other, Size};
-use Treatment::{NoShortcut, Pass, Refuse, Swap};
-
-const fn row(major: u8, treatment: Treatment) -> Row {
-    Row { major, detail: None, treatment }
+/// The text is for the documentation; the driver does not carry it.
+const fn operation(
+    major: u8,
+    name: &'static str,
+    treatment: Treatment,
+    details: &'static [Row],
+    reason: &'static str,
+) -> Operation {
+    #[cfg(windows)]
+    let _ = (name, reason);
+    Operation {
+        major,
+        treatment,
+        details,
+        #[cfg(not(windows))]
+        name,
+        #[cfg(not(windows))]
+        reason,
+    }
 }
 
-const fn query(class: u32, treatment: Treatment) -> Row {
-    Row { major: IRP_MJ_QUERY_INFORMATION, detail: Some(class), treatment }
-}
+use Modifies::{Bytes, Nothing, Other};
+use Treatment::{NoShortcut, Own, Pass, Refuse, Swap};
 
-const fn set(class: u32, treatment: Treatment) -> Row {
-    Row { major: IRP_MJ_SET_INFORMATION, detail: Some(class), treatment }
-}
-
-const fn control(code: u32, treatment: Treatment) -> Row {
-    Row { major: IRP_MJ_FILE_SYSTEM_CONTROL, detail: Some(code), treatment }
-}
-
-/// Names change in the transaction of a later version of this driver; programs know the status from file systems
-/// that cannot do it.
-const NO_NAME_CHANGE: Treatment = Refuse(Status::NOT_SUPPORTED);
 /// What a volume answers that does not know a control.
-const UNKNOWN_CONTROL: Treatment = Refuse(Status::INVALID_DEVICE_REQUEST);
-/// NTFS does not do it inside a transaction (its own status is one of TxF's); this is what a file system answers that does
-/// not do it at all, and programs then write zeros.
-const NO_VALID_DATA_LENGTH: Treatment = Refuse(Status::INVALID_PARAMETER);
-/// Oplocks are not granted on a file with a transaction anyway (txf-ktm §4.8).
-const NO_OPLOCK: Treatment = Refuse(Status::OPLOCK_NOT_GRANTED);
+pub const UNKNOWN_CONTROL: Treatment = Refuse(Status::INVALID_DEVICE_REQUEST);
 /// The one failure of a section's creation that is documented to be understood (minifilter-rules §2.2).
 pub const NO_SECTION: Status = Status::INSUFFICIENT_RESOURCES;
 
-/// The table. A row without a detail stands for all of its operation that no other row names.
+const EA: Treatment = Swap(Other(Change::ExtendedAttributes));
+const SECURITY: Treatment = Swap(Other(Change::Security));
+const UNLISTED: Treatment = Refuse(Status::NOT_SUPPORTED);
+const NONE: &[Row] = &[];
+
+/// The table: every major function, fast I/O form and file system filter operation of minifilter-rules §2.2. What comes
+/// often stands first.
 #[rustfmt::skip]
-pub const TABLE: &[Row] = &[
-    row(IRP_MJ_READ,                        Swap(Nothing)),
-    row(IRP_MJ_WRITE,                       Swap(Bytes)),
-    row(IRP_MJ_FLUSH_BUFFERS,               Swap(Nothing)),
-    row(IRP_MJ_LOCK_CONTROL,                Swap(Nothing)),
-    row(IRP_MJ_QUERY_EA,                    Swap(Nothing)),
-    row(IRP_MJ_SET_EA,                      Swap(Other(Change::ExtendedAttributes))),
-    row(IRP_MJ_QUERY_SECURITY,              Swap(Nothing)),
-    row(IRP_MJ_SET_SECURITY,                Swap(Other(Change::Security))),
+pub const TABLE: &[Operation] = &[
+    operation(IRP_MJ_READ, "IRP_MJ_READ", Swap(Nothing), NONE, "the version in the making"),
+    operation(IRP_MJ_WRITE, "IRP_MJ_WRITE", Swap(Bytes), NONE, "into the transaction (write.rs)"),
+    operation(IRP_MJ_QUERY_INFORMATION, "IRP_MJ_QUERY_INFORMATION", Swap(Nothing), QUERIES, "modifies nothing; classes by the list below"),
+    operation(IRP_MJ_SET_INFORMATION, "IRP_MJ_SET_INFORMATION", UNLISTED, SETTINGS, "classes by the list below; one that nobody knows could modify"),
+    operation(IRP_MJ_LOCK_CONTROL, "IRP_MJ_LOCK_CONTROL", Swap(Nothing), NONE, "byte-range locks are the twin's, and remembered for the next one (lock.rs)"),
+    operation(IRP_MJ_FLUSH_BUFFERS, "IRP_MJ_FLUSH_BUFFERS", Swap(Nothing), NONE, "a checkpoint, or into the transaction (`OnFlush`; flush.rs)"),
+    operation(IRP_MJ_FILE_SYSTEM_CONTROL, "IRP_MJ_FILE_SYSTEM_CONTROL", UNKNOWN_CONTROL, CONTROLS, "controls by the list below; one that nobody knows could modify"),
+    operation(IRP_MJ_QUERY_EA, "IRP_MJ_QUERY_EA", Swap(Nothing), NONE, "the version in the making"),
+    operation(IRP_MJ_SET_EA, "IRP_MJ_SET_EA", EA, NONE, "transacted (txf-ktm §4.10)"),
+    operation(IRP_MJ_QUERY_SECURITY, "IRP_MJ_QUERY_SECURITY", Swap(Nothing), NONE, "the version in the making"),
+    operation(IRP_MJ_SET_SECURITY, "IRP_MJ_SET_SECURITY", SECURITY, NONE, "transacted (txf-ktm §4.10)"),
 
-    row(IRP_MJ_QUERY_INFORMATION,           Swap(Nothing)),
-    query(8  /* FileAccess */,              Pass),
-    query(16 /* FileMode */,                Pass),
-    query(17 /* FileAlignment */,           Pass),
-    query(43 /* FileIoPriorityHint */,      Pass),
+    operation(IRP_MJ_CREATE, "IRP_MJ_CREATE", Own, NONE, "where handles get their twins (create.rs)"),
+    operation(IRP_MJ_CLEANUP, "IRP_MJ_CLEANUP", Own, NONE, "where saves end; goes on to the handle's own file object, never fails (cleanup.rs)"),
+    operation(IRP_MJ_CLOSE, "IRP_MJ_CLOSE", Own, NONE, "ends what no cleanup has ended; goes on, never fails (cleanup.rs)"),
 
-    row(IRP_MJ_SET_INFORMATION,             Refuse(Status::NOT_SUPPORTED)),
-    set(4  /* FileBasic */,                 Swap(Other(Change::Basic))),
-    set(14 /* FilePosition */,              Pass),
-    set(16 /* FileMode */,                  Pass),
-    set(19 /* FileAllocation */,            Swap(Other(Change::Allocation))),
-    set(20 /* FileEndOfFile */,             Swap(Size)),
-    set(30 /* FileCompletion */,            Pass),
-    set(39 /* FileValidDataLength */,       NO_VALID_DATA_LENGTH),
-    set(41 /* FileIoCompletionNotification */, Pass),
-    set(43 /* FileIoPriorityHint */,        Pass),
-    set(10 /* FileRename */,                NO_NAME_CHANGE),
-    set(11 /* FileLink */,                  NO_NAME_CHANGE),
-    set(13 /* FileDisposition */,           NO_NAME_CHANGE),
-    set(40 /* FileShortName */,             NO_NAME_CHANGE),
-    set(64 /* FileDispositionEx */,         NO_NAME_CHANGE),
-    set(65 /* FileRenameEx */,              NO_NAME_CHANGE),
-    set(72 /* FileLinkEx */,                NO_NAME_CHANGE),
+    operation(IRP_MJ_FAST_IO_CHECK_IF_POSSIBLE, "FAST_IO_CHECK_IF_POSSIBLE", NoShortcut, NONE, "reads and writes come as requests"),
+    operation(IRP_MJ_MDL_READ, "MDL_READ", NoShortcut, NONE, "would lend pages of the own file object's cache"),
+    operation(IRP_MJ_PREPARE_MDL_WRITE, "PREPARE_MDL_WRITE", NoShortcut, NONE, "would lend pages of the own file object's cache"),
+    operation(IRP_MJ_MDL_READ_COMPLETE, "MDL_READ_COMPLETE", Pass, NONE, "gives back what was never lent"),
+    operation(IRP_MJ_MDL_WRITE_COMPLETE, "MDL_WRITE_COMPLETE", Pass, NONE, "gives back what was never lent"),
+    operation(IRP_MJ_NETWORK_QUERY_OPEN, "NETWORK_QUERY_OPEN", Own, NONE, "has no handle: in a process with a save it comes again as a create (shortcuts.rs)"),
+    operation(IRP_MJ_QUERY_OPEN, "QUERY_OPEN", Own, NONE, "has no handle: in a process with a save it comes again as a create (shortcuts.rs)"),
 
-    row(IRP_MJ_FILE_SYSTEM_CONTROL,         UNKNOWN_CONTROL),
-    control(0x0009_0000 /* REQUEST_OPLOCK_LEVEL_1 */,   NO_OPLOCK),
-    control(0x0009_0004 /* REQUEST_OPLOCK_LEVEL_2 */,   NO_OPLOCK),
-    control(0x0009_0008 /* REQUEST_BATCH_OPLOCK */,     NO_OPLOCK),
-    control(0x0009_005C /* REQUEST_FILTER_OPLOCK */,    NO_OPLOCK),
-    control(0x0009_0240 /* REQUEST_OPLOCK */,           NO_OPLOCK),
-    control(0x0009_003C /* GET_COMPRESSION */,          Swap(Nothing)),
-    control(0x0009_40CF /* QUERY_ALLOCATED_RANGES */,   Swap(Nothing)),
-    control(0x0009_0073 /* GET_RETRIEVAL_POINTERS */,   Swap(Nothing)),
-    control(0x0009_00EB /* READ_FILE_USN_DATA */,       Swap(Nothing)),
-    control(0x0009_00A8 /* GET_REPARSE_POINT */,        Swap(Nothing)),
-    control(0x0009_009C /* GET_OBJECT_ID */,            Swap(Nothing)),
-    control(0x0009_027C /* GET_INTEGRITY_INFORMATION */, Swap(Nothing)),
-    control(0x0009_0028 /* IS_VOLUME_MOUNTED */,        Pass),
-    control(0x0009_0060 /* FILESYSTEM_GET_STATISTICS */, Pass),
-    control(0x0009_0064 /* GET_NTFS_VOLUME_DATA */,     Pass),
-    control(0x0009_002C /* IS_PATHNAME_VALID */,        Pass),
-    control(0x0009_0078 /* IS_VOLUME_DIRTY */,          Pass),
+    operation(IRP_MJ_ACQUIRE_FOR_SECTION_SYNCHRONIZATION, "ACQUIRE_FOR_SECTION_SYNCHRONIZATION", Own, NONE, "the creation of a section on a writing handle (section.rs); other acquires pass"),
+    operation(IRP_MJ_RELEASE_FOR_SECTION_SYNCHRONIZATION, "RELEASE_FOR_SECTION_SYNCHRONIZATION", Pass, NONE, "of the same file object as its acquire"),
+    operation(IRP_MJ_ACQUIRE_FOR_MOD_WRITE, "ACQUIRE_FOR_MOD_WRITE", Pass, NONE, "nothing is cached or mapped through the own file object; the twin's pages are written below"),
+    operation(IRP_MJ_RELEASE_FOR_MOD_WRITE, "RELEASE_FOR_MOD_WRITE", Pass, NONE, "of the same file object as its acquire"),
+    operation(IRP_MJ_ACQUIRE_FOR_CC_FLUSH, "ACQUIRE_FOR_CC_FLUSH", Pass, NONE, "nothing is cached or mapped through the own file object; the twin's pages are written below"),
+    operation(IRP_MJ_RELEASE_FOR_CC_FLUSH, "RELEASE_FOR_CC_FLUSH", Pass, NONE, "of the same file object as its acquire"),
 
-    row(IRP_MJ_QUERY_VOLUME_INFORMATION,    Pass),
-    row(IRP_MJ_SET_VOLUME_INFORMATION,      Pass),
-    row(IRP_MJ_QUERY_QUOTA,                 Pass),
-    row(IRP_MJ_SET_QUOTA,                   Pass),
-    row(IRP_MJ_DIRECTORY_CONTROL,           Pass),
-    row(IRP_MJ_DEVICE_CONTROL,              Pass),
-
-    row(IRP_MJ_FAST_IO_CHECK_IF_POSSIBLE,   NoShortcut),
-    row(IRP_MJ_MDL_READ,                    NoShortcut),
-    row(IRP_MJ_PREPARE_MDL_WRITE,           NoShortcut),
-    row(IRP_MJ_MDL_READ_COMPLETE,           Pass),
-    row(IRP_MJ_MDL_WRITE_COMPLETE,          Pass),
+    operation(IRP_MJ_QUERY_VOLUME_INFORMATION, "IRP_MJ_QUERY_VOLUME_INFORMATION", Pass, NONE, "about the volume"),
+    operation(IRP_MJ_SET_VOLUME_INFORMATION, "IRP_MJ_SET_VOLUME_INFORMATION", Pass, NONE, "about the volume"),
+    operation(IRP_MJ_QUERY_QUOTA, "IRP_MJ_QUERY_QUOTA", Pass, NONE, "about the volume"),
+    operation(IRP_MJ_SET_QUOTA, "IRP_MJ_SET_QUOTA", Pass, NONE, "about the volume"),
+    operation(IRP_MJ_DIRECTORY_CONTROL, "IRP_MJ_DIRECTORY_CONTROL", Pass, NONE, "for folders, which are never redirected; a file answers that it is none"),
+    operation(IRP_MJ_DEVICE_CONTROL, "IRP_MJ_DEVICE_CONTROL", Pass, NONE, "for the device below the volume, which a file's handle does not reach"),
+    operation(IRP_MJ_INTERNAL_DEVICE_CONTROL, "IRP_MJ_INTERNAL_DEVICE_CONTROL", Pass, NONE, "between drivers; the file system has none for files"),
+    operation(IRP_MJ_CREATE_NAMED_PIPE, "IRP_MJ_CREATE_NAMED_PIPE", Pass, NONE, "not of volumes"),
+    operation(IRP_MJ_CREATE_MAILSLOT, "IRP_MJ_CREATE_MAILSLOT", Pass, NONE, "not of volumes"),
+    operation(IRP_MJ_PNP, "IRP_MJ_PNP", Pass, NONE, "about the device; the saves of a volume that goes end with the instance"),
+    operation(IRP_MJ_SHUTDOWN, "IRP_MJ_SHUTDOWN", Pass, NONE, "what is not committed is undone at the next mount"),
+    operation(IRP_MJ_POWER, "IRP_MJ_POWER", Pass, NONE, "not offered to filters of files"),
+    operation(IRP_MJ_SYSTEM_CONTROL, "IRP_MJ_SYSTEM_CONTROL", Pass, NONE, "about the device"),
+    operation(IRP_MJ_DEVICE_CHANGE, "IRP_MJ_DEVICE_CHANGE", Pass, NONE, "about the device"),
+    operation(IRP_MJ_VOLUME_MOUNT, "VOLUME_MOUNT", Pass, NONE, "instance set-up decides"),
+    operation(IRP_MJ_VOLUME_DISMOUNT, "VOLUME_DISMOUNT", Pass, NONE, "instance teardown rolls back what is open"),
 ];
 
 /// What becomes of an operation on a redirected handle. `detail` is its information class or control code.
 pub fn treatment(major: u8, detail: Option<u32>) -> Treatment {
-    let mut general = None;
-    // The rows of an operation stand together, the general one first.
-    for row in TABLE.iter().skip_while(|row| row.major != major).take_while(|row| row.major == major) {
-        match row.detail {
-            None if detail.is_none() => return row.treatment,
-            None => general = Some(row.treatment),
-            Some(_) if row.detail == detail => return row.treatment,
-            Some(_) => {}
-        }
-    }
-    general.unwrap_or(if could_modify(major) { Refuse(Status::NOT_SUPPORTED) } else { Pass })
+    let Some(operation) = TABLE.iter().find(|operation| operation.major == major) else { return UNLISTED };
+    let listed = detail.and_then(|detail| {
+        let index = operation.details.binary_search_by_key(&detail, |row| row.detail).ok()?;
+        operation.details.get(index)
+    });
+    listed.map_or(operation.treatment, |row| row.treatment)
 }
 
-/// Of the operations that the table does not list. Acquires and releases are the memory manager's and have a module
-/// of their own; what is left has no way to the data of a file that was opened for attributes.
-fn could_modify(major: u8) -> bool {
-    !matches!(
-        major,
-        IRP_MJ_CLOSE
-            | IRP_MJ_CLEANUP
-            | IRP_MJ_PNP
-            | IRP_MJ_SHUTDOWN
-            | IRP_MJ_POWER
-            | IRP_MJ_SYSTEM_CONTROL
-            | IRP_MJ_QUERY_OPEN
-            | IRP_MJ_NETWORK_QUERY_OPEN
-            | IRP_MJ_VOLUME_MOUNT
-            | IRP_MJ_VOLUME_DISMOUNT
-            | IRP_MJ_ACQUIRE_FOR_SECTION_SYNCHRONIZATION
-            | IRP_MJ_RELEASE_FOR_SECTION_SYNCHRONIZATION
-            | IRP_MJ_ACQUIRE_FOR_MOD_WRITE
-            | IRP_MJ_RELEASE_FOR_MOD_WRITE
-            | IRP_MJ_ACQUIRE_FOR_CC_FLUSH
-            | IRP_MJ_RELEASE_FOR_CC_FLUSH
-    )
+/// Whether the filter has to see an operation for its treatment to take effect.
+pub const fn must_be_seen(major: u8) -> bool {
+    let mut rest = TABLE;
+    while let [operation, others @ ..] = rest {
+        if operation.major == major {
+            return !matches!(operation.treatment, Treatment::Pass) || !operation.details.is_empty();
+        }
+        rest = others;
+    }
+    false
 }
 
 #[cfg(test)]
 mod tests {
+    use super::Modifies::Size;
     use super::*;
 
-    const RENAME: u32 = 10;
-    const SET_SPARSE: u32 = 0x0009_00C4;
-    const SET_ZERO_DATA: u32 = 0x0009_80C8;
+    /// Every code of minifilter-rules §2.1 but the one that ends a registration.
+    fn majors() -> impl Iterator<Item = u8> {
+        (0..=0x1B)
+            .chain([0xFF, 0xFE, 0xFD, 0xFC, 0xFB, 0xFA, 0xF9, 0xF3, 0xF2, 0xF1, 0xF0, 0xEF, 0xEE, 0xED, 0xEC])
+    }
 
     #[test]
-    fn no_operation_is_listed_twice() {
-        for (index, row) in TABLE.iter().enumerate() {
-            let again = TABLE
-                .iter()
-                .skip(index + 1)
-                .any(|other| other.major == row.major && other.detail == row.detail);
-            assert!(!again, "{:#x} {:?}", row.major, row.detail);
+    fn every_operation_is_listed_once() {
+        for major in majors() {
+            let count = TABLE.iter().filter(|operation| operation.major == major).count();
+            assert_eq!(count, 1, "{major:#x}");
+        }
+        assert_eq!(TABLE.len(), majors().count());
+    }
+
+    #[test]
+    fn details_stand_in_the_order_of_their_numbers_and_every_one_is_found() {
+        for operation in TABLE {
+            let sorted = operation.details.windows(2).all(|pair| pair[0].detail < pair[1].detail);
+            assert!(sorted, "{}", operation.name);
+            for row in operation.details {
+                assert_eq!(treatment(operation.major, Some(row.detail)), row.treatment, "{}", row.name);
+            }
         }
     }
 
     #[test]
-    fn the_rows_of_an_operation_stand_together_and_the_general_one_first() {
-        let majors: Vec<_> = TABLE.chunk_by(|one, next| one.major == next.major).collect();
-        for rows in &majors {
-            assert_eq!(rows[0].detail, None, "{:#x}", rows[0].major);
-            assert_eq!(majors.iter().filter(|other| other[0].major == rows[0].major).count(), 1);
-        }
-    }
-
-    #[test]
-    fn every_row_is_found() {
-        for row in TABLE {
-            assert_eq!(treatment(row.major, row.detail), row.treatment);
+    fn everything_has_a_name_and_a_reason() {
+        for operation in TABLE {
+            assert!(!operation.name.is_empty() && !operation.reason.is_empty());
+            for row in operation.details {
+                assert!(!row.name.is_empty() && !row.reason.is_empty(), "{:#x}", row.detail);
+            }
         }
     }
 
@@ -262,54 +254,66 @@ mod tests {
     }
 
     #[test]
-    fn changes_of_the_name_are_refused() {
-        for class in [RENAME, 11, 13, 40, 64, 65, 72] {
-            assert_eq!(
-                treatment(IRP_MJ_SET_INFORMATION, Some(class)),
-                Refuse(Status::NOT_SUPPORTED),
-                "{class}"
-            );
+    fn changes_of_names_are_owned() {
+        for class in 0..128 {
+            let owned = treatment(IRP_MJ_SET_INFORMATION, Some(class)) == Own;
+            assert_eq!(owned, names::is_about_names(class), "{class}");
         }
     }
 
     #[test]
     fn what_is_not_listed_is_refused_if_it_could_modify() {
-        for class in 0..128 {
-            let listed =
-                TABLE.iter().any(|row| row.major == IRP_MJ_SET_INFORMATION && row.detail == Some(class));
-            if !listed {
-                assert!(matches!(treatment(IRP_MJ_SET_INFORMATION, Some(class)), Refuse(_)), "{class}");
+        let listed = |details: &[Row], detail: u32| details.iter().any(|row| row.detail == detail);
+        for class in (0..128).filter(|&class| !listed(SETTINGS, class)) {
+            assert!(matches!(treatment(IRP_MJ_SET_INFORMATION, Some(class)), Refuse(_)), "{class}");
+        }
+        for code in [0x0009_4264, 0x1234_5678, 0, u32::MAX] {
+            assert!(!listed(CONTROLS, code));
+            assert_eq!(treatment(IRP_MJ_FILE_SYSTEM_CONTROL, Some(code)), UNKNOWN_CONTROL, "{code:#x}");
+        }
+        assert!(matches!(treatment(0x77, None), Refuse(_)), "an operation that nobody knows");
+    }
+
+    /// A refusal that programs do not know would be worse than none.
+    #[test]
+    fn no_refusal_speaks_of_transactions() {
+        let rows = TABLE.iter().flat_map(|operation| operation.details.iter().map(|row| row.treatment));
+        for treatment in TABLE.iter().map(|operation| operation.treatment).chain(rows) {
+            if let Refuse(status) = treatment {
+                assert!(status.is_error() && !status.is_transactional(), "{status:?}");
             }
         }
-        for code in [SET_SPARSE, SET_ZERO_DATA, 0x0009_4264, 0x1234_5678] {
-            assert!(matches!(treatment(IRP_MJ_FILE_SYSTEM_CONTROL, Some(code)), Refuse(_)), "{code:#x}");
-        }
-        assert!(matches!(treatment(IRP_MJ_INTERNAL_DEVICE_CONTROL, None), Refuse(_)));
     }
 
     #[test]
     fn what_ends_a_handle_is_never_refused() {
         for major in [IRP_MJ_CLEANUP, IRP_MJ_CLOSE, IRP_MJ_RELEASE_FOR_MOD_WRITE, IRP_MJ_RELEASE_FOR_CC_FLUSH]
         {
-            assert_eq!(treatment(major, None), Pass, "{major:#x}");
+            assert!(!matches!(treatment(major, None), Refuse(_)), "{major:#x}");
         }
     }
 
-    /// Only the transacted classes of txf-ktm §4.9 may modify through a twin.
+    /// Only the transacted classes of txf-ktm §4.9 may modify through a twin, and what TxF itself refuses if it cannot.
     #[test]
     fn only_what_a_transaction_can_take_back_is_swapped_and_modifies() {
-        let modifying: Vec<_> = TABLE
-            .iter()
-            .filter(|row| matches!(row.treatment, Swap(modifies) if modifies != Nothing))
-            .map(|row| (row.major, row.detail))
-            .collect();
+        let modifies = |treatment| matches!(treatment, Swap(modifies) if modifies != Nothing);
+        let mut modifying = Vec::new();
+        for operation in TABLE {
+            if modifies(operation.treatment) {
+                modifying.push((operation.name, None));
+            }
+            let details = operation.details.iter().filter(|row| modifies(row.treatment));
+            modifying.extend(details.map(|row| (row.name, Some(row.detail))));
+        }
         let expected = [
-            (IRP_MJ_WRITE, None),
-            (IRP_MJ_SET_EA, None),
-            (IRP_MJ_SET_SECURITY, None),
-            (IRP_MJ_SET_INFORMATION, Some(4)),
-            (IRP_MJ_SET_INFORMATION, Some(19)),
-            (IRP_MJ_SET_INFORMATION, Some(20)),
+            ("IRP_MJ_WRITE", None),
+            ("FileBasicInformation", Some(4)),
+            ("FileAllocationInformation", Some(19)),
+            ("FileEndOfFileInformation", Some(20)),
+            ("FSCTL_SET_SPARSE", Some(0x0009_00C4)),
+            ("FSCTL_SET_ZERO_DATA", Some(0x0009_80C8)),
+            ("IRP_MJ_SET_EA", None),
+            ("IRP_MJ_SET_SECURITY", None),
         ];
         assert_eq!(modifying, expected);
     }

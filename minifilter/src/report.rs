@@ -539,6 +539,8 @@ pub mod counters {
     static DENIED: AtomicU64 = AtomicU64::new(0);
     /// Handles with a redirect, readers too.
     static REDIRECTED: AtomicU32 = AtomicU32::new(0);
+    /// Saves in which names have changed.
+    static RENAMED: AtomicU32 = AtomicU32::new(0);
     /// Writing handles with a redirect, and creates on the way to become one; or [`CLOSED`].
     static WRITERS: AtomicU32 = AtomicU32::new(0);
     /// Nobody may enter.
@@ -668,6 +670,22 @@ pub mod counters {
     /// A handle is redirected no more.
     pub fn not_redirected() {
         REDIRECTED.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// Whether names have changed in any save.
+    #[inline]
+    pub fn any_renamed() -> bool {
+        RENAMED.load(Ordering::Relaxed) != 0
+    }
+
+    /// Names change in a save.
+    pub fn renamed() {
+        RENAMED.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// A save in which names have changed is forgotten.
+    pub fn not_renamed() {
+        RENAMED.fetch_sub(1, Ordering::SeqCst);
     }
 
     /// A create may become a writing redirect, unless the driver is being unloaded.

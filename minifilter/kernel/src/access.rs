@@ -16,6 +16,8 @@ use crate::{Result, Status};
 pub struct AccessEdit {
     /// What those below see; alive as long as they may look at it.
     context: PoolBox<IO_SECURITY_CONTEXT>,
+    /// What they would have seen.
+    original: NonNull<IO_SECURITY_CONTEXT>,
     state: NonNull<ACCESS_STATE>,
     remaining: u32,
     previously_granted: u32,
@@ -43,7 +45,7 @@ impl AccessEdit {
             before
         };
         data.set_security_context(&mut context);
-        Ok(AccessEdit { context, state, remaining, previously_granted })
+        Ok(AccessEdit { context, original, state, remaining, previously_granted })
     }
 
     /// The create succeeded and its handle is to have these rights.
@@ -51,6 +53,11 @@ impl AccessEdit {
         // Restored by the drop that follows.
         self.remaining = 0;
         self.previously_granted = access;
+    }
+
+    /// The create goes down as it came after all. Still before it is sent on.
+    pub fn take_back(self, data: &mut Callback<'_>) {
+        data.restore_security_context(self.original);
     }
 
     /// What those below were shown.

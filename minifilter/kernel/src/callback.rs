@@ -130,6 +130,20 @@ pub enum Before<C> {
     DisallowShortcut,
 }
 
+impl<C> Before<C> {
+    /// The same answer, with something else to carry.
+    pub fn map<D>(self, change: impl FnOnce(C) -> D) -> Before<D> {
+        match self {
+            Before::Pass => Before::Pass,
+            Before::Watch(carry) => Before::Watch(change(carry)),
+            Before::Synchronize(carry) => Before::Synchronize(change(carry)),
+            Before::Complete(status, information) => Before::Complete(status, information),
+            Before::DisallowFastIo => Before::DisallowFastIo,
+            Before::DisallowShortcut => Before::DisallowShortcut,
+        }
+    }
+}
+
 /// One operation of a filter.
 pub trait Operation: 'static {
     /// `IRP_MJ_*`.
@@ -182,6 +196,11 @@ impl OperationEntry {
         PostOperation: None,
         Reserved1: null_mut(),
     });
+
+    /// Its `IRP_MJ_*`.
+    pub const fn major(&self) -> u8 {
+        self.0.MajorFunction
+    }
 
     pub(crate) fn is_end(&self) -> bool {
         self.0.MajorFunction == IRP_MJ_OPERATION_END
@@ -465,6 +484,11 @@ impl<'a> Callback<'a> {
         self.set_dirty();
     }
 
+    pub(crate) fn restore_security_context(&mut self, context: NonNull<wdk_sys::IO_SECURITY_CONTEXT>) {
+        self.block_mut().Parameters.Create.SecurityContext = context.as_ptr().cast();
+        self.set_dirty();
+    }
+
     /// The create's extra parameters, to be given to a create of ours. IRQL up to APC_LEVEL.
     pub fn extra_parameters(&self, filter: crate::filter::Handle) -> Option<ExtraParameters<'a>> {
         let mut list = null_mut();
@@ -493,6 +517,49 @@ impl<'a> Callback<'a> {
         }
         // SAFETY: the I/O manager's copy in system memory, of at least eight bytes.
         Some(unsafe { parameters.InfoBuffer.cast::<i64>().read_unaligned() })
+    }
+
+    /// What a set of file information brings: the I/O manager's copy in system memory, which nobody changes meanwhile.
+    pub fn information_buffer(&self) -> &[u8] {
+        if self.major() != IRP_MJ_SET_INFORMATION {
+            return &[];
+        }
+        // SAFETY: the parameters of this major.
+        let parameters = unsafe { self.block().Parameters.SetFileInformation };
+        if parameters.InfoBuffer.is_null() {
+            return &[];
+        }
+        // SAFETY: a system buffer of that length, valid for the operation.
+        unsafe { core::slice::from_raw_parts(parameters.InfoBuffer.cast(), parameters.Length as usize) }
+    }
+
+    /// The folder of the new name of a rename or link, if that is not the file's own: the I/O manager has opened it for
+    /// the requestor, checks included.
+    pub fn target_folder(&self) -> Option<FileObject<'_>> {
+        if self.major() != IRP_MJ_SET_INFORMATION {
+            return None;
+        }
+        // SAFETY: the parameters of this major; a pointer.
+        let parent = unsafe { self.block().Parameters.SetFileInformation }.ParentOfTarget;
+        // SAFETY: referenced by the I/O manager until the operation is over.
+        NonNull::new(parent).map(|raw| unsafe { FileObject::from_raw(raw) })
+    }
+
+    /// Lets a create go down by another name, which begins at the root of the volume. In pre-create, PASSIVE_LEVEL; not
+    /// for a create that is relative to a file object. Those below see the new name, those above have seen the old one.
+    /// Fails with `INSUFFICIENT_RESOURCES`, or `INVALID_PARAMETER` if it cannot be done.
+    pub fn replace_name(&mut self, name: &widestring::U16Str) -> crate::Result<()> {
+        let file = self.file().filter(|file| !file.is_relative()).ok_or(Status::INVALID_PARAMETER)?;
+        if self.major() != IRP_MJ_CREATE {
+            return Err(Status::INVALID_PARAMETER);
+        }
+        let bytes = name.len().checked_mul(2).and_then(|bytes| u16::try_from(bytes).ok());
+        let bytes = bytes.ok_or(Status::INVALID_PARAMETER)?;
+        // SAFETY: the file object of a create that has not been sent on; the name is copied.
+        Status(unsafe {
+            wdk_sys::ntddk::IoReplaceFileObjectName(file.raw().cast(), name.as_ptr().cast_mut(), bytes)
+        })
+        .ok()
     }
 
     /// A read's or write's length and offset.
@@ -548,6 +615,22 @@ impl<'a> Callback<'a> {
             },
             waits: parameters.FailImmediately == 0,
         })
+    }
+
+    /// The range of `FSCTL_SET_ZERO_DATA`: its first byte, and the byte after the last. The buffer is the system's copy.
+    pub fn zero_range(&self) -> Option<(i64, i64)> {
+        const FSCTL_SET_ZERO_DATA: u32 = 0x0009_80C8;
+        if self.control_code() != Some(FSCTL_SET_ZERO_DATA) {
+            return None;
+        }
+        // SAFETY: the parameters of this major.
+        let parameters = unsafe { self.block().Parameters.FileSystemControl };
+        if parameters.InputBufferLength < 16 || parameters.InputBuffer.is_null() {
+            return None;
+        }
+        // SAFETY: a buffered control: the I/O manager's copy in system memory, of at least sixteen bytes.
+        let [from, to] = unsafe { parameters.InputBuffer.cast::<[i64; 2]>().read_unaligned() };
+        Some((from, to))
     }
 
     /// Whether a section is being created (`SyncTypeCreateSection`); other acquires must not be failed (§2.2).

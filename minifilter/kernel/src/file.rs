@@ -85,6 +85,12 @@ impl<'a> FileObject<'a> {
         unsafe { (&raw mut (*self.object().as_ptr()).CurrentByteOffset.QuadPart).write_volatile(position) };
     }
 
+    /// Whether its name is relative to another file object's. In pre-create.
+    pub fn is_relative(self) -> bool {
+        // SAFETY: alive; a pointer that is only compared.
+        unsafe { !(*self.object().as_ptr()).RelatedFileObject.is_null() }
+    }
+
     /// Whether it was opened inside a transaction. Any IRQL.
     pub fn is_transacted(self) -> bool {
         // SAFETY: alive.
@@ -189,6 +195,16 @@ impl<'a> FileObject<'a> {
         })
         .ok()?;
         Ok(read as usize)
+    }
+
+    /// Sets information of a class that has no structure of its own here. PASSIVE_LEVEL.
+    pub(crate) fn set_bytes(self, instance: Instance<'_>, class: u32, value: &mut [u8]) -> Result<()> {
+        let length = u32::try_from(value.len()).map_err(|_| Status::INVALID_PARAMETER)?;
+        // SAFETY: live objects, a buffer of the length given.
+        Status(unsafe {
+            ffi::FltSetInformationFile(instance.raw(), self.raw(), value.as_mut_ptr().cast(), length, class)
+        })
+        .ok()
     }
 
     /// Writes its cached data. PASSIVE_LEVEL.

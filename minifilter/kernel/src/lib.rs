@@ -9,7 +9,7 @@
 //! |---|---|
 //! | a registered filter, its table of operations | [`filter`], [`callback`] |
 //! | contexts on instances, streams, handles and transactions | [`context`], [`enlistment`] |
-//! | files, their names | [`file`], [`name`] |
+//! | files, their names, changes of names | [`file`], [`name`], [`rename`] |
 //! | KTM transactions | [`transaction`] |
 //! | a create's access state | [`access`] |
 //! | locks, events, the gate that drains what is in flight | [`sync`] |
@@ -71,6 +71,8 @@ pub mod pool;
 pub mod process;
 #[cfg(windows)]
 pub mod registry;
+#[cfg(windows)]
+pub mod rename;
 #[cfg(windows)]
 pub mod string;
 #[cfg(windows)]

@@ -73,6 +73,11 @@ impl FileName {
         unsafe { string::borrow(&self.information().Name) }
     }
 
+    /// How many units of [`Self::full`] name the volume.
+    pub fn volume_length(&self) -> usize {
+        usize::from(self.information().Volume.Length >> 1)
+    }
+
     /// The stream's part, with its colon; empty for the unnamed one.
     pub fn stream(&self) -> &U16Str {
         // SAFETY: lives as long as the information.

@@ -53,6 +53,8 @@ statuses! {
     ACCESS_DENIED = 0xC000_0022_u32;
     /// The buffer is too small for anything.
     BUFFER_TOO_SMALL = 0xC000_0023_u32;
+    /// This cannot be a name.
+    OBJECT_NAME_INVALID = 0xC000_0033_u32;
     /// No such name.
     OBJECT_NAME_NOT_FOUND = 0xC000_0034_u32;
     /// The name exists.
@@ -83,8 +85,12 @@ statuses! {
     NOT_SUPPORTED = 0xC000_00BB_u32;
     /// The oplock was not granted.
     OPLOCK_NOT_GRANTED = 0xC000_00E2_u32;
+    /// No oplock is being broken that could be acknowledged.
+    INVALID_OPLOCK_PROTOCOL = 0xC000_00E3_u32;
     /// An I/O error that does not fit elsewhere.
     UNEXPECTED_IO_ERROR = 0xC000_00E9_u32;
+    /// A read-only file is not deleted.
+    CANNOT_DELETE = 0xC000_0121_u32;
     /// The registry key was deleted; the handle to it is still there.
     KEY_DELETED = 0xC000_017C_u32;
     /// The request was cancelled.
@@ -97,6 +103,10 @@ statuses! {
     LOG_FILE_FULL = 0xC000_0188_u32;
     /// No such object.
     NOT_FOUND = 0xC000_0225_u32;
+    /// This file cannot be read by offload.
+    OFFLOAD_READ_FILE_NOT_SUPPORTED = 0xC000_A2A3_u32;
+    /// This file cannot be written by offload.
+    OFFLOAD_WRITE_FILE_NOT_SUPPORTED = 0xC000_A2A4_u32;
     /// Transaction: another open is in the way (txf-ktm §4.2).
     TRANSACTIONAL_CONFLICT = 0xC019_0001_u32;
     /// Transaction: it has ended (§4.4).

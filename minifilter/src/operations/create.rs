@@ -12,7 +12,7 @@
 use core::cell::Cell;
 
 use intact_policy::{OnUnavailable, Rule};
-use kernel::callback::{Before, Callback, Create as Parameters, Operation, Parcel};
+use kernel::callback::{Before, Callback, Create as Parameters, Either, Operation, Parcel};
 use kernel::context::ContextRef;
 use kernel::file::Open;
 use kernel::fltkernel::IRP_MJ_CREATE;
@@ -22,20 +22,21 @@ use kernel::process::{self, Process};
 use kernel::{Result, Status};
 use widestring::U16Str;
 
-use super::decision::{self, Intent, Request};
+use super::decision::{self, FILE_CREATE, Intent};
 use super::existing::{self, Existing};
 use super::new_file::{self, New};
 use super::opening::{self, Verdict};
-use super::reader;
+use super::reader::Reader;
+use super::view::{self, Alias, View};
 use crate::Intact;
-use crate::report::Why;
+use crate::report::{Why, counters};
 use crate::save::files::{Files, Pass};
 use crate::save::live::{Label, Save};
 
 /// Stack that opening a twin may take: another trip through all filters below us and the file system.
 pub const STACK_NEEDED: usize = 10 * 1024;
 
-const TAG: Tag = Tag::new(b"InCr");
+pub(super) const TAG: Tag = Tag::new(b"InCr");
 
 /// How often a save that is ending is waited for, or a rival create joined, before the open passes through.
 const ATTEMPTS: usize = 16;
@@ -54,34 +55,41 @@ pub enum Carried {
     /// The create makes the file; its twin comes after.
     New(New),
     /// It reads, in a process that has a save on the volume.
-    Reader,
+    Reader(Reader),
 }
 
 impl Operation for Create {
     const MAJOR: u8 = IRP_MJ_CREATE;
-    type Carry = Parcel<Option<Carried>>;
+    /// Nothing: it goes down untouched, and may be told about somebody else's transaction.
+    type Carry = Either<Parcel<Option<Carried>>, ()>;
 
     fn before(data: &mut Callback<'_>) -> Before<Self::Carry> {
-        if crate::report::counters::exchanging() {
+        if counters::exchanging() {
             opening::wait_for_exchange(data);
         }
-        match prepare(data) {
-            Some(Prepared::Watch(carried)) => Before::Watch(carried),
+        let alias = match view::of(data) {
+            View::Committed => None,
+            View::Alias(alias) => Some(alias),
+            View::Fails(status) => return Before::Complete(status, 0),
+        };
+        match prepare(data, alias.as_ref()) {
+            Some(Prepared::Watch(carried)) => Before::Watch(Either::First(carried)),
             Some(Prepared::Fail(status)) => Before::Complete(status, 0),
-            None if may_meet_transaction(data) => Parcel::new(TAG, None).map_or(Before::Pass, Before::Watch),
+            None if may_meet_transaction(data) => Before::Watch(Either::Second(())),
             None => Before::Pass,
         }
     }
 
     fn after(data: &mut Callback<'_>, carried: Self::Carry) {
-        if data.status() == CANNOT_EXECUTE_FILE_IN_TRANSACTION && !data.has_transaction() {
-            data.set_status(Status::SHARING_VIOLATION, 0);
+        if data.status().is_transactional() && !data.has_transaction() {
+            data.set_status(without_transactions(data), 0);
         }
+        let Either::First(carried) = carried else { return };
         let Some(intact) = Intact::get() else { return };
         match carried.unpack() {
             Some(Carried::Existing(existing)) => existing.complete(data),
             Some(Carried::New(new)) => new.complete(intact, data),
-            Some(Carried::Reader) => reader::complete(intact, data),
+            Some(Carried::Reader(reader)) => reader.complete(intact, data),
             None => {}
         }
     }
@@ -111,6 +119,8 @@ pub struct Candidate<'a> {
     pub rule: Option<Rule<'a>>,
     /// Why it has no transaction, if it must not pass through for that.
     denied: Cell<Option<(Why, Status)>>,
+    /// Its name exists inside a save only.
+    pub alias: Option<&'a Alias>,
 }
 
 impl Candidate<'_> {
@@ -175,31 +185,39 @@ impl Candidate<'_> {
     }
 }
 
-/// Whether a create that goes down untouched may be told about somebody else's transaction.
+/// Whether a create that goes down untouched may be told about somebody else's transaction: that it modifies a file
+/// which is to be executed, or that it has given a name which is to be made.
 fn may_meet_transaction(data: &Callback<'_>) -> bool {
     /// `FILE_EXECUTE`, `GENERIC_EXECUTE`, `GENERIC_ALL`.
     const EXECUTES: u32 = 0x20 | 0x2000_0000 | 0x1000_0000;
-    crate::report::counters::any_redirected()
-        && !data.is_from_kernel()
-        && data.create().is_some_and(|parameters| parameters.access & EXECUTES != 0)
+    let meets = |parameters: Parameters| {
+        parameters.access & EXECUTES != 0
+            || counters::any_renamed() && decision::creates(parameters.disposition)
+    };
+    counters::any_redirected() && !data.is_from_kernel() && data.create().is_some_and(meets)
 }
 
-fn prepare(data: &mut Callback<'_>) -> Option<Prepared> {
+/// What a create is told instead of a transaction's status, which its program does not know.
+fn without_transactions(data: &Callback<'_>) -> Status {
+    let makes = data.create().is_some_and(|parameters| parameters.disposition == FILE_CREATE);
+    match data.status() {
+        CANNOT_EXECUTE_FILE_IN_TRANSACTION => Status::SHARING_VIOLATION,
+        // A name that a save has given, and that nobody else sees yet (txf-ktm §4.3).
+        Status::TRANSACTIONAL_CONFLICT if makes => Status::OBJECT_NAME_COLLISION,
+        Status::TRANSACTIONAL_CONFLICT => Status::SHARING_VIOLATION,
+        status => status,
+    }
+}
+
+fn prepare(data: &mut Callback<'_>, alias: Option<&Alias>) -> Option<Prepared> {
     let parameters = data.create()?;
     let file = data.file()?;
-    let intent = decision::intent(&Request {
-        from_kernel: data.is_from_kernel(),
-        operation_flags: data.operation_flags(),
-        file_flags: file.flags(),
-        access: parameters.access,
-        disposition: parameters.disposition,
-        options: parameters.options,
-    });
+    let intent = opening::intent(data, file, &parameters);
     if intent == Intent::Ignored {
         return None;
     }
     let intact = Intact::get()?;
-    if intent != Intent::ModifiesData && !crate::report::counters::any_redirected() {
+    if intent != Intent::ModifiesData && !counters::any_redirected() {
         return None;
     }
     let process = data.process();
@@ -216,11 +234,7 @@ fn prepare(data: &mut Callback<'_>) -> Option<Prepared> {
     let files = ContextRef::<Files>::of_instance(data.instance()).inspect_err(|&status| lost(status)).ok()?;
     let may_join = files.has(process.key());
     if intent == Intent::Reads {
-        return if may_join {
-            Parcel::new(TAG, Some(Carried::Reader)).ok().map(Prepared::Watch)
-        } else {
-            None
-        };
+        return if may_join { Reader::prepare(data, alias).map(Prepared::Watch) } else { None };
     }
     let begins = intent == Intent::ModifiesData && !intact.policy.is_off();
     if !may_join && !begins {
@@ -244,8 +258,9 @@ fn prepare(data: &mut Callback<'_>) -> Option<Prepared> {
     // A rule for audit only begins no save, but the process may have begun one of the file by an earlier policy.
     let audited = rule.filter(|rule| rule.settings.audit_only);
     let rule = rule.filter(|rule| !rule.settings.audit_only);
+    let denied = Cell::new(None);
     let candidate =
-        Candidate { intact, files: &files, parameters, process, name: &name, rule, denied: Cell::new(None) };
+        Candidate { intact, files: &files, parameters, process, name: &name, rule, denied, alias };
     let carried = if may_join || rule.is_some() { consider(data, &candidate) } else { None };
     if carried.is_none()
         && let Some(rule) = audited

@@ -41,7 +41,8 @@ const FILE_DIRECTORY_FILE: u32 = 0x0000_0001;
 const FILE_NON_DIRECTORY_FILE: u32 = 0x0000_0040;
 const FILE_COMPLETE_IF_OPLOCKED: u32 = 0x0000_0100;
 const FILE_DELETE_ON_CLOSE: u32 = 0x0000_1000;
-const FILE_OPEN_BY_FILE_ID: u32 = 0x0000_2000;
+/// The name is a number.
+pub const FILE_OPEN_BY_FILE_ID: u32 = 0x0000_2000;
 const FILE_OPEN_REQUIRING_OPLOCK: u32 = 0x0001_0000;
 const FILE_RESERVE_OPFILTER: u32 = 0x0010_0000;
 const FILE_OPEN_REPARSE_POINT: u32 = 0x0020_0000;
@@ -49,7 +50,8 @@ const FILE_OPEN_REPARSE_POINT: u32 = 0x0020_0000;
 const FILE_SUPERSEDE: u32 = 0;
 /// Open an existing file.
 pub const FILE_OPEN: u32 = 1;
-const FILE_CREATE: u32 = 2;
+/// Make a file that does not exist.
+pub const FILE_CREATE: u32 = 2;
 const FILE_OPEN_IF: u32 = 3;
 const FILE_OVERWRITE: u32 = 4;
 const FILE_OVERWRITE_IF: u32 = 5;

@@ -168,6 +168,7 @@ impl Twin {
     pub fn reduce(self, candidate: &Candidate<'_>, data: &mut Callback<'_>, pass: Pass) -> Option<Existing> {
         let Twin { file, part, id, granted, information, shown, how } = self;
         let stream = stream_of(candidate.name.stream());
+        let part_number = part.save.number;
         let prepared = Redirect::new(file, how, Some(part.save.clone()), Some(pass), stream)
             .and_then(|redirect| Ok((redirect, AccessEdit::begin(data, shown, TAG)?)));
         let (redirect, edit) = match prepared {
@@ -177,6 +178,13 @@ impl Twin {
                 return None;
             }
         };
+        if let Some(alias) = candidate.alias.filter(|alias| alias.save.number == part_number)
+            && let Err(status) = data.replace_name(alias.committed())
+        {
+            edit.take_back(data);
+            candidate.passes(Why::Resources, status);
+            return None;
+        }
         data.set_create(&Parameters {
             disposition: FILE_OPEN,
             attributes: 0,

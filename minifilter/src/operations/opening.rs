@@ -1,6 +1,6 @@
 //! What all ways to a twin share: a create's part in a save, joining, and binding a twin to the application's handle.
 
-use kernel::callback::Callback;
+use kernel::callback::{Callback, Create as Parameters};
 use kernel::context::ContextRef;
 use kernel::file::{FileObject, Open, Opened};
 use kernel::instance::Instance;
@@ -10,7 +10,7 @@ use kernel::{Result, Status, process};
 use wdk_sys::SL_CASE_SENSITIVE;
 
 use super::create::{Candidate, STACK_NEEDED};
-use super::decision::{self, Request};
+use super::decision::{self, Intent, Request};
 use super::existing::Twin;
 use crate::Intact;
 use crate::save::files::Files;
@@ -92,6 +92,12 @@ pub fn join(data: &Callback<'_>, candidate: &Candidate<'_>) -> Option<Part> {
     if !candidate.files.has(process) {
         return None;
     }
+    if let Some(alias) = candidate.alias {
+        if alias.save.join() {
+            return Some(Part::new(alias.save.clone(), candidate.files, true));
+        }
+        alias.save.wait_if_ending();
+    }
     // Another thread may be on the way to the same file.
     if let Some(save) = candidate.files.opening(process, Some(candidate.name.full())) {
         save.wait_until_opened();
@@ -107,6 +113,23 @@ pub fn join(data: &Callback<'_>, candidate: &Candidate<'_>) -> Option<Part> {
     None
 }
 
+/// What decides about a create.
+fn request(data: &Callback<'_>, file: FileObject<'_>, parameters: &Parameters) -> Request {
+    Request {
+        from_kernel: data.is_from_kernel(),
+        operation_flags: data.operation_flags(),
+        file_flags: file.flags(),
+        access: parameters.access,
+        disposition: parameters.disposition,
+        options: parameters.options,
+    }
+}
+
+/// What a create wants.
+pub(super) fn intent(data: &Callback<'_>, file: FileObject<'_>, parameters: &Parameters) -> Intent {
+    decision::intent(&request(data, file, parameters))
+}
+
 /// Waits while the twins of this file are exchanged: an open in between could keep them from coming back. Bounded; where
 /// the file cannot be told, nothing is waited for. PASSIVE_LEVEL.
 #[cold]
@@ -114,14 +137,7 @@ pub fn wait_for_exchange(data: &Callback<'_>) {
     let (Some(parameters), Some(file), Some(filter)) = (data.create(), data.file(), Intact::filter()) else {
         return;
     };
-    let request = Request {
-        from_kernel: data.is_from_kernel(),
-        operation_flags: data.operation_flags(),
-        file_flags: file.flags(),
-        access: parameters.access,
-        disposition: parameters.disposition,
-        options: parameters.options,
-    };
+    let request = request(data, file, &parameters);
     if !decision::may_open_a_file(&request)
         || process::is_inside_file_system()
         || process::remaining_stack() < STACK_NEEDED

@@ -4,19 +4,17 @@ use kernel::Status;
 use kernel::callback::{Before, Callback, Either, Operation};
 use kernel::context::{ContextRef, Entered};
 use kernel::file::LowerFile;
-use kernel::fltkernel::{
-    IRP_MJ_FILE_SYSTEM_CONTROL, IRP_MJ_QUERY_INFORMATION, IRP_MJ_READ, IRP_MJ_SET_INFORMATION, IRP_MJ_WRITE,
-};
+use kernel::fltkernel::{IRP_MJ_FILE_SYSTEM_CONTROL, IRP_MJ_QUERY_INFORMATION, IRP_MJ_READ, IRP_MJ_WRITE};
 
 use super::{Modifies, Treatment, treatment};
 use wdk_sys::{IRP_PAGING_IO, IRP_SYNCHRONOUS_PAGING_IO};
 
 use crate::report::counters;
-use crate::save::failure::{Failure, classify, is_transaction_problem};
+use crate::save::failure::{Failure, classify, is_transaction_problem, is_unsupported};
 use crate::save::files::Files;
 use crate::save::live::{Redirect, Role};
 use crate::save::state::Effect;
-use crate::save::wounds::Change;
+use crate::save::wounds::{Change, Range};
 
 /// Any operation but a write (`write.rs`) or a lock (`lock.rs`).
 pub struct Swapped<const MAJOR: u8>;
@@ -37,17 +35,34 @@ impl<const MAJOR: u8> Operation for Swapped<MAJOR> {
     }
 
     fn after(data: &mut Callback<'_>, carry: Self::Carry) {
-        let Either::First(carry) = carry else {
-            if !data.has_transaction() && is_transaction_problem(data.status().0 as u32) {
-                data.set_status(Status::SHARING_VIOLATION, 0);
+        match carry {
+            Either::First(entered) => after(data, &entered),
+            Either::Second(()) => came_back_untouched(data),
+        }
+    }
+}
+
+/// After any swapped operation of the table. Up to DISPATCH_LEVEL.
+pub(super) fn after(data: &mut Callback<'_>, redirect: &Entered<Redirect>) {
+    let effect = match treatment(data.major(), detail(data)) {
+        Treatment::Swap(modifies) => {
+            if modifies == Modifies::Zeros
+                && data.status().is_success()
+                && let Some(save) = &redirect.save
+            {
+                save.note_modified();
             }
-            return;
-        };
-        let effect = match treatment(MAJOR, detail(data)) {
-            Treatment::Swap(modifies) => effect(data, modifies),
-            _ => Effect::None,
-        };
-        came_back(data, &carry, Some(carry.inside()), effect);
+            effect(data, modifies)
+        }
+        _ => Effect::None,
+    };
+    came_back(data, redirect, Some(redirect.inside()), effect);
+}
+
+/// After an operation that went to the handle's own file object. Up to DISPATCH_LEVEL.
+pub(super) fn came_back_untouched(data: &mut Callback<'_>) {
+    if !data.has_transaction() && is_transaction_problem(data.status().0 as u32) {
+        data.set_status(Status::SHARING_VIOLATION, 0);
     }
 }
 
@@ -65,11 +80,11 @@ pub(super) fn unknown<C>(data: &Callback<'_>, status: Status) -> Before<C> {
     Before::Complete(status, 0)
 }
 
-/// Whether an operation on a handle that is not redirected may be told about somebody's transaction: some need no right on
-/// their handle that would keep it and the transaction apart.
+/// Whether an operation on a handle that is not redirected may be told about somebody's transaction: some controls need no
+/// right on their handle that would keep it and the transaction apart. (Settings: `rename.rs`.)
 #[inline]
 fn may_meet_transaction(data: &Callback<'_>) -> bool {
-    matches!(data.major(), IRP_MJ_SET_INFORMATION | IRP_MJ_FILE_SYSTEM_CONTROL) && counters::any_redirected()
+    data.major() == IRP_MJ_FILE_SYSTEM_CONTROL && counters::any_redirected()
 }
 
 /// A redirected operation.
@@ -86,6 +101,8 @@ pub(super) fn redirected(
         // A reader's own file object is whole; what it may do there is the file system's business.
         Treatment::Refuse(_) if redirect.role == Role::Reader => Before::Watch(Either::Second(())),
         Treatment::Refuse(status) => Before::Complete(status, 0),
+        // By its own operation, which does not come here.
+        Treatment::Own => Before::Complete(Status::NOT_SUPPORTED, 0),
         Treatment::NoShortcut => Before::DisallowFastIo,
         Treatment::Swap(_) if data.is_fast_io() => Before::DisallowFastIo,
         Treatment::Swap(_) => match enter(redirect) {
@@ -154,6 +171,10 @@ pub(super) fn came_back(
     twin: Option<&LowerFile>,
     effect: Effect,
 ) {
+    if is_unsupported(data.status().0 as u32) {
+        // What a volume answers that cannot do it.
+        data.set_status(Status::INVALID_DEVICE_REQUEST, 0);
+    }
     let status = data.status();
     if let (Some(file), Some(twin)) = (data.file(), twin)
         && matches!(data.major(), IRP_MJ_READ | IRP_MJ_WRITE)
@@ -178,10 +199,21 @@ fn detail(data: &Callback<'_>) -> Option<u32> {
 fn effect(data: &Callback<'_>, modifies: Modifies) -> Effect {
     match modifies {
         Modifies::Nothing | Modifies::Bytes => Effect::None,
+        // It ends with the file, so how far it went is not known: it heals nothing.
+        Modifies::Zeros if data.status().is_success() => Effect::Bytes(None),
+        Modifies::Zeros => match data.zero_range() {
+            Some((from, to)) => Effect::Bytes(zeros(from, to)),
+            None => Effect::Change(Change::Control),
+        },
         Modifies::Size => match data.new_end_of_file() {
             Some(size) => Effect::Size(u64::try_from(size).unwrap_or(0)),
             None => Effect::Change(Change::Size),
         },
         Modifies::Other(change) => Effect::Change(change),
     }
+}
+
+fn zeros(from: i64, to: i64) -> Option<Range> {
+    let length = to.checked_sub(from).and_then(|length| u64::try_from(length).ok())?;
+    Range::new(u64::try_from(from).ok()?, length)
 }

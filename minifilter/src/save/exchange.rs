@@ -114,7 +114,11 @@ impl Save {
 
     fn is_too_large(&self) -> bool {
         let limit = self.settings.max_megabytes;
-        limit != 0 && self.is_transacted() && self.state.lock().is_too_large(limit, self.settings.on_exit)
+        limit != 0
+            && self.is_transacted()
+            // Closing the twins would carry out a deletion that was only asked for.
+            && !self.has_changed_names()
+            && self.state.lock().is_too_large(limit, self.settings.on_exit)
     }
 
     fn demote(&self, intact: &Intact, instance: Instance<'_>, why: Demotion) -> Result<()> {
@@ -144,7 +148,8 @@ impl Save {
 
     /// Whether a flush has to commit.
     fn is_due(&self) -> Result<bool> {
-        if !self.is_transacted() {
+        // With a name that it has given, or a deletion that closing the twins would carry out, it goes on as it is.
+        if !self.is_transacted() || self.has_changed_names() {
             return Ok(false);
         }
         let flush = self.state.lock().at_flush(self.settings.on_exit, self.settings.on_flush);

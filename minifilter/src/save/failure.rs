@@ -14,7 +14,7 @@ pub enum Failure {
 
 /// Failures that are the caller's own. Everything that is not listed wounds: an unknown failure must not be
 /// taken for a success.
-const CALLER: [u32; 19] = [
+const CALLER: [u32; 31] = [
     0xC000_0002, // STATUS_NOT_IMPLEMENTED
     0xC000_0003, // STATUS_INVALID_INFO_CLASS
     0xC000_0004, // STATUS_INFO_LENGTH_MISMATCH
@@ -25,14 +25,26 @@ const CALLER: [u32; 19] = [
     0xC000_0022, // STATUS_ACCESS_DENIED
     0xC000_0024, // STATUS_OBJECT_TYPE_MISMATCH
     0xC000_0033, // STATUS_OBJECT_NAME_INVALID
+    0xC000_0034, // STATUS_OBJECT_NAME_NOT_FOUND
+    0xC000_0035, // STATUS_OBJECT_NAME_COLLISION
+    0xC000_0039, // STATUS_OBJECT_PATH_INVALID
+    0xC000_003A, // STATUS_OBJECT_PATH_NOT_FOUND
+    0xC000_003B, // STATUS_OBJECT_PATH_SYNTAX_BAD
     0xC000_0043, // STATUS_SHARING_VIOLATION
     0xC000_0054, // STATUS_FILE_LOCK_CONFLICT
     0xC000_0055, // STATUS_LOCK_NOT_GRANTED
     0xC000_0061, // STATUS_PRIVILEGE_NOT_HELD
+    0xC000_0056, // STATUS_DELETE_PENDING
     0xC000_007E, // STATUS_RANGE_NOT_LOCKED
+    0xC000_00BA, // STATUS_FILE_IS_A_DIRECTORY
     0xC000_00BB, // STATUS_NOT_SUPPORTED
+    0xC000_00D4, // STATUS_NOT_SAME_DEVICE
+    0xC000_0103, // STATUS_NOT_A_DIRECTORY
     0xC000_0120, // STATUS_CANCELLED
+    0xC000_0121, // STATUS_CANNOT_DELETE
     0xC000_0243, // STATUS_USER_MAPPED_FILE
+    0xC000_0123, // STATUS_FILE_DELETED
+    0xC000_0265, // STATUS_TOO_MANY_LINKS
     0x8000_0005, // STATUS_BUFFER_OVERFLOW
 ];
 
@@ -45,6 +57,21 @@ const GONE: [u32; 5] = [
     0xC019_0060, // STATUS_EXPIRED_HANDLE
     0xC019_0005, // STATUS_RM_NOT_ACTIVE
 ];
+
+/// Statuses by which TxF says that it does not do this at all (txf-ktm §4.9): nothing was done, and programs know it from
+/// volumes that cannot.
+const UNSUPPORTED: [u32; 5] = [
+    0xC019_003E, // STATUS_EFS_NOT_ALLOWED_IN_TRANSACTION
+    0xC019_0049, // STATUS_SPARSE_NOT_ALLOWED_IN_TRANSACTION
+    0xC019_0056, // STATUS_COMPRESSION_NOT_ALLOWED_IN_TRANSACTION
+    0xC019_0059, // STATUS_NO_LINK_TRACKING_IN_TRANSACTION
+    0xC019_005A, // STATUS_OPERATION_NOT_SUPPORTED_IN_TRANSACTION
+];
+
+/// Whether a transaction cannot do what was asked for.
+pub fn is_unsupported(status: u32) -> bool {
+    UNSUPPORTED.contains(&status)
+}
 
 /// Says whose failure an unsuccessful `status` is.
 pub fn classify(status: u32) -> Failure {

@@ -100,6 +100,15 @@ impl Files {
         saves.iter().find(is_wanted).cloned()
     }
 
+    /// Of the process's saves in which names have changed, the first with a higher number. IRQL up to APC_LEVEL.
+    pub fn renamed_after(&self, process: ProcessKey, number: u64) -> Option<Shared<Save>> {
+        let saves = self.saves.read();
+        let wanted = saves
+            .iter()
+            .filter(|save| save.process == process && save.number > number && save.has_changed_names());
+        wanted.min_by_key(|save| save.number).cloned()
+    }
+
     /// None of the process's saves may commit: something was asked of one of them, and it is not known which. IRQL up to
     /// APC_LEVEL.
     pub fn force(&self, process: ProcessKey) {

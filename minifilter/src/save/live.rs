@@ -92,6 +92,8 @@ pub struct Save {
     pub(super) made_file: AtomicBool,
     /// Whether it was counted as begun.
     pub(super) counted: AtomicBool,
+    /// Whether names may be others inside it than outside.
+    renamed: AtomicBool,
     pub(super) state: SpinLock<State>,
     pub(super) mode: PushLock<Mode>,
     /// Creates on their way to a twin are inside. Held while twins are exchanged, and closed when it ends.
@@ -126,6 +128,7 @@ impl Save {
                 file: AtomicU64::new(0),
                 made_file: AtomicBool::new(false),
                 counted: AtomicBool::new(false),
+                renamed: AtomicBool::new(false),
                 state: SpinLock::new(State::new()),
                 mode: PushLock::new(Mode::Transacted(transaction)),
                 gate: Gate::new(TAG, ())?,
@@ -166,6 +169,18 @@ impl Save {
     pub fn made_its_file(&self) {
         self.made_file.store(true, Ordering::Release);
         self.note_modified();
+    }
+
+    /// A name is about to be changed inside it: from now on its process's creates are told what is seen inside.
+    pub fn changes_names(&self) {
+        if !self.renamed.swap(true, Ordering::AcqRel) {
+            counters::renamed();
+        }
+    }
+
+    /// Whether names may be others inside it than outside.
+    pub fn has_changed_names(&self) -> bool {
+        self.renamed.load(Ordering::Acquire)
     }
 
     /// The transaction that opens on the way to a twin are in; `None`: in none. Fails if it is over. IRQL up to APC_LEVEL,
@@ -376,6 +391,14 @@ impl Save {
             let next = list.write().pop();
             let Some(redirect) = next else { return };
             redirect.close_twin();
+        }
+    }
+}
+
+impl Drop for Save {
+    fn drop(&mut self) {
+        if self.has_changed_names() {
+            counters::not_renamed();
         }
     }
 }

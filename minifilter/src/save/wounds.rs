@@ -88,6 +88,10 @@ pub enum Change {
     Security = 4,
     /// Anything else that a file-system control changes.
     Control = 5,
+    /// Names: rename and hard link.
+    Name = 6,
+    /// Deletion asked for, or taken back.
+    Deletion = 7,
 }
 
 impl Change {

@@ -253,9 +253,6 @@ pub fn attempt(workload: &Workload, setting: Setting) -> Result<Recording, Strin
 
 /// Why the driver may tell a program something else than the bare volume does. What is not here is a failure.
 fn known_difference(step: Step, bare: Option<Status>, with: Option<Status>) -> bool {
-    let names = matches!(step, Step::Act(Action::Rename | Action::Replace | Action::Link | Action::Delete));
-    // Names are not changed on a redirected handle (minifilter/src/operations.rs).
-    let refused = names && with == Some(Status::NOT_SUPPORTED);
     // The program's own create makes the stream, and TxF keeps everything outside the transaction from a file that the
     // transaction writes (txf-ktm §4.2).
     let makes = step == Step::Act(Action::NewBeside) && with == Some(Status::SHARING_VIOLATION);
@@ -263,7 +260,7 @@ fn known_difference(step: Step, bare: Option<Status>, with: Option<Status>) -> b
     let gone = step == Step::Act(Action::Beside)
         && bare == Some(Status::OBJECT_NAME_NOT_FOUND)
         && with == Some(Status::SHARING_VIOLATION);
-    refused || makes || gone
+    makes || gone
 }
 
 /// What is wrong with a run that met no crash.

@@ -136,12 +136,42 @@ pub const LIST: &[Difference] = &[
         applies: no_delete_on_close,
     },
     Difference {
-        id: "refused-names",
-        reason: "a handle that takes part in a save does not rename, link or delete",
-        source: "minifilter/src/operations.rs",
+        id: "no-replacing-of-saved-files",
+        reason: "a file that is in a save is not replaced by a name of another, with POSIX semantics either",
+        source: "txf-ktm §4.2",
+        example: "p0 open slot=0 name=0 how=0 root=0 access=0xC0000000 share=7 disposition=1 options=0x20 attributes=0 allocation=0 ea=0 security=0\n\
+                  p1 open slot=1 name=4 how=0 root=0 access=0x110000 share=7 disposition=1 options=0x20 attributes=0 allocation=0 ea=0 security=0\n\
+                  p1 rename slot=1 name=0 replace=1 ex=3",
+        applies: no_replacing_of_saved_files,
+    },
+    Difference {
+        id: "others-see-the-old-names",
+        reason: "while a save lives, others find what it renames and deletes by the committed names, and cannot use those \
+                 that it has given",
+        source: "txf-ktm §4.3",
         example: "p0 open slot=0 name=0 how=0 root=0 access=0xC0110000 share=7 disposition=1 options=0x20 attributes=0 allocation=0 ea=0 security=0\n\
-                  p0 rename slot=0 name=10 replace=0 ex=0",
-        applies: refused_names,
+                  p0 rename slot=0 name=10 replace=0 ex=0\n\
+                  p1 open slot=1 name=0 how=0 root=0 access=0x80100000 share=7 disposition=1 options=0x20 attributes=0 allocation=0 ea=0 security=0",
+        applies: others_see_the_old_names,
+    },
+    Difference {
+        id: "listings-show-the-old-names",
+        reason: "a directory handle outside the transaction lists the committed names",
+        source: "txf-ktm §4.1",
+        example: "p0 open slot=0 name=0 how=0 root=0 access=0xC0110000 share=7 disposition=1 options=0x20 attributes=0 allocation=0 ea=0 security=0\n\
+                  p0 rename slot=0 name=10 replace=0 ex=0\n\
+                  p0 open slot=1 name=8 how=0 root=0 access=0x80100000 share=7 disposition=1 options=0x21 attributes=0 allocation=0 ea=0 security=0\n\
+                  p0 list slot=1 pattern=0",
+        applies: listings_show_the_old_names,
+    },
+    Difference {
+        id: "a-name-given-away-is-taken",
+        reason: "the committed name exists until the save ends, so its process cannot give it to another file",
+        source: "txf-ktm §4.3",
+        example: "p0 open slot=0 name=0 how=0 root=0 access=0xC0110000 share=7 disposition=1 options=0x20 attributes=0 allocation=0 ea=0 security=0\n\
+                  p0 rename slot=0 name=10 replace=0 ex=0\n\
+                  p0 open slot=1 name=0 how=0 root=0 access=0xC0100000 share=7 disposition=2 options=0x20 attributes=0 allocation=0 ea=0 security=0",
+        applies: a_name_given_away_is_taken,
     },
 ];
 
@@ -338,8 +368,33 @@ fn no_delete_on_close(situation: &Situation<'_>) -> bool {
         && situation.intact.is(Status::SHARING_VIOLATION)
 }
 
-fn refused_names(situation: &Situation<'_>) -> bool {
-    matches!(situation.step.call, Call::Rename { .. } | Call::Link { .. } | Call::Dispose { .. })
-        && in_a_save(situation)
-        && situation.intact.is(Status::NOT_SUPPORTED)
+fn no_replacing_of_saved_files(situation: &Situation<'_>) -> bool {
+    let (Call::Rename { name, .. } | Call::Link { name, .. }) = situation.step.call else { return false };
+    let refused = [Status::ACCESS_DENIED, Status::SHARING_VIOLATION];
+    refused.iter().any(|status| situation.intact.is(*status))
+        && situation.committed(name).is_some_and(|target| situation.world.is_saved(target.id))
+}
+
+fn others_see_the_old_names(situation: &Situation<'_>) -> bool {
+    let by_name = matches!(
+        situation.step.call,
+        Call::Open { .. }
+            | Call::Attributes { .. }
+            | Call::Stat { .. }
+            | Call::Rename { .. }
+            | Call::Link { .. }
+            | Call::Query { .. }
+            | Call::Dispose { .. }
+    );
+    by_name && situation.world.any_renamed() && !situation.world.has_renamed(situation.process())
+}
+
+fn listings_show_the_old_names(situation: &Situation<'_>) -> bool {
+    matches!(situation.step.call, Call::List { .. }) && situation.world.any_renamed()
+}
+
+fn a_name_given_away_is_taken(situation: &Situation<'_>) -> bool {
+    let makes = matches!(situation.step.call, Call::Open { disposition: 0 | 2 | 3 | 5, .. });
+    let takes = makes || matches!(situation.step.call, Call::Rename { .. } | Call::Link { .. });
+    takes && situation.world.has_renamed(situation.process()) && !situation.intact.is_done()
 }

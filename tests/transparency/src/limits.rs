@@ -12,6 +12,7 @@ pub struct Limit {
 
 const ENDINGS: &str = "tests/saves/tests/saves/endings.rs";
 const CHECKPOINTS: &str = "tests/saves/tests/saves/checkpoints.rs";
+const NAMES: &str = "tests/saves/tests/saves/names.rs";
 const REFUSALS: &str = "tests/saves/tests/saves/refusals.rs";
 
 /// In the README's order.
@@ -42,15 +43,24 @@ pub const LIMITS: &[Limit] = &[
     },
     Limit {
         begins: "On a handle through which a file is being saved",
-        differences: &[
-            "refused-names",
-            "refused-controls",
-            "refused-valid-data-length",
-            "no-delete-on-close",
-        ],
+        differences: &["refused-controls", "refused-valid-data-length", "no-delete-on-close"],
         tests: &[
             (REFUSALS, "sections_of_a_writing_handle_are_refused"),
-            (REFUSALS, "changes_of_the_name_are_refused_and_the_save_goes_on"),
+            (REFUSALS, "controls_are_refused_with_statuses_that_programs_know"),
+        ],
+    },
+    Limit {
+        begins: "A rename, a hard link or a deletion of a file that is being saved",
+        differences: &[
+            "others-see-the-old-names",
+            "listings-show-the-old-names",
+            "a-name-given-away-is-taken",
+            "no-replacing-of-saved-files",
+        ],
+        tests: &[
+            (NAMES, "a_rename_in_a_save_is_published_with_the_data"),
+            (NAMES, "the_process_finds_its_file_by_the_new_name_only"),
+            (NAMES, "a_name_that_was_renamed_away_is_free_after_the_save"),
         ],
     },
     Limit {

@@ -29,6 +29,8 @@ struct Live {
     number: usize,
     process: u64,
     file: usize,
+    /// Names were changed in it.
+    renamed: bool,
 }
 
 /// The handles of a program.
@@ -54,6 +56,11 @@ impl World {
                 let open = self.slots[(slot % SLOTS) as usize].map(|(_, open)| open);
                 self.slots[(to % SLOTS) as usize] = open.map(|open| (self.identity(process), open));
             }
+            (Call::Rename { slot, .. } | Call::Link { slot, .. } | Call::Dispose { slot, .. }, _) => {
+                let save = self.open(slot).and_then(|open| open.save);
+                let changed = |live: &&mut Live| Some(live.number) == save;
+                self.live.iter_mut().filter(changed).for_each(|live| live.renamed = true);
+            }
             (Call::Exit { .. } | Call::Kill { .. }, _) => {
                 let process = self.identity(step.process);
                 self.ended[(step.process % PROCESSES) as usize] += 1;
@@ -78,7 +85,7 @@ impl World {
         let joins = touched && known.is_some() && granted & TXF_WRITER != 0;
         let live = known.or_else(|| {
             begins.then(|| {
-                let live = Live { number: self.saves, process, file };
+                let live = Live { number: self.saves, process, file, renamed: false };
                 self.saves += 1;
                 self.live.push(live);
                 live
@@ -121,6 +128,16 @@ impl World {
     /// Whether anybody saves a file.
     pub fn is_saved(&self, file: usize) -> bool {
         self.live.iter().any(|live| live.file == file)
+    }
+
+    /// Whether a process has changed names in a save.
+    pub fn has_renamed(&self, process: u64) -> bool {
+        self.live.iter().any(|live| live.process == process && live.renamed)
+    }
+
+    /// Whether anybody has changed names in a save.
+    pub fn any_renamed(&self) -> bool {
+        self.live.iter().any(|live| live.renamed)
     }
 
     /// Whether anybody saves anything.

@@ -107,6 +107,46 @@ fn a_killed_writer_damages_a_bare_file_and_leaves_the_old_one_with_intact() {
     assert!(guarded.trials.iter().all(|trial| trial.struck && trial.exit == Exit::Signal(libc::SIGKILL)));
 }
 
+/// A program that gives its file another name, or none, while it writes it: by path, in its own process.
+fn python(change: &str) -> String {
+    format!(
+        "import os\nf = open('numbers', 'r+b', 0)\nfor part in range(6):\n    f.write(b'x' * 20000)\n    \
+         if part == 2: {change}\nf.close()\n"
+    )
+}
+
+#[test]
+fn a_file_that_is_renamed_while_it_is_saved_has_its_old_name_and_data_or_the_new_ones() {
+    if no_fuse() {
+        return;
+    }
+    let script = python("os.rename('numbers', 'moved')");
+    let program = ["/usr/bin/python3", "-c", &script];
+    let finished = numbers().guarded(&[], &program);
+    assert_eq!(states(&finished, "moved"), ["new"], "{finished}");
+    assert_eq!(finished.trials[0].exit, Exit::Code(0), "{finished}");
+    let killed = numbers().guarded(&["--kill-after-writes", "1,3,5"], &program);
+    assert_eq!(states(&killed, "numbers"), ["old"; 3], "{killed}");
+    let cut = numbers().guarded(&["--power-cut-after", "*4"], &program);
+    let whole = |report: &Report, name: &str| states(report, name).iter().all(|state| *state != "damaged");
+    assert!(whole(&cut, "numbers") && whole(&cut, "moved"), "{cut}");
+}
+
+#[test]
+fn a_file_that_is_removed_while_it_is_saved_is_old_or_gone() {
+    if no_fuse() {
+        return;
+    }
+    let script = python("os.remove('numbers')");
+    let program = ["/usr/bin/python3", "-c", &script];
+    let finished = numbers().guarded(&[], &program);
+    assert_eq!(finished.trials[0].exit, Exit::Code(0), "{finished}");
+    let bare = numbers().bare(&[], &program);
+    assert_eq!(states(&finished, "numbers"), states(&bare, "numbers"), "{finished}");
+    let killed = numbers().guarded(&["--kill-after-writes", "4,5"], &program);
+    assert_eq!(states(&killed, "numbers"), ["old"; 2], "{killed}");
+}
+
 #[test]
 fn a_full_disk_leaves_the_old_file() {
     if no_fuse() {

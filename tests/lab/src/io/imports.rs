@@ -72,8 +72,8 @@ imports! {
         }
     }
 
-    /// Gives a file object another name, before its create is answered with STATUS_REPARSE.
-    [ceiling: APC_LEVEL, Modelled, fails: Status, source: "minifilter-rules §1.6"]
+    /// Gives a file object another name, before its create is answered with STATUS_REPARSE or sent on.
+    [ceiling: APC_LEVEL, Approximated("the Filter Manager knows the new name at once; what filters above asked for before stays theirs"), fails: Status, source: "minifilter-rules §1.6"]
     fn IoReplaceFileObjectName(lab; file: PFILE_OBJECT, name: *const u16, length: u16) -> i32 {
         let file = lab.io().file(lab, file);
         if !length.is_multiple_of(2) || file.open.get().is_some() {
@@ -84,6 +84,9 @@ imports! {
         let old = file.object().FileName.Buffer;
         let new = super::file::counted(lab, &units, b"IoNm");
         file.update(|object| object.FileName = new);
+        if file.object().RelatedFileObject.is_null() && !file.by_id {
+            *file.opened_as.borrow_mut() = units;
+        }
         if !old.is_null() {
             lab.free_own(old.cast());
         }

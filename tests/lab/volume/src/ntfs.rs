@@ -118,6 +118,8 @@ struct Open {
     ended: Option<Status>,
     frozen: Option<Arc<Frozen>>,
     delete_on_close: bool,
+    /// Opened as the folder of a rename's or link's new name.
+    target_directory: bool,
     cleaned: bool,
     process: u64,
 }
@@ -158,6 +160,8 @@ pub struct Volume {
     transacted_operations: u64,
     /// Fail a coming write: how many before it, and the status.
     write_failure: Option<(u64, Status)>,
+    /// Fail every change of a name with this status.
+    name_failure: Option<Status>,
 }
 
 impl Volume {
@@ -368,6 +372,25 @@ impl Volume {
     /// limit.
     pub fn set_free_space(&mut self, bytes: Option<u64>) {
         self.space.budget = bytes.map(|bytes| bytes / CLUSTER as u64);
+    }
+
+    /// Lets every rename, link and deletion mark fail with this status from now on, as where the disk or its log is
+    /// full; `None` lets them succeed again.
+    pub fn fail_name_changes(&mut self, status: Option<Status>) {
+        self.name_failure = status;
+    }
+
+    /// Whether the name of an open file may be changed now.
+    fn may_change_names(&self, open: &Open) -> Result<(), Status> {
+        if let Some(status) = self.name_failure {
+            return Err(status);
+        }
+        let beside = self.switches.names_beside_plain_open;
+        let others = || self.opens_of(open.file.number()).any(|other| other.transaction.is_none());
+        if open.transaction.is_some() && beside != Status::SUCCESS && others() {
+            return Err(beside);
+        }
+        Ok(())
     }
 
     /// Everything on the volume as after an orderly dismount: flushed, transactions undone, and the log

@@ -26,8 +26,8 @@ pub struct Switches {
     /// `SUCCESS`, or what every transacted open gets instead: transient shortages such as
     /// CANNOT_ACCEPT_TRANSACTED_WORK (`txf-ktm §4.12`) or FILE_LOCK_CONFLICT for a full log (`§2`).
     pub transacted_open: Status,
-    /// Whether opening a directory as the target of a rename or link locks it as a transacted writer would:
-    /// the page warns of sharing violations for opens with FILE_ADD_FILE (`txf-ktm §4.3`), not saying
+    /// Whether opening a directory as the target of a rename or link locks it as a transacted writer would, and
+    /// outside transactions keeps transacted opens out as a writer would: the page warns of sharing violations for opens with FILE_ADD_FILE (`txf-ktm §4.3`), not saying
     /// whether this kind is meant.
     pub target_directory_is_writer: bool,
     /// Whether a non-transacted handle that has only FILE_WRITE_ATTRIBUTES of the writer rights makes a
@@ -46,6 +46,10 @@ pub struct Switches {
     /// Status of the information classes FileRenameInformationEx and FileDispositionInformationEx with POSIX
     /// semantics inside a transaction; `SUCCESS` performs them (`txf-ktm §4.9`, open question (d)).
     pub posix_in_transaction: Status,
+    /// Status of a rename, a link or a deletion in a transaction of a file that somebody outside transactions has open,
+    /// if only for its attributes; `SUCCESS` performs it, as the documented rules about outside readers suggest
+    /// (`txf-ktm §4.3`; `minifilter-rules §7` question 3).
+    pub names_beside_plain_open: Status,
     /// Status of setting a reparse point inside a transaction; `SUCCESS` performs it. One page says
     /// EAS_NOT_SUPPORTED, another that it is transacted (`txf-ktm §4.9`, open question (h)).
     pub reparse_in_transaction: Status,
@@ -74,6 +78,7 @@ impl Default for Switches {
             writable_view_at_commit: WritableView::Abort,
             supersede_changes_id: false,
             posix_in_transaction: Status::SUCCESS,
+            names_beside_plain_open: Status::SUCCESS,
             reparse_in_transaction: Status::EAS_NOT_SUPPORTED,
             zero_data_in_transaction: Status::SPARSE_NOT_ALLOWED_IN_TRANSACTION,
             log_capacity: 512 * 1024 * 1024,

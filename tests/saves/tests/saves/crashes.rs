@@ -4,11 +4,13 @@
 //! allows. Each state is started from: recovery, with the driver attached again.
 
 use intact_saves::{Cut, FILE, Scene, cuts};
-use lab::{Caller, CreateOptions, GENERIC_READ, GENERIC_WRITE, Offset};
+use lab::{Caller, CreateOptions, DELETE, GENERIC_READ, GENERIC_WRITE, Offset};
 
 const OTHER: &str = r"C:\Saved\other.dat";
 const FRESH: &str = r"C:\Saved\fresh.dat";
+const MOVED: &str = r"C:\Saved\Sub\moved.dat";
 const SECTORS: usize = 512;
+const ALL: u32 = GENERIC_READ | GENERIC_WRITE | DELETE;
 
 fn old() -> Vec<u8> {
     vec![b'o'; 20 * SECTORS]
@@ -19,7 +21,10 @@ fn new() -> Vec<u8> {
 }
 
 fn scene(intact: bool) -> Scene {
-    let builder = Scene::builder().file(r"Saved\report.txt", &old()).file(r"Saved\other.dat", &old());
+    let builder = Scene::builder()
+        .file(r"Saved\report.txt", &old())
+        .file(r"Saved\other.dat", &old())
+        .file(r"Saved\Sub\inner.dat", &old());
     if intact { builder.build() } else { builder.bare().build() }
 }
 
@@ -32,6 +37,8 @@ struct Workload {
     work: fn(&Caller<'_>),
     /// Each file, its old and its new version.
     files: Vec<(&'static str, Contents, Contents)>,
+    /// They are of one save: all old or all new.
+    together: bool,
 }
 
 fn open(caller: &Caller<'_>, path: &str) -> lab::Handle {
@@ -90,22 +97,66 @@ fn two_files(caller: &Caller<'_>) {
     caller.close(two).unwrap();
 }
 
+fn with_names(caller: &Caller<'_>, path: &str, change: impl FnOnce(lab::Handle)) {
+    let handle = caller.create_file(&CreateOptions::open_if(path, ALL)).unwrap().handle;
+    write_all(caller, handle, 0, &new()[..10 * SECTORS]);
+    change(handle);
+    write_all(caller, handle, 10 * SECTORS, &new()[10 * SECTORS..]);
+    caller.flush(handle).unwrap();
+    caller.close(handle).unwrap();
+}
+
+fn renamed(caller: &Caller<'_>) {
+    with_names(caller, FILE, |handle| caller.rename(handle, MOVED, false).unwrap());
+}
+
+fn replacing(caller: &Caller<'_>) {
+    with_names(caller, FILE, |handle| caller.rename(handle, OTHER, true).unwrap());
+}
+
+fn linked(caller: &Caller<'_>) {
+    with_names(caller, FILE, |handle| caller.link(handle, MOVED, false).unwrap());
+}
+
+fn deleted(caller: &Caller<'_>) {
+    with_names(caller, FILE, |handle| caller.set_delete(handle, true).unwrap());
+}
+
+fn new_and_replacing(caller: &Caller<'_>) {
+    with_names(caller, FRESH, |handle| caller.rename(handle, FILE, true).unwrap());
+}
+
 fn workloads() -> Vec<Workload> {
+    let mut workloads = data_workloads();
+    let name = |name, work, files| Workload { name, work, files, together: true };
+    let (file, gone) = ((FILE, Some(old()), None), (FILE, Some(old()), Some(new())));
+    workloads.extend([
+        name("renamed", renamed, vec![file.clone(), (MOVED, None, Some(new()))]),
+        name("replacing", replacing, vec![file.clone(), (OTHER, Some(old()), Some(new()))]),
+        name("linked", linked, vec![gone.clone(), (MOVED, None, Some(new()))]),
+        name("deleted", deleted, vec![file]),
+        name("new and replacing", new_and_replacing, vec![gone, (FRESH, None, None)]),
+    ]);
+    workloads
+}
+
+fn data_workloads() -> Vec<Workload> {
     let file = |new| vec![(FILE, Some(old()), Some(new))];
+    let data = |name, work: fn(&Caller<'_>), files| Workload { name, work, files, together: false };
     let appended = [old(), new()].concat();
     let mut grown = [old(), vec![0; 10 * SECTORS], vec![b'N'; 10 * SECTORS]].concat();
     grown[..6].copy_from_slice(b"HEADER");
     vec![
-        Workload { name: "in place", work: in_place, files: file(new()) },
-        Workload { name: "truncate and write", work: truncate_and_write, files: file(new()) },
-        Workload { name: "append", work: append, files: file(appended) },
-        Workload { name: "grow and change", work: grow_and_change, files: file(grown) },
-        Workload { name: "new file", work: new_file, files: vec![(FRESH, None, Some(new()))] },
-        Workload {
-            name: "two files",
-            work: two_files,
-            files: vec![(FILE, Some(old()), Some(new())), (OTHER, Some(old()), Some(new()))],
-        },
+        data("in place", in_place, file(new())),
+        data("truncate and write", truncate_and_write, file(new())),
+        data("append", append, file(appended)),
+        data("grow and change", grow_and_change, file(grown)),
+        data("new file", new_file, vec![(FRESH, None, Some(new()))]),
+        data(
+            "two files",
+            two_files,
+            vec![(FILE, Some(old()), Some(new())), (OTHER, Some(old()), Some(new()))],
+        ),
     ]
 }
 
@@ -127,6 +178,7 @@ fn damage(workload: &Workload, cut: Cut, intact: bool) -> Option<String> {
     let builder = Scene::builder().lab(|lab| lab.base(cut.base)).no_files();
     let recovered = if intact { builder.build() } else { builder.bare().build() };
     let mut damaged = None;
+    let mut versions = std::collections::BTreeSet::new();
     for (path, old, new) in &workload.files {
         let found = recovered.committed(path);
         // A power cut may leave the placeholder of a new file.
@@ -134,9 +186,16 @@ fn damage(workload: &Workload, cut: Cut, intact: bool) -> Option<String> {
         if found != *old && found != *new && !placeholder {
             damaged = Some(format!("{}: {path} after effect {after}, seed {seed}", workload.name));
         }
+        if old != new && !placeholder {
+            versions.insert(found == *new);
+        }
     }
     if intact {
         recovered.end();
+    }
+    if workload.together && versions.len() > 1 {
+        let apart = format!("{}: new and old names after effect {after}, seed {seed}", workload.name);
+        damaged.get_or_insert(apart);
     }
     damaged
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use intact_saves::{FILE, Happened, NEW, OLD, Scene};
-use lab::{Caller, CreateOptions, GENERIC_READ, GENERIC_WRITE, Offset, Process};
+use lab::{Caller, CreateOptions, DELETE, GENERIC_READ, GENERIC_WRITE, Offset, Process};
 use lab_executive::import::{Failure, FaultKind, PlannedFault, Site};
 
 const FRESH: &str = r"C:\Saved\fresh.txt";
@@ -34,6 +34,65 @@ fn work(caller: &Caller<'_>) -> (bool, bool) {
         result
     };
     (save().is_ok(), make().is_ok())
+}
+
+const MOVED: &str = r"C:\Saved\Sub\moved.txt";
+
+/// A file that is written, renamed into another folder, found there, linked back, and deleted by its second name.
+/// Whether all of it succeeded.
+fn change_names(caller: &Caller<'_>) -> bool {
+    let all = GENERIC_READ | GENERIC_WRITE | DELETE;
+    let save = || {
+        let first = caller.create_file(&CreateOptions::open(FILE, all))?.handle;
+        let mut result = caller.write(first, Offset::At(0), NEW).map(|_| ());
+        result = result.and(caller.rename(first, MOVED, false));
+        if result.is_ok() {
+            let again = caller.create_file(&CreateOptions::open(MOVED, GENERIC_READ));
+            let second = caller.create_file(&CreateOptions::open(MOVED, all));
+            result = result.and(caller.link(first, FRESH, false));
+            for handle in [again, second].into_iter().flatten() {
+                caller.close(handle.handle).unwrap();
+            }
+        }
+        caller.close(first).unwrap();
+        result
+    };
+    save().is_ok()
+}
+
+#[test]
+fn whichever_import_fails_while_names_change_they_are_all_old_or_all_new() {
+    let build = || Scene::builder().file(r"Saved\Sub\inner.txt", OLD);
+    let scene = build().build();
+    assert!(scene.program("writer.exe").call(change_names));
+    let sites: Vec<Site> = scene.lab.executive().calls.sites();
+    let mut failures = Vec::new();
+    for site in sites.into_iter().filter(|site| !NEVER_FAIL.contains(&site.import)) {
+        let kind = match site.failure {
+            Failure::Never | Failure::Timeout => continue,
+            Failure::Status => FaultKind::Status(NO_RESOURCES),
+            Failure::Null => FaultKind::Null,
+        };
+        for call in BTreeSet::from([1, 2, site.calls]).into_iter().filter(|&call| call <= site.calls) {
+            let fault = PlannedFault { site: site.id, call, kind };
+            let (scene, loaded) = build().lab(|lab| lab.fault(fault)).try_build();
+            let all = scene.program("writer.exe").call(change_names);
+            let found = [FILE, MOVED, FRESH].map(|path| scene.committed(path));
+            let passed = scene.happened().iter().any(|event| matches!(event, Happened::PassedThrough(_)));
+            let old = found == [Some(OLD.to_vec()), None, None];
+            let new = found == [None, Some(NEW.to_vec()), Some(NEW.to_vec())];
+            let late = scene.happened().iter().any(fails_at_the_end);
+            let right = if all { new || old && late } else { old || new || passed || loaded.is_err() };
+            scene.exit_all();
+            let report = scene.lab.unload();
+            if !right || !report.is_clean() {
+                let seen = found.map(|found| found.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()));
+                failures
+                    .push(format!("{} call {call} from {:?}: {seen:?} {report}", site.import, site.frames));
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{} failures:\n{}", failures.len(), failures.join("\n"));
 }
 
 /// Failures that are only there to be planned: closing a handle that is open does not fail, and a context that is set

@@ -342,6 +342,7 @@ impl Open {
             ended: None,
             frozen: None,
             delete_on_close: request.options.contains(Options::DELETE_ON_CLOSE),
+            target_directory: request.open_target_directory,
             cleaned: false,
             process: request.process,
         }

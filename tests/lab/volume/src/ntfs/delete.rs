@@ -52,6 +52,7 @@ impl Volume {
             }
             return Ok(());
         }
+        self.may_change_names(&open)?;
         self.lock_for(open.transaction, number)?;
         let doom = if flags.contains(DispositionFlags::DELETE) {
             self.may_delete(&open, flags.contains(DispositionFlags::IGNORE_READONLY))?;

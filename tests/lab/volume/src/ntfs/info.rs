@@ -207,6 +207,7 @@ impl Volume {
             return self.rename_stream(&open, &target.name);
         }
         self.check_posix(&open, flags)?;
+        self.may_change_names(&open)?;
         let number = open.file.number();
         let view = View::of(open.transaction);
         let old = self.name_of(&open, view).ok_or(Status::INVALID_PARAMETER)?;
@@ -269,6 +270,7 @@ impl Volume {
             return Err(Status::FILE_IS_A_DIRECTORY);
         }
         self.check_posix(&open, flags)?;
+        self.may_change_names(&open)?;
         let number = open.file.number();
         let view = View::of(open.transaction);
         let old = self.name_of(&open, view).ok_or(Status::INVALID_PARAMETER)?;

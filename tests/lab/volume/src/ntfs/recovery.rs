@@ -187,6 +187,7 @@ impl Volume {
             abort_countdown: None,
             transacted_operations: 0,
             write_failure: None,
+            name_failure: None,
         };
         volume.recover(unfinished).map_err(MountError::Recovery)?;
         Ok(volume)

@@ -67,7 +67,9 @@ impl Volume {
         } else {
             access::TXF_WRITER & !access::WRITE_ATTRIBUTES
         };
-        self.opens_of(number).any(|open| open.transaction.is_none() && open.access & mask != 0)
+        // As for a transacted one, whether the open of a rename's target folder is one goes by switch.
+        let counts = |open: &&Open| !open.target_directory || self.switches.target_directory_is_writer;
+        self.opens_of(number).filter(counts).any(|open| open.transaction.is_none() && open.access & mask != 0)
     }
 
     /// While a live transaction modifies a file, only transacted readers may execute it (`txf-ktm §4.2`).

@@ -291,6 +291,71 @@ fn posix_rename_and_delete_inside_a_transaction_go_by_switch() {
     assert_eq!(lab.names(None), ["d"]);
 }
 
+/// minifilter-rules §7 question 3: a handle outside the transaction may be in the way of the names.
+#[test]
+fn names_change_beside_a_plain_handle_by_switch() {
+    let mut lab = lab();
+    let outside = lab.open("f", access::READ_ATTRIBUTES).unwrap();
+    let tx = lab.begin();
+    let twin = lab.open_in(tx, "f", DELETE).unwrap();
+    lab.volume.switches.names_beside_plain_open = Status::ACCESS_DENIED;
+    let moved = NameTarget::named("moved");
+    assert_eq!(lab.volume.rename(twin, &moved, NameFlags::empty()), Err(Status::ACCESS_DENIED));
+    assert_eq!(lab.volume.link(twin, &moved, NameFlags::empty()), Err(Status::ACCESS_DENIED));
+    assert_eq!(lab.delete(twin), Err(Status::ACCESS_DENIED));
+    lab.close(outside);
+    lab.volume.rename(twin, &moved, NameFlags::empty()).unwrap();
+    lab.close(twin);
+    lab.commit(tx).unwrap();
+    assert_eq!(lab.names(None), ["d", "moved"]);
+}
+
+/// txf-ktm §4.3: the open of a rename's target folder is a writer of that folder, or not, by switch.
+#[test]
+fn a_target_folder_keeps_a_transaction_out_by_switch() {
+    for writer in [false, true] {
+        let mut lab = lab();
+        lab.volume.switches.target_directory_is_writer = writer;
+        let mut request = CreateRequest::path(r"d\new").access(access::WRITE_DATA);
+        request.open_target_directory = true;
+        lab.create(request.clone()).unwrap();
+        let tx = lab.begin();
+        let inside = lab.create(request.inside(tx)).map(|created| created.action);
+        let expected = if writer { Err(Status::TRANSACTIONAL_CONFLICT) } else { Ok(Action::DoesNotExist) };
+        assert_eq!(inside, expected);
+    }
+}
+
+/// txf-ktm §4.3, §4.6: names are published by the commit record alone, whatever else of it reached the disk.
+#[test]
+fn names_changed_inside_survive_a_crash_only_with_the_commit_record() {
+    let mut lab = lab();
+    lab.volume.put_file("temp", b"fresh").unwrap();
+    let before = lab.volume.tree();
+    let from = lab.volume.disk.effect_count();
+    let tx = lab.begin();
+    let twin = lab.open_in(tx, "temp", DELETE | WRITE).unwrap();
+    lab.write(twin, 0, b"FRESH").unwrap();
+    lab.volume.rename(twin, &NameTarget::named("f"), NameFlags::REPLACE).unwrap();
+    lab.volume.link(twin, &NameTarget::named(r"\d\again"), NameFlags::empty()).unwrap();
+    let gone = lab.open_in(tx, r"d\g", DELETE).unwrap();
+    lab.delete(gone).unwrap();
+    lab.close(gone);
+    lab.close(twin);
+    lab.commit(tx).unwrap();
+    let after = lab.volume.tree();
+    let mut found = [0, 0];
+    for effect in from..=lab.volume.disk.effect_count() {
+        let states = lab.volume.disk.crash_states(effect);
+        for seed in 0..16 {
+            let recovered = Volume::mount(states.base(Fate::seeded(seed))).unwrap().tree();
+            assert!(recovered == before || recovered == after, "effect {effect}, seed {seed}: {recovered:?}");
+            found[usize::from(recovered == after)] += 1;
+        }
+    }
+    assert!(found[0] > 0 && found[1] > 0, "{found:?}");
+}
+
 /// txf-ktm §9 open question (g).
 #[test]
 fn supersede_keeps_the_file_id_by_switch() {

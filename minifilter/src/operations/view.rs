@@ -1,0 +1,117 @@
+//! What a process sees by name while names are others inside its save than outside.
+//!
+//! Outside, a renamed file keeps its old name and a deleted one stays until the commit (txf-ktm §4.3). Its own process
+//! is to find it as it would without us: by the new name, no more by the old one. Listings of folders show what is
+//! committed.
+
+use kernel::Status;
+use kernel::callback::{Callback, Create as Parameters};
+use kernel::context::ContextRef;
+use kernel::file::Open;
+use kernel::name::{FileName, NameForm};
+use kernel::pool::Shared;
+use kernel::process;
+use kernel::transaction::TransactionRef;
+use widestring::U16Str;
+
+use super::decision::{self, FILE_CREATE, FILE_OPEN_BY_FILE_ID, Intent};
+use super::opening::{intent, is_case_sensitive};
+use crate::Intact;
+use crate::report::counters;
+use crate::save::files::Files;
+use crate::save::live::Save;
+
+/// A create by a name that exists inside a save only: the application's own create goes down by a committed name of the
+/// same file.
+pub struct Alias {
+    /// The save whose file it is.
+    pub save: Shared<Save>,
+    /// How much of its file's name is the volume's.
+    volume: usize,
+}
+
+impl Alias {
+    /// The file's committed name, from the root of the volume.
+    pub fn committed(&self) -> &U16Str {
+        U16Str::from_slice(self.save.label.file().as_slice().get(self.volume..).unwrap_or(&[]))
+    }
+}
+
+/// What a create is about.
+pub enum View {
+    /// What the volume says.
+    Committed,
+    /// A file of a save, by a name of its own.
+    Alias(Alias),
+    /// Nothing any more: it fails.
+    Fails(Status),
+}
+
+/// Looks a create's name up in the saves of its process. PASSIVE_LEVEL.
+#[inline]
+pub fn of(data: &Callback<'_>) -> View {
+    if counters::any_renamed() { look(data) } else { View::Committed }
+}
+
+fn look(data: &Callback<'_>) -> View {
+    let (Some(parameters), Some(file), Some(filter)) = (data.create(), data.file(), Intact::filter()) else {
+        return View::Committed;
+    };
+    if intent(data, file, &parameters) == Intent::Ignored
+        || parameters.options & FILE_OPEN_BY_FILE_ID != 0
+        || data.has_transaction()
+        || file.is_transacted()
+        || process::is_inside_file_system()
+    {
+        return View::Committed;
+    }
+    let instance = data.instance();
+    let Ok(files) = ContextRef::<Files>::of_instance(instance) else { return View::Committed };
+    let process = data.process().key();
+    let mut after = 0;
+    while let Some(save) = files.renamed_after(process, after) {
+        after = save.number;
+        save.wait_if_ending();
+        // Known only now, because it costs more.
+        let Ok(name) = FileName::of(data, NameForm::Opened) else { return View::Committed };
+        let case_sensitive = is_case_sensitive(data);
+        let find = |transaction: Option<&TransactionRef>| {
+            let look = Open { transaction, ..Open::look(name.full(), case_sensitive) };
+            look.open(filter, instance).and_then(|opened| opened.file.object().id(instance))
+        };
+        if !save.look() {
+            continue;
+        }
+        // Outside a transaction its names are everybody's.
+        let found = save.inside().map(|inside| inside.map(|inside| (find(Some(&inside)), find(None))));
+        save.is_through();
+        let Ok(Some(found)) = found else { continue };
+        let view = match found {
+            (Ok(inside), outside) if inside == save.file() && outside != Ok(inside) => {
+                if parameters.disposition == FILE_CREATE {
+                    View::Fails(Status::OBJECT_NAME_COLLISION)
+                } else {
+                    let volume = name.volume_length();
+                    View::Alias(Alias { save: save.clone(), volume })
+                }
+            }
+            (Err(Status::DELETE_PENDING), outside) if outside != Err(Status::DELETE_PENDING) => {
+                View::Fails(Status::DELETE_PENDING)
+            }
+            (Err(Status::OBJECT_NAME_NOT_FOUND), Ok(_)) => View::Fails(missing(&parameters)),
+            _ => continue,
+        };
+        return view;
+    }
+    View::Committed
+}
+
+/// A name that is gone inside and not outside. A new file cannot have it before the commit; programs know that from files
+/// that are being deleted while somebody has them open.
+fn missing(parameters: &Parameters) -> Status {
+    if decision::creates(parameters.disposition) {
+        Status::DELETE_PENDING
+    } else {
+        Status::OBJECT_NAME_NOT_FOUND
+    }
+}
