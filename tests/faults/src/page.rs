@@ -86,10 +86,10 @@ pub fn page(results: &Results) -> String {
     }
     calls(&mut text, results);
     order(&mut text, results);
-    write!(
+    writeln!(
         text,
         "{NOTES}<p class='foot'>Seed {}, trace {:016x}, {:.0} s. Made by <code>cargo xtask faults --report</code>.</p>\
-         </main></body></html>\n",
+         </main></body></html>",
         results.seed,
         results.trace(),
         results.seconds
