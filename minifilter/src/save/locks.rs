@@ -24,6 +24,8 @@ struct Lock {
     process: ProcessRef,
     range: LockRange,
     granted: bool,
+    /// It was granted to a twin that is being closed, because another one has just given its own locks back.
+    stale: bool,
     /// Of the twin that holds it.
     generation: u32,
 }
@@ -64,16 +66,19 @@ impl Locks {
         let process = process.reference().ok_or(Status::INSUFFICIENT_RESOURCES)?;
         let number = self.next;
         self.next = number.wrapping_add(1);
-        self.locks.push(Lock { number, process, range, granted: false, generation: self.generation })?;
+        let generation = self.generation;
+        self.locks.push(Lock { number, process, range, granted: false, stale: false, generation })?;
         Ok(Asked { number, generation: self.generation })
     }
 
     /// The answer came. Up to DISPATCH_LEVEL. False: it is that of a twin that is no more, and so is the lock.
     pub fn answered(&mut self, asked: Asked, granted: bool) -> bool {
         let current = asked.generation == self.generation;
-        if granted && current {
+        if granted {
             if let Some(lock) = self.locks.iter_mut().find(|lock| lock.number == asked.number) {
-                lock.granted = true;
+                // One that came too late is known until it has been given back: nobody could take it otherwise.
+                lock.granted = current;
+                lock.stale = !current;
             }
         } else {
             drop(self.locks.take(|lock| lock.number == asked.number));
@@ -122,6 +127,10 @@ impl Locks {
         Some((place.saturating_add(1), lock.process.get().reference()?))
     }
 
+    fn forget_stale(&mut self) {
+        while self.locks.take(|lock| lock.stale).is_some() {}
+    }
+
     fn taken_again(&mut self, number: u32) {
         let generation = self.generation;
         if let Some(lock) = self.locks.iter_mut().find(|lock| lock.number == number) {
@@ -142,11 +151,12 @@ pub fn give_back(locks: &SpinLock<Locks>, twin: FileObject<'_>, instance: Instan
     let mut from = 0;
     loop {
         let owner = locks.lock().owner(from);
-        let Some((next, process)) = owner else { return };
+        let Some((next, process)) = owner else { break };
         from = next;
         // What fails now ends with the file object.
         let _ = process.attached(|| twin.unlock_all(instance));
     }
+    locks.lock().forget_stale();
 }
 
 /// Takes the locks of a handle again, on its new twin, each as its own process. Nobody asks for or gives back locks of the
