@@ -14,22 +14,22 @@ pub use controls::CONTROLS;
 pub struct Row {
     pub(super) detail: u32,
     pub(super) treatment: Treatment,
-    #[cfg(not(windows))]
+    #[cfg(test)]
     pub(super) name: &'static str,
-    #[cfg(not(windows))]
+    #[cfg(test)]
     pub(super) reason: &'static str,
 }
 
 /// The text is for the documentation; the driver does not carry it.
 const fn row(detail: u32, name: &'static str, treatment: Treatment, reason: &'static str) -> Row {
-    #[cfg(windows)]
+    #[cfg(not(test))]
     let _ = (name, reason);
     Row {
         detail,
         treatment,
-        #[cfg(not(windows))]
+        #[cfg(test)]
         name,
-        #[cfg(not(windows))]
+        #[cfg(test)]
         reason,
     }
 }

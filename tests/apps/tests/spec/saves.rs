@@ -122,12 +122,12 @@ fn a_file_that_is_renamed_while_it_is_saved_has_its_old_name_and_data_or_the_new
     }
     let script = python("os.rename('numbers', 'moved')");
     let program = ["/usr/bin/python3", "-c", &script];
-    let finished = numbers().guarded(&[], &program);
+    let finished = numbers().guarded(&["--files", "numbers"], &program);
     assert_eq!(states(&finished, "moved"), ["new"], "{finished}");
     assert_eq!(finished.trials[0].exit, Exit::Code(0), "{finished}");
-    let killed = numbers().guarded(&["--kill-after-writes", "1,3,5"], &program);
+    let killed = numbers().guarded(&["--files", "numbers", "--kill-after-writes", "1,3,5"], &program);
     assert_eq!(states(&killed, "numbers"), ["old"; 3], "{killed}");
-    let cut = numbers().guarded(&["--power-cut-after", "*4"], &program);
+    let cut = numbers().guarded(&["--files", "numbers", "--power-cut-after", "*4"], &program);
     let whole = |report: &Report, name: &str| states(report, name).iter().all(|state| *state != "damaged");
     assert!(whole(&cut, "numbers") && whole(&cut, "moved"), "{cut}");
 }
@@ -139,11 +139,11 @@ fn a_file_that_is_removed_while_it_is_saved_is_old_or_gone() {
     }
     let script = python("os.remove('numbers')");
     let program = ["/usr/bin/python3", "-c", &script];
-    let finished = numbers().guarded(&[], &program);
+    let finished = numbers().guarded(&["--files", "numbers"], &program);
     assert_eq!(finished.trials[0].exit, Exit::Code(0), "{finished}");
-    let bare = numbers().bare(&[], &program);
+    let bare = numbers().bare(&["--files", "numbers"], &program);
     assert_eq!(states(&finished, "numbers"), states(&bare, "numbers"), "{finished}");
-    let killed = numbers().guarded(&["--kill-after-writes", "4,5"], &program);
+    let killed = numbers().guarded(&["--files", "numbers", "--kill-after-writes", "4,5"], &program);
     assert_eq!(states(&killed, "numbers"), ["old"; 2], "{killed}");
 }
 

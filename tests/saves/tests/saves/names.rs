@@ -216,7 +216,9 @@ fn a_hard_link_made_in_a_save_appears_with_the_data_or_not_at_all() {
 }
 
 /// FILE_DISPOSITION_DELETE in both forms, also with POSIX semantics.
-const DELETIONS: [fn(&Process, Handle) -> Result<(), Status>; 3] = [
+type Deletion = fn(&Process, Handle) -> Result<(), Status>;
+
+const DELETIONS: [Deletion; 3] = [
     delete,
     |program, handle| set(program, handle, DISPOSITION_EX, vec![1, 0, 0, 0]),
     |program, handle| set(program, handle, DISPOSITION_EX, vec![3, 0, 0, 0]),
