@@ -62,7 +62,7 @@ pub mod driver {
     use crate::operations::flush::Flush;
     use crate::operations::lock::SwappedLock;
     use crate::operations::rename::SetInformation;
-    use crate::operations::section::Section;
+    use crate::operations::section::{Section, SectionMade};
     use crate::operations::shortcuts::{NetworkQueryOpen, NoShortcut, QueryOpen};
     use crate::operations::swap::Swapped;
     use crate::operations::write::SwappedWrite;
@@ -70,6 +70,7 @@ pub mod driver {
     use crate::report::{Report, counters};
     use crate::save::files::Files;
     use crate::save::live::Redirect;
+    use crate::save::postponed::Postponed;
     use crate::settings::in_force::InForce;
     use crate::settings::reload::Reloader;
     use kernel::fltkernel::*;
@@ -98,6 +99,8 @@ pub mod driver {
     pub struct Intact {
         /// Keeps the policy in force up to date. Dropped first: its thread uses the rest.
         reloader: Reloader,
+        /// Saves that wait for the last view of their file.
+        pub postponed: Postponed,
         /// The policy in force.
         pub policy: Shared<InForce>,
         /// Where events go.
@@ -124,6 +127,7 @@ pub mod driver {
             OperationEntry::of::<Swapped<IRP_MJ_FILE_SYSTEM_CONTROL>>(),
             OperationEntry::of::<SwappedLock>(),
             OperationEntry::of::<Section>(),
+            OperationEntry::of::<SectionMade>(),
             OperationEntry::of::<NoShortcut<IRP_MJ_FAST_IO_CHECK_IF_POSSIBLE>>(),
             OperationEntry::of::<NoShortcut<IRP_MJ_MDL_READ>>(),
             OperationEntry::of::<NoShortcut<IRP_MJ_PREPARE_MDL_WRITE>>(),
@@ -148,7 +152,7 @@ pub mod driver {
             let report = Shared::new(TAG, Report::register())?;
             let policy = Shared::new(TAG, InForce::new()?)?;
             let reloader = Reloader::start(load.registry_path, policy.clone(), report.clone())?;
-            Ok(Intact { reloader, policy, report })
+            Ok(Intact { reloader, postponed: Postponed::start()?, policy, report })
         }
 
         /// Refused while a redirected handle lives: without us its writes would go around the transaction
@@ -180,6 +184,7 @@ pub mod driver {
         /// The volume goes with handles open: their saves are rolled back.
         fn teardown(&self, instance: Instance<'_>, _reason: u32) {
             Files::break_off(self, instance);
+            self.postponed.end_all(self, instance);
         }
     }
 

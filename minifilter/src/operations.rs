@@ -89,9 +89,9 @@ pub struct Operation {
     treatment: Treatment,
     /// Information classes or control codes, in the order of their numbers.
     details: &'static [Row],
-    #[cfg(not(windows))]
+    #[cfg(test)]
     name: &'static str,
-    #[cfg(not(windows))]
+    #[cfg(test)]
     reason: &'static str,
 }
 
@@ -103,15 +103,15 @@ const fn operation(
     details: &'static [Row],
     reason: &'static str,
 ) -> Operation {
-    #[cfg(windows)]
+    #[cfg(not(test))]
     let _ = (name, reason);
     Operation {
         major,
         treatment,
         details,
-        #[cfg(not(windows))]
+        #[cfg(test)]
         name,
-        #[cfg(not(windows))]
+        #[cfg(test)]
         reason,
     }
 }
@@ -157,8 +157,8 @@ pub const TABLE: &[Operation] = &[
     operation(IRP_MJ_NETWORK_QUERY_OPEN, "NETWORK_QUERY_OPEN", Own, NONE, "has no handle: in a process with a save it comes again as a create (shortcuts.rs)"),
     operation(IRP_MJ_QUERY_OPEN, "QUERY_OPEN", Own, NONE, "has no handle: in a process with a save it comes again as a create (shortcuts.rs)"),
 
-    operation(IRP_MJ_ACQUIRE_FOR_SECTION_SYNCHRONIZATION, "ACQUIRE_FOR_SECTION_SYNCHRONIZATION", Own, NONE, "the creation of a section on a writing handle (section.rs); other acquires pass"),
-    operation(IRP_MJ_RELEASE_FOR_SECTION_SYNCHRONIZATION, "RELEASE_FOR_SECTION_SYNCHRONIZATION", Pass, NONE, "of the same file object as its acquire"),
+    operation(IRP_MJ_ACQUIRE_FOR_SECTION_SYNCHRONIZATION, "ACQUIRE_FOR_SECTION_SYNCHRONIZATION", Own, NONE, "a section of a writing handle becomes one of its twin (section.rs); other acquires pass"),
+    operation(IRP_MJ_RELEASE_FOR_SECTION_SYNCHRONIZATION, "RELEASE_FOR_SECTION_SYNCHRONIZATION", Own, NONE, "the section is made (section.rs); it passes, as its acquire did"),
     operation(IRP_MJ_ACQUIRE_FOR_MOD_WRITE, "ACQUIRE_FOR_MOD_WRITE", Pass, NONE, "nothing is cached or mapped through the own file object; the twin's pages are written below"),
     operation(IRP_MJ_RELEASE_FOR_MOD_WRITE, "RELEASE_FOR_MOD_WRITE", Pass, NONE, "of the same file object as its acquire"),
     operation(IRP_MJ_ACQUIRE_FOR_CC_FLUSH, "ACQUIRE_FOR_CC_FLUSH", Pass, NONE, "nothing is cached or mapped through the own file object; the twin's pages are written below"),

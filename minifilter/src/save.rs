@@ -17,3 +17,7 @@ pub mod files;
 pub mod live;
 #[cfg(windows)]
 pub mod locks;
+#[cfg(windows)]
+pub mod mapping;
+#[cfg(windows)]
+pub mod postponed;

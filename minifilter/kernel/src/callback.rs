@@ -635,12 +635,33 @@ impl<'a> Callback<'a> {
 
     /// Whether a section is being created (`SyncTypeCreateSection`); other acquires must not be failed (§2.2).
     pub fn creates_section(&self) -> bool {
+        self.section_parameters().is_some_and(|parameters| parameters.SyncType == SyncTypeCreateSection)
+    }
+
+    /// Whether a section through which the file can be written is being created.
+    pub fn creates_writable_section(&self) -> bool {
+        /// `PAGE_READWRITE`, `PAGE_EXECUTE_READWRITE`.
+        const WRITABLE: u32 = 0x04 | 0x40;
+        self.creates_section()
+            && self.section_parameters().is_some_and(|parameters| parameters.PageProtection & WRITABLE != 0)
+    }
+
+    /// Whether an image section is being created.
+    pub fn creates_image_section(&self) -> bool {
+        /// `SEC_IMAGE`, `SEC_IMAGE_NO_EXECUTE` without what it shares with others.
+        const IMAGE: u32 = 0x0100_0000;
+        self.creates_section()
+            && self
+                .section_parameters()
+                .is_some_and(|parameters| parameters.AllocationAttributes & IMAGE != 0)
+    }
+
+    fn section_parameters(&self) -> Option<SECTION_SYNCHRONIZATION> {
         if self.major() != IRP_MJ_ACQUIRE_FOR_SECTION_SYNCHRONIZATION {
-            return false;
+            return None;
         }
-        // SAFETY: the parameters of this major; a number.
-        let parameters = unsafe { self.block().Parameters.AcquireForSectionSynchronization };
-        parameters.SyncType == SyncTypeCreateSection
+        // SAFETY: the parameters of this major; numbers and a pointer that is not followed.
+        Some(unsafe { self.block().Parameters.AcquireForSectionSynchronization })
     }
 }
 

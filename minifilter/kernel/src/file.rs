@@ -527,6 +527,10 @@ impl LowerFile {
         }
     }
 
+    pub(crate) fn handle(&self) -> HANDLE {
+        self.handle.load(Ordering::Acquire)
+    }
+
     /// Whether the handle is still open.
     pub fn is_open(&self) -> bool {
         !self.handle.load(Ordering::Acquire).is_null()

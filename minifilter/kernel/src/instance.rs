@@ -26,6 +26,11 @@ impl Instance<'_> {
         self.raw
     }
 
+    /// Whether both are the same instance.
+    pub fn is(self, other: Instance<'_>) -> bool {
+        self.raw == other.raw
+    }
+
     /// A reference of its own. It delays the instance's end, not its teardown (minifilter-rules §3.2). IRQL up to
     /// DISPATCH_LEVEL. Fails with `FLT_DELETING_OBJECT` during teardown.
     pub fn reference(self) -> Result<InstanceRef> {

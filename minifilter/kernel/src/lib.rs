@@ -9,7 +9,7 @@
 //! |---|---|
 //! | a registered filter, its table of operations | [`filter`], [`callback`] |
 //! | contexts on instances, streams, handles and transactions | [`context`], [`enlistment`] |
-//! | files, their names, changes of names | [`file`], [`name`], [`rename`] |
+//! | files, their names, changes of names, sections | [`file`], [`name`], [`rename`], [`section`] |
 //! | KTM transactions | [`transaction`] |
 //! | a create's access state | [`access`] |
 //! | locks, events, the gate that drains what is in flight | [`sync`] |
@@ -73,6 +73,8 @@ pub mod process;
 pub mod registry;
 #[cfg(windows)]
 pub mod rename;
+#[cfg(windows)]
+pub mod section;
 #[cfg(windows)]
 pub mod string;
 #[cfg(windows)]

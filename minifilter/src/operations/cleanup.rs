@@ -11,12 +11,15 @@ use kernel::fltkernel::{IRP_MJ_CLEANUP, IRP_MJ_CLOSE};
 use kernel::gate::Held;
 use kernel::instance::{Instance, InstanceRef};
 use kernel::pool::Tag;
+use kernel::process::Process;
+use kernel::section;
 use kernel::work::{self, Work};
 
 use crate::Intact;
 use crate::save::live::{Redirect, Role, ending_of};
 use crate::save::locks;
 use crate::save::outcome::Ending;
+use crate::save::postponed::Closed;
 
 const TAG: Tag = Tag::new(b"InCl");
 
@@ -41,7 +44,7 @@ impl Operation for Cleanup {
             redirect.cleaned_up.store(true, Ordering::Release);
             match redirect.role {
                 Role::Reader => stop_reading(instance, &redirect),
-                Role::Writer => stop_writing(intact, instance, file, redirect, ending_of(data.process())),
+                Role::Writer => stop_writing(intact, instance, file, redirect, data.process()),
             }
         }
         Before::Pass
@@ -100,9 +103,24 @@ fn stop_writing(
     instance: Instance<'_>,
     file: FileObject<'_>,
     redirect: ContextRef<Redirect>,
-    ending: Ending,
+    process: Process<'_>,
 ) {
+    let ending = ending_of(process);
     if let Some(twin) = redirect.gate.close_and_hold(Some(PATIENCE_MS)) {
+        redirect.mapping.abandon();
+        if redirect.save.as_ref().is_some_and(|save| save.is_transacted())
+            && twin.is_open()
+            && section::is_mapped(twin.object())
+            // Where there is no reference to be had, the volume is going.
+            && let Ok(instance) = instance.reference()
+        {
+            let closed = Closed::new(instance, redirect.clone(), &twin, process, ending);
+            drop(twin);
+            if let Err(closed) = intact.postponed.put(closed) {
+                closed.give_up(intact);
+            }
+            return;
+        }
         close(intact, instance, &redirect, Some(twin), ending, Some((instance, file)));
         return;
     }
@@ -127,12 +145,8 @@ fn close(
     own: Option<(Instance<'_>, FileObject<'_>)>,
 ) {
     if let Some(twin) = twin {
-        if let Some(save) = &redirect.save
-            && twin.is_open()
-            && save.needs_flush()
-        {
-            save.flushed(twin.object().flush(instance).err());
-        }
+        flush(redirect, &twin, instance);
+        redirect.mapping.abandon();
         if twin.is_open() {
             locks::give_back(&redirect.locks, twin.object(), instance);
         }
@@ -145,6 +159,28 @@ fn close(
     }
 }
 
+/// Writes what is cached, and keeps the status for the outcome. PASSIVE_LEVEL.
+pub fn flush(redirect: &Redirect, twin: &LowerFile, instance: Instance<'_>) {
+    if let Some(save) = &redirect.save
+        && twin.is_open()
+        && save.needs_flush()
+    {
+        save.flushed(twin.object().flush(instance).err());
+    }
+}
+
+/// A handle whose file was still mapped when it was closed leaves its save now. PASSIVE_LEVEL. The application's file object
+/// has had its cleanup: a placeholder that is to go stays, empty.
+pub fn end_postponed(
+    intact: &Intact,
+    instance: Instance<'_>,
+    redirect: &ContextRef<Redirect>,
+    ending: Ending,
+) {
+    let twin = redirect.gate.close_and_hold(None);
+    close(intact, instance, redirect, twin, ending, None);
+}
+
 /// A handle that closed while operations were still on their way.
 struct Late {
     instance: InstanceRef,
@@ -154,10 +190,8 @@ struct Late {
 
 impl Work for Late {
     fn run(self) {
-        let twin = self.redirect.gate.close_and_hold(None);
         if let Some(intact) = Intact::get() {
-            // The application's file object has had its cleanup: a placeholder that is to go stays, empty.
-            close(intact, self.instance.get(), &self.redirect, twin, self.ending, None);
+            end_postponed(intact, self.instance.get(), &self.redirect, self.ending);
         }
     }
 }

@@ -1,28 +1,80 @@
-//! `IRP_MJ_ACQUIRE_FOR_SECTION_SYNCHRONIZATION`: somebody maps the file.
+//! `IRP_MJ_ACQUIRE_FOR_SECTION_SYNCHRONIZATION` and its release: somebody maps the file.
+//!
+//! Both go down on the handle's own file object: what the file system locks there is in nobody's way, and a release that
+//! is not seen (minifilter-rules §2.2) leaves nothing locked.
 
 use kernel::callback::{Before, Callback, Operation};
-use kernel::fltkernel::IRP_MJ_ACQUIRE_FOR_SECTION_SYNCHRONIZATION;
+use kernel::context::ContextRef;
+use kernel::fltkernel::{
+    IRP_MJ_ACQUIRE_FOR_SECTION_SYNCHRONIZATION, IRP_MJ_RELEASE_FOR_SECTION_SYNCHRONIZATION,
+};
 
 use super::NO_SECTION;
+use super::swap::enter;
 use crate::save::live::{Redirect, Role};
 
-/// A section of a writing handle would map the file outside the transaction, where writes could not be taken back. Until
-/// the twin's section takes its place, it is refused. A reader's section maps the last committed version.
+/// A section of a writing handle becomes a section of its twin, so that what is written through it is part of the save. A
+/// reader's section maps the last committed version.
 pub struct Section;
 
 impl Operation for Section {
     const MAJOR: u8 = IRP_MJ_ACQUIRE_FOR_SECTION_SYNCHRONIZATION;
+    type Carry = ContextRef<Redirect>;
+
+    fn before(data: &mut Callback<'_>) -> Before<Self::Carry> {
+        if !data.creates_section() {
+            // Only the creation of a section may be failed (minifilter-rules §2.2).
+            return Before::Pass;
+        }
+        match Redirect::of(data) {
+            Ok(Some(redirect)) if redirect.role == Role::Writer => begin(data, redirect),
+            Ok(_) => Before::Pass,
+            Err(_) => Before::Complete(NO_SECTION, 0),
+        }
+    }
+
+    fn after(data: &mut Callback<'_>, redirect: Self::Carry) {
+        // Who was refused below makes no section, and releases nothing.
+        if !data.status().is_success() {
+            redirect.mapping.end();
+        }
+    }
+}
+
+fn begin(data: &Callback<'_>, redirect: ContextRef<Redirect>) -> Before<ContextRef<Redirect>> {
+    const REFUSED: Before<ContextRef<Redirect>> = Before::Complete(NO_SECTION, 0);
+    let Some(file) = data.file() else { return REFUSED };
+    // An image is what others execute: not a version that nobody else sees.
+    if data.creates_image_section() {
+        return REFUSED;
+    }
+    let Ok(entered) = enter(redirect) else { return REFUSED };
+    if entered.mapping.begin(file, entered.inside()).is_err() {
+        return REFUSED;
+    }
+    if data.creates_writable_section()
+        && let Some(save) = &entered.save
+    {
+        // Nobody tells when a view is written.
+        save.note_modified();
+    }
+    Before::Watch(ContextRef::clone(&entered))
+}
+
+/// The section is made, or was not.
+pub struct SectionMade;
+
+impl Operation for SectionMade {
+    const MAJOR: u8 = IRP_MJ_RELEASE_FOR_SECTION_SYNCHRONIZATION;
     const WATCHES: bool = false;
     type Carry = ();
 
     fn before(data: &mut Callback<'_>) -> Before<()> {
-        match Redirect::of(data) {
-            // Only the creation of a section may be failed (minifilter-rules §2.2).
-            Ok(Some(redirect)) if redirect.role == Role::Writer && data.creates_section() => {
-                Before::Complete(NO_SECTION, 0)
-            }
-            Err(_) if data.creates_section() => Before::Complete(NO_SECTION, 0),
-            _ => Before::Pass,
+        if let Ok(Some(redirect)) = Redirect::of(data)
+            && redirect.role == Role::Writer
+        {
+            redirect.mapping.end();
         }
+        Before::Pass
     }
 }

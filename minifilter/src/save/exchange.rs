@@ -91,8 +91,8 @@ impl Save {
         let _creates = self.gate.hold(Some(PATIENCE_MS)).ok_or(Status::IO_TIMEOUT)?;
         let members = self.members()?;
         let mut twins = hold_all(&members)?;
-        // Again, with nothing in flight.
-        if !self.is_due()? {
+        // Again, with nothing in flight. What is mapped cannot be exchanged: it is flushed into the transaction.
+        if !self.is_due()? || twins.iter().any(Twin::is_mapped) {
             return Ok(false);
         }
         write_out(&twins, instance).map_err(|status| self.failed_to_write(status))?;
@@ -288,6 +288,10 @@ impl Save {
 impl Twin<'_> {
     fn writes(&self) -> bool {
         self.live && self.redirect.role == Role::Writer
+    }
+
+    fn is_mapped(&self) -> bool {
+        self.held.is_open() && self.redirect.mapping.is_in_use(&self.held)
     }
 
     /// Closes it, and gives its locks back.

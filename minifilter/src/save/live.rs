@@ -17,6 +17,7 @@ use widestring::U16Str;
 
 use super::files::{Files, Pass};
 use super::locks::Locks;
+use super::mapping::Mapping;
 use super::outcome::{Ending, Facts, Outcome, Reason, outcome};
 use super::state::{Effect, Left, Phase, State, Stream};
 use crate::Intact;
@@ -441,6 +442,8 @@ pub struct Redirect {
     pub locks: SpinLock<Locks>,
     /// Its cleanup found it.
     pub cleaned_up: AtomicBool,
+    /// The sections that are being made over it.
+    pub mapping: Mapping,
     /// What keeps the driver here as long as a redirected handle writes; readers have none.
     pass: Option<Pass>,
 }
@@ -467,13 +470,17 @@ impl Redirect {
         let (locks, cleaned_up) = (SpinLock::new(Locks::new()), AtomicBool::new(false));
         // Before the context is set, so that no operation on the handle misses it; taken back by `Drop`.
         counters::redirected();
-        ContextRef::new(filter, Redirect { gate, how, save, role, stream, locks, cleaned_up, pass })
+        ContextRef::new(
+            filter,
+            Redirect { gate, how, save, role, stream, locks, cleaned_up, mapping: Mapping::new(), pass },
+        )
     }
 
     /// Takes the twin out of use: no operation enters any more, those inside come out, the handle is closed.
     /// PASSIVE_LEVEL. May be repeated.
     pub fn close_twin(&self) {
         if let Some(twin) = self.gate.close_and_hold(None) {
+            self.mapping.abandon();
             twin.close();
         }
     }

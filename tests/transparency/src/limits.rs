@@ -14,6 +14,7 @@ const ENDINGS: &str = "tests/saves/tests/saves/endings.rs";
 const CHECKPOINTS: &str = "tests/saves/tests/saves/checkpoints.rs";
 const NAMES: &str = "tests/saves/tests/saves/names.rs";
 const REFUSALS: &str = "tests/saves/tests/saves/refusals.rs";
+const SECTIONS: &str = "tests/saves/tests/saves/sections.rs";
 
 /// In the README's order.
 pub const LIMITS: &[Limit] = &[
@@ -45,8 +46,18 @@ pub const LIMITS: &[Limit] = &[
         begins: "On a handle through which a file is being saved",
         differences: &["refused-controls", "refused-valid-data-length", "no-delete-on-close"],
         tests: &[
-            (REFUSALS, "sections_of_a_writing_handle_are_refused"),
+            (SECTIONS, "a_section_of_an_empty_file_is_refused"),
             (REFUSALS, "controls_are_refused_with_statuses_that_programs_know"),
+        ],
+    },
+    Limit {
+        begins: "A save whose file is still mapped when its handle is closed",
+        differences: &[],
+        tests: &[
+            (SECTIONS, "a_save_whose_file_is_still_mapped_waits_for_the_last_view"),
+            (SECTIONS, "a_process_that_ends_with_the_file_mapped_decides_by_its_status"),
+            (SECTIONS, "a_flush_of_a_mapped_file_goes_into_the_transaction"),
+            (SECTIONS, "a_handle_that_only_reads_maps_the_last_committed_version"),
         ],
     },
     Limit {

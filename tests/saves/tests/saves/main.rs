@@ -20,4 +20,5 @@ mod refusals;
 mod reload;
 mod reload_amid_saves;
 mod schedules;
+mod sections;
 mod unload;

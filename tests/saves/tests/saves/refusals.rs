@@ -45,20 +45,6 @@ fn classes_that_nobody_knows_are_refused() {
 }
 
 #[test]
-fn sections_of_a_writing_handle_are_refused() {
-    let scene = Scene::new();
-    let writer = scene.program("writer.exe");
-    let handle = scene.write_new(&writer);
-    for writable in [true, false] {
-        let refused = writer.call(move |caller| caller.create_section(handle, writable).err());
-        assert_eq!(refused, Some(Status::INSUFFICIENT_RESOURCES));
-    }
-    writer.close(handle).unwrap();
-    scene.assert_committed(FILE, NEW);
-    scene.end();
-}
-
-#[test]
 fn controls_that_modify_are_refused() {
     /// FSCTL_SET_SPARSE, SET_ZERO_DATA, SET_COMPRESSION, SET_REPARSE_POINT, SET_OBJECT_ID, one that nobody knows.
     const CONTROLS: [u32; 6] = [0x900C4, 0x980C8, 0x9C040, 0x900A4, 0x90098, 0x9_1234];

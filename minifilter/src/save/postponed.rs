@@ -1,0 +1,193 @@
+//! Handles that were closed while somebody still had the file mapped through them.
+//!
+//! A view outlives its handle, and what is written through it belongs to the save. Ending the transaction under it would
+//! take its pages away (txf-ktm §4.5). Nobody tells when the last view has gone, so a thread looks, at growing intervals;
+//! the end of a process takes its views with it, so there is always an end. Until then the handle counts as one that takes
+//! part.
+
+use core::sync::atomic::{AtomicBool, Ordering};
+
+use kernel::context::ContextRef;
+use kernel::file::LowerFile;
+use kernel::instance::{Instance, InstanceRef};
+use kernel::pool::{PoolVec, Shared, Tag};
+use kernel::process::{Process, ProcessRef};
+use kernel::section::{self, Section};
+use kernel::sync::{Event, PushLock};
+use kernel::thread::{Body, SystemThread};
+use kernel::{Result, Status};
+
+use super::live::Redirect;
+use super::outcome::Ending;
+use crate::Intact;
+use crate::operations::cleanup;
+
+const TAG: Tag = Tag::new(b"InPp");
+
+/// The first interval at which the thread looks, in milliseconds; each one is twice as long as the last.
+const FIRST: u32 = 20;
+/// The longest interval.
+const LONGEST: u32 = 1_000;
+
+/// A handle that was closed.
+pub struct Closed {
+    instance: InstanceRef,
+    redirect: ContextRef<Redirect>,
+    /// Who closed it, if that is known.
+    process: Option<ProcessRef>,
+    ending: Ending,
+    /// What keeps the pages that were written through views, so that whether they reach the file is known.
+    keeper: Option<Section>,
+}
+
+impl Closed {
+    /// A handle that is closed by `process` as `ending` says, while its file is mapped. PASSIVE_LEVEL.
+    pub fn new(
+        instance: InstanceRef,
+        redirect: ContextRef<Redirect>,
+        twin: &LowerFile,
+        process: Process<'_>,
+        ending: Ending,
+    ) -> Self {
+        let keeper = Section::over(twin).ok();
+        Closed { instance, redirect, process: process.reference(), ending, keeper }
+    }
+
+    /// Whether nobody has the file mapped any more. When nobody writes through views any more, what they have written is
+    /// written out.
+    fn is_over(&mut self) -> bool {
+        let Some(twin) = self.redirect.gate.close_and_hold(None) else { return false };
+        if !twin.is_open() {
+            return true;
+        }
+        if self.keeper.is_some() {
+            if section::is_written_through_views(twin.object()) {
+                return false;
+            }
+            cleanup::flush(&self.redirect, &twin, self.instance.get());
+            self.keeper = None;
+        }
+        !section::is_mapped(twin.object())
+    }
+
+    /// There is no memory to wait with: the save cannot be known to be whole.
+    pub fn give_up(self, intact: &Intact) {
+        if let Some(save) = &self.redirect.save {
+            save.force();
+        }
+        self.end(intact);
+    }
+
+    fn end(self, intact: &Intact) {
+        let Closed { instance, redirect, process, ending, keeper } = self;
+        let status = process.as_ref().map_or(Status::PENDING, |process| process.get().exit_status());
+        // The end of its process may have taken the view away in the middle of the save. Whether the program had unmapped
+        // it before cannot be told.
+        let ending = match ending {
+            Ending::Closed if status != Status::PENDING => Ending::ProcessEnded(status.0 as u32),
+            ending => ending,
+        };
+        drop(keeper);
+        cleanup::end_postponed(intact, instance.get(), &redirect, ending);
+    }
+}
+
+struct Control {
+    wake: Event,
+    stop: AtomicBool,
+    closed: PushLock<PoolVec<Closed>>,
+}
+
+/// Those that wait. Dropped, the thread has ended.
+pub struct Postponed {
+    control: Shared<Control>,
+    /// Dropped after `stop` was told.
+    _thread: SystemThread,
+}
+
+impl Postponed {
+    /// None yet. PASSIVE_LEVEL. Fails with `INSUFFICIENT_RESOURCES`.
+    pub fn start() -> Result<Self> {
+        let control = Control {
+            wake: Event::new(TAG)?,
+            stop: AtomicBool::new(false),
+            closed: PushLock::new(PoolVec::new(TAG)),
+        };
+        let control = Shared::new(TAG, control)?;
+        let thread = SystemThread::start(TAG, Watcher { control: control.clone() })?;
+        Ok(Postponed { control, _thread: thread })
+    }
+
+    /// Puts a handle off. IRQL up to APC_LEVEL. Fails with `INSUFFICIENT_RESOURCES`, and gives it back.
+    pub fn put(&self, closed: Closed) -> core::result::Result<(), Closed> {
+        self.control.put(closed)?;
+        self.control.wake.set();
+        Ok(())
+    }
+
+    /// A volume goes: its handles end now. PASSIVE_LEVEL, without locks.
+    pub fn end_all(&self, intact: &Intact, instance: Instance<'_>) {
+        loop {
+            let next = self.control.closed.write().take(|closed| closed.instance.get().is(instance));
+            let Some(closed) = next else { return };
+            closed.end(intact);
+        }
+    }
+}
+
+impl Drop for Postponed {
+    fn drop(&mut self) {
+        self.control.stop.store(true, Ordering::Release);
+        self.control.wake.set();
+    }
+}
+
+impl Control {
+    /// Ends those that are over.
+    fn look(&self, intact: &Intact) {
+        let count = self.closed.read().len();
+        for _ in 0..count {
+            let next = self.closed.write().take(|_| true);
+            let Some(mut closed) = next else { return };
+            if closed.is_over() {
+                closed.end(intact);
+            } else if let Err(closed) = self.put(closed) {
+                closed.give_up(intact);
+            }
+        }
+    }
+
+    fn put(&self, closed: Closed) -> core::result::Result<(), Closed> {
+        let mut all = self.closed.write();
+        if all.reserve_one().is_err() {
+            return Err(closed);
+        }
+        let _ = all.push(closed);
+        Ok(())
+    }
+}
+
+struct Watcher {
+    control: Shared<Control>,
+}
+
+impl Body for Watcher {
+    fn run(self) {
+        let mut interval = FIRST;
+        loop {
+            let idle = self.control.closed.read().is_empty();
+            if self.control.wake.wait(if idle { None } else { Some(interval) }) {
+                self.control.wake.clear();
+                interval = FIRST;
+            } else {
+                interval = interval.saturating_mul(2).min(LONGEST);
+            }
+            if self.control.stop.load(Ordering::Acquire) {
+                return;
+            }
+            if let Some(intact) = Intact::get() {
+                self.control.look(intact);
+            }
+        }
+    }
+}

@@ -1,0 +1,299 @@
+//! Programs that save by mapping the file.
+
+use intact_saves::{FILE, NEW, OLD, Scene};
+use lab::{Caller, Handle, MappedFile, Offset, Status};
+
+const DIED: &str = "the process died with the file open";
+
+/// Writes [`NEW`] through a mapping, which is as long as it: the file grows.
+fn map_new(caller: &Caller<'_>, handle: Handle) -> MappedFile {
+    let view = caller.create_section_of(handle, true, Some(NEW.len() as u64)).unwrap();
+    caller.write_mapped(&view, 0, NEW).unwrap();
+    view
+}
+
+#[test]
+fn what_is_written_through_a_view_is_part_of_the_save() {
+    let scene = Scene::new();
+    let writer = scene.program("writer.exe");
+    let handle = scene.open_file(&writer);
+    let view = writer.call(move |caller| {
+        let view = map_new(caller, handle);
+        caller.flush_mapped(&view).unwrap();
+        view
+    });
+    scene.assert_committed(FILE, OLD);
+    writer.call(move |caller| {
+        caller.close_section(view);
+        caller.close(handle).unwrap();
+    });
+    scene.assert_committed(FILE, NEW);
+    scene.assert_one_commit();
+    scene.end();
+}
+
+#[test]
+fn a_program_killed_after_writing_through_a_view_leaves_the_old_file() {
+    for flushed in [false, true] {
+        let scene = Scene::new();
+        let writer = scene.program("writer.exe");
+        let handle = scene.open_file(&writer);
+        writer.call(move |caller| {
+            let view = map_new(caller, handle);
+            if flushed {
+                caller.flush_mapped(&view).unwrap();
+            }
+            caller.close_section(view);
+        });
+        writer.kill(1);
+        scene.assert_committed(FILE, OLD);
+        scene.assert_rolled_back(DIED);
+        scene.end();
+    }
+}
+
+#[test]
+fn views_and_the_handle_see_each_others_writes() {
+    let scene = Scene::new();
+    let writer = scene.program("writer.exe");
+    let handle = scene.open_file(&writer);
+    writer.call(move |caller| {
+        let view = caller.create_section(handle, true).unwrap();
+        assert_eq!(caller.read_mapped(&view, 0, OLD.len()).unwrap(), OLD);
+        caller.write_mapped(&view, 0, b"THE").unwrap();
+        assert_eq!(caller.read(handle, Some(0), 7).unwrap(), b"THE old");
+        caller.write(handle, Offset::At(4), b"new").unwrap();
+        assert_eq!(caller.read_mapped(&view, 0, 7).unwrap(), b"THE new");
+        caller.close_section(view);
+        caller.close(handle).unwrap();
+    });
+    scene.assert_committed(FILE, b"THE new version");
+    scene.assert_one_commit();
+    scene.end();
+}
+
+#[test]
+fn others_map_the_last_committed_version_meanwhile() {
+    let scene = Scene::new();
+    let (writer, reader) = (scene.program("writer.exe"), scene.program("reader.exe"));
+    let handle = scene.open_file(&writer);
+    let view = writer.call(move |caller| map_new(caller, handle));
+    let seen = reader.call(|caller| {
+        let handle = caller.create_file(&lab::CreateOptions::open(FILE, lab::GENERIC_READ)).unwrap().handle;
+        let view = caller.create_section(handle, false).unwrap();
+        let seen = caller.read_mapped(&view, 0, OLD.len()).unwrap();
+        caller.close_section(view);
+        caller.close(handle).unwrap();
+        seen
+    });
+    assert_eq!(seen, OLD);
+    writer.call(move |caller| {
+        caller.close_section(view);
+        caller.close(handle).unwrap();
+    });
+    scene.assert_committed(FILE, NEW);
+    scene.end();
+}
+
+#[test]
+fn a_section_that_only_reads_modifies_nothing() {
+    let scene = Scene::new();
+    let writer = scene.program("writer.exe");
+    let handle = scene.open_file(&writer);
+    writer.call(move |caller| {
+        let view = caller.create_section(handle, false).unwrap();
+        assert_eq!(caller.read_mapped(&view, 4, 3).unwrap(), b"old");
+        caller.close_section(view);
+        // What is mapped no more can be cut again.
+        caller.set_end_of_file(handle, 3).unwrap();
+        caller.set_end_of_file(handle, OLD.len() as u64).unwrap();
+        caller.write(handle, Offset::At(0), OLD).unwrap();
+        caller.close(handle).unwrap();
+    });
+    scene.assert_committed(FILE, OLD);
+    scene.end();
+}
+
+#[test]
+fn a_section_of_an_empty_file_is_refused() {
+    let scene = Scene::builder().file(r"Saved\empty.txt", b"").build();
+    let writer = scene.program("writer.exe");
+    let options = lab::CreateOptions::open(r"C:\Saved\empty.txt", lab::GENERIC_READ | lab::GENERIC_WRITE);
+    let handle = writer.create_file(options).unwrap();
+    writer.call(move |caller| {
+        let refused = caller.create_section_of(handle, true, Some(100)).err();
+        assert_eq!(refused, Some(Status::INSUFFICIENT_RESOURCES));
+        caller.write(handle, Offset::At(0), b"x").unwrap();
+        let view = caller.create_section_of(handle, true, Some(100)).unwrap();
+        caller.write_mapped(&view, 99, b"y").unwrap();
+        caller.close_section(view);
+        caller.close(handle).unwrap();
+    });
+    let committed = scene.committed(r"Saved\empty.txt").unwrap();
+    assert_eq!((committed.len(), committed[0], committed[99]), (100, b'x', b'y'));
+    scene.end();
+}
+
+/// STATUS_FLT_DO_NOT_DETACH.
+const DO_NOT_DETACH: Status = Status(0xC01C_0010);
+
+/// A minute, in the units of the lab's clock: the driver looks at least once a second.
+const MINUTE: i64 = 60 * 10_000_000;
+
+fn wait(scene: &Scene) {
+    let lab = scene.lab.executive();
+    if let Err(violation) = lab.advance(MINUTE) {
+        panic!("{violation}");
+    }
+}
+
+/// Maps, closes the file first, and then goes on writing through the view: what most programs do that map files.
+fn close_early(scene: &Scene, writer: &lab::Process) -> MappedFile {
+    let handle = scene.open_file(writer);
+    writer.call(move |caller| {
+        let view = caller.create_section_of(handle, true, Some(NEW.len() as u64)).unwrap();
+        caller.close(handle).unwrap();
+        caller.write_mapped(&view, 0, NEW).unwrap();
+        view
+    })
+}
+
+#[test]
+fn a_save_whose_file_is_still_mapped_waits_for_the_last_view() {
+    let scene = Scene::new();
+    let writer = scene.program("writer.exe");
+    let view = close_early(&scene, &writer);
+    wait(&scene);
+    scene.assert_committed(FILE, OLD);
+    writer.call(move |caller| caller.close_section(view));
+    wait(&scene);
+    scene.assert_committed(FILE, NEW);
+    scene.assert_one_commit();
+    scene.end();
+}
+
+#[test]
+fn a_process_that_ends_with_the_file_mapped_decides_by_its_status() {
+    for (status, committed, expected) in [(0, true, NEW), (1, false, OLD)] {
+        let scene = Scene::new();
+        let writer = scene.program("writer.exe");
+        close_early(&scene, &writer);
+        writer.exit(status);
+        wait(&scene);
+        scene.assert_committed(FILE, expected);
+        if committed {
+            scene.assert_one_commit();
+        } else {
+            scene.assert_rolled_back(DIED);
+        }
+        scene.end();
+    }
+}
+
+#[test]
+fn a_process_killed_with_handle_and_view_leaves_the_old_file() {
+    let scene = Scene::new();
+    let writer = scene.program("writer.exe");
+    let handle = scene.open_file(&writer);
+    writer.call(move |caller| {
+        map_new(caller, handle);
+    });
+    writer.kill(1);
+    wait(&scene);
+    scene.assert_committed(FILE, OLD);
+    scene.assert_rolled_back(DIED);
+    scene.end();
+}
+
+#[test]
+fn a_file_opened_again_while_it_is_still_mapped_is_in_the_same_save() {
+    let scene = Scene::new();
+    let writer = scene.program("writer.exe");
+    let view = close_early(&scene, &writer);
+    let handle = scene.open_file(&writer);
+    assert_eq!(writer.read(handle, 0, 100).as_deref(), Ok(NEW));
+    writer.close(handle).unwrap();
+    wait(&scene);
+    scene.assert_committed(FILE, OLD);
+    writer.call(move |caller| caller.close_section(view));
+    wait(&scene);
+    scene.assert_committed(FILE, NEW);
+    scene.end();
+}
+
+#[test]
+fn unloading_is_refused_while_a_save_waits_for_a_view() {
+    let scene = Scene::new();
+    let writer = scene.program("writer.exe");
+    let view = close_early(&scene, &writer);
+    wait(&scene);
+    let intact = scene.lab.drivers().into_iter().find(|driver| driver.name == "Intact").unwrap();
+    assert_eq!(scene.lab.unload_driver(&intact).err(), Some(DO_NOT_DETACH));
+    writer.call(move |caller| caller.close_section(view));
+    wait(&scene);
+    scene.assert_committed(FILE, NEW);
+    scene.end();
+}
+
+#[test]
+fn a_write_through_a_view_that_fails_at_the_end_rolls_back() {
+    let scene = Scene::new();
+    let writer = scene.program("writer.exe");
+    let handle = scene.open_file(&writer);
+    writer.call(move |caller| {
+        let view = map_new(caller, handle);
+        caller.close_section(view);
+    });
+    scene.lab.with_volume(|volume| volume.fail_write(0, Status::DISK_FULL));
+    let view = writer.call(move |caller| {
+        let view = caller.create_section(handle, true).unwrap();
+        caller.write_mapped(&view, 0, b"X").unwrap();
+        // The flush at the close fails; the view goes after it.
+        caller.close(handle).unwrap();
+        view
+    });
+    writer.call(move |caller| caller.close_section(view));
+    wait(&scene);
+    scene.assert_committed(FILE, OLD);
+    scene.end();
+}
+
+#[test]
+fn a_flush_of_a_mapped_file_goes_into_the_transaction() {
+    let scene = Scene::new();
+    let writer = scene.program("writer.exe");
+    let handle = scene.open_file(&writer);
+    let view = writer.call(move |caller| {
+        let view = map_new(caller, handle);
+        caller.flush(handle).unwrap();
+        view
+    });
+    scene.assert_committed(FILE, OLD);
+    writer.call(move |caller| {
+        caller.close_section(view);
+        // Mapped no more: a checkpoint again.
+        caller.write(handle, Offset::At(0), NEW).unwrap();
+        caller.flush(handle).unwrap();
+    });
+    scene.assert_committed(FILE, NEW);
+    writer.close(handle).unwrap();
+    scene.end();
+}
+
+#[test]
+fn a_handle_that_only_reads_maps_the_last_committed_version() {
+    let scene = Scene::new();
+    let writer = scene.program("writer.exe");
+    let handle = scene.write_new(&writer);
+    writer.call(move |caller| {
+        let reader = caller.create_file(&lab::CreateOptions::open(FILE, lab::GENERIC_READ)).unwrap().handle;
+        assert_eq!(caller.read(reader, Some(0), 100).unwrap(), NEW);
+        let view = caller.create_section(reader, false).unwrap();
+        assert_eq!(caller.read_mapped(&view, 0, OLD.len()).unwrap(), OLD);
+        caller.close_section(view);
+        caller.close(reader).unwrap();
+    });
+    writer.close(handle).unwrap();
+    scene.assert_committed(FILE, NEW);
+    scene.end();
+}
