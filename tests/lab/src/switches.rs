@@ -69,6 +69,10 @@ switches! {
         "Are POSIX renames and deletes possible inside a transaction?":
         "yes" => |lab| lab.switches(|s| s.posix_in_transaction = Status::SUCCESS),
         "no, NOT_SUPPORTED" => |lab| lab.switches(|s| s.posix_in_transaction = Status::NOT_SUPPORTED);
+    names_beside_plain_open "txf-ktm §4.3"
+        "Does a name change in a transaction while somebody outside it has the file open?":
+        "yes" => |lab| lab.switches(|s| s.names_beside_plain_open = Status::SUCCESS),
+        "no, TRANSACTIONAL_CONFLICT" => |lab| lab.switches(|s| s.names_beside_plain_open = Status::TRANSACTIONAL_CONFLICT);
     reparse_in_transaction "txf-ktm §4.9"
         "Can a reparse point be set inside a transaction?":
         "no, EAS_NOT_SUPPORTED" => |lab| lab.switches(|s| s.reparse_in_transaction = Status::EAS_NOT_SUPPORTED),

@@ -12,6 +12,7 @@ pub struct Limit {
 
 const ENDINGS: &str = "tests/saves/tests/saves/endings.rs";
 const CHECKPOINTS: &str = "tests/saves/tests/saves/checkpoints.rs";
+const MEGABYTES: &str = "tests/saves/tests/saves/limits.rs";
 const NAMES: &str = "tests/saves/tests/saves/names.rs";
 const REFUSALS: &str = "tests/saves/tests/saves/refusals.rs";
 const SECTIONS: &str = "tests/saves/tests/saves/sections.rs";
@@ -40,6 +41,14 @@ pub const LIMITS: &[Limit] = &[
             (CHECKPOINTS, "where_no_new_transaction_can_be_had_the_program_goes_on_without_one"),
             (CHECKPOINTS, "who_waits_for_a_lock_while_the_file_is_flushed_is_told_that_it_was_not_granted"),
             (CHECKPOINTS, "more_locks_than_are_remembered_are_refused_and_none_is_lost"),
+        ],
+    },
+    Limit {
+        begins: "A save past `MaxMegabytes` publishes what it has written",
+        differences: &[],
+        tests: &[
+            (MEGABYTES, "a_save_past_its_limit_is_committed_and_goes_on_without_a_transaction"),
+            (MEGABYTES, "a_wounded_save_past_its_limit_publishes_nothing"),
         ],
     },
     Limit {
