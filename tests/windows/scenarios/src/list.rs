@@ -64,7 +64,9 @@ const fn scenario(
     steps: &'static [Step],
     end: End,
 ) -> Scenario {
-    Scenario { name, about, files, steps, end, not_under_wine: None }
+    // Its server closes the files of a program that was terminated, as if the program had.
+    let not_under_wine = if matches!(end, End::Killed(_)) { UNSETTLED } else { None };
+    Scenario { name, about, files, steps, end, not_under_wine }
 }
 
 const fn not_under_wine(reason: Option<&'static str>, scenario: Scenario) -> Scenario {
