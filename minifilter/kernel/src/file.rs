@@ -17,6 +17,7 @@ use widestring::U16Str;
 
 use crate::callback::LockRange;
 use crate::instance::Instance;
+use crate::object::OBJ_KERNEL_HANDLE;
 use crate::transaction::TransactionRef;
 use crate::{Result, Status, ffi, filter, string};
 
@@ -53,7 +54,7 @@ impl<'a> FileObject<'a> {
         self.raw.as_ptr()
     }
 
-    fn object(self) -> NonNull<FILE_OBJECT> {
+    pub(crate) fn object(self) -> NonNull<FILE_OBJECT> {
         self.raw.cast()
     }
 
@@ -370,7 +371,6 @@ const AMBIENT_SILO: PVOID = 1 as PVOID;
 const TXF_DEFAULT_VIEW: u16 = 0xFFFE;
 
 const OBJ_CASE_INSENSITIVE: u32 = 0x0040;
-const OBJ_KERNEL_HANDLE: u32 = 0x0200;
 const OBJ_FORCE_ACCESS_CHECK: u32 = 0x0400;
 
 /// What an [`Open`] gave.

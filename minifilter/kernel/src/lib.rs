@@ -41,6 +41,8 @@ pub use status::{Result, Status};
 #[cfg(windows)]
 mod ffi;
 #[cfg(windows)]
+mod object;
+#[cfg(windows)]
 mod panic;
 
 #[cfg(windows)]

@@ -7,6 +7,7 @@ use wdk_sys::OBJECT_ATTRIBUTES;
 use wdk_sys::ntddk::{ZwClose, ZwEnumerateKey, ZwEnumerateValueKey, ZwOpenKey};
 use widestring::U16Str;
 
+use crate::object::OBJ_KERNEL_HANDLE;
 use crate::pool::{PoolSlice, Tag};
 use crate::{Result, Status, string};
 
@@ -16,7 +17,6 @@ pub use watch::{Changes, Watch};
 
 const KEY_READ: u32 = 0x0002_0019;
 const OBJ_CASE_INSENSITIVE: u32 = 0x0040;
-const OBJ_KERNEL_HANDLE: u32 = 0x0200;
 
 /// `KeyBasicInformation`: last write time, title index, name length, name.
 const KEY_BASIC_INFORMATION: i32 = 0;

@@ -13,6 +13,7 @@ use widestring::U16Str;
 
 use crate::file::FileObject;
 use crate::instance::Instance;
+use crate::object::OBJ_KERNEL_HANDLE;
 use crate::pool::{PoolSlice, Tag};
 use crate::{Result, Status};
 
@@ -30,7 +31,6 @@ pub const POSIX: u32 = 0x2;
 /// `FILE_DISPOSITION_DELETE`: what the plain class can say.
 pub const DELETE: u32 = 0x1;
 
-const OBJ_KERNEL_HANDLE: u32 = 0x0200;
 const TAG: Tag = Tag::new(b"KeNm");
 
 /// A handle of ours to a folder that somebody else has open.

@@ -1,18 +1,16 @@
 //! Sections over files, and whose pages a file object's sections are made of.
 
-use core::mem::size_of;
 use core::ptr::{NonNull, null_mut};
 
 use wdk_sys::ntddk::{
     MmCanFileBeTruncated, MmDoesFileHaveUserWritableReferences, ObDereferenceObjectDeferDelete,
     ObReferenceObjectByHandle, ObfDereferenceObject, ObfReferenceObject, ZwClose, ZwCreateSection,
 };
-use wdk_sys::{FILE_OBJECT, LARGE_INTEGER, OBJECT_ATTRIBUTES, SECTION_OBJECT_POINTERS};
+use wdk_sys::{FILE_OBJECT, LARGE_INTEGER, SECTION_OBJECT_POINTERS};
 
 use crate::file::{FileObject, LowerFile};
-use crate::{Result, Status};
+use crate::{Result, Status, object};
 
-const OBJ_KERNEL_HANDLE: u32 = 0x0200;
 const SECTION_QUERY: u32 = 0x0001;
 const PAGE_READONLY: u32 = 0x02;
 const SEC_COMMIT: u32 = 0x0800_0000;
@@ -33,14 +31,7 @@ impl Section {
     /// Makes one. PASSIVE_LEVEL, without locks: filters and the file system below are asked. Fails for an empty file
     /// (`MAPPED_FILE_SIZE_ZERO`), and as the memory manager fails.
     pub fn over(file: &LowerFile) -> Result<Self> {
-        let mut attributes = OBJECT_ATTRIBUTES {
-            Length: size_of::<OBJECT_ATTRIBUTES>() as u32,
-            RootDirectory: null_mut(),
-            ObjectName: null_mut(),
-            Attributes: OBJ_KERNEL_HANDLE,
-            SecurityDescriptor: null_mut(),
-            SecurityQualityOfService: null_mut(),
-        };
+        let mut attributes = object::unnamed();
         let mut handle = null_mut();
         // SAFETY: locals; a kernel handle of ours that stays open for the call.
         Status(unsafe {
@@ -98,15 +89,15 @@ unsafe impl Send for Loan {}
 
 impl Loan {
     /// Lends `borrower` the section pointers of `lender`. Up to DISPATCH_LEVEL; while the borrower makes no section.
-    pub fn make(borrower: FileObject<'_>, lender: FileObject<'_>) -> Option<Self> {
-        let object = NonNull::new(borrower.raw())?;
+    pub fn make(borrower: FileObject<'_>, lender: FileObject<'_>) -> Self {
+        let object = borrower.object();
         let place = pointers(borrower);
         // SAFETY: both file objects are alive; pointers are read and stored whole.
         unsafe {
-            ObfReferenceObject(object.as_ptr());
+            ObfReferenceObject(object.as_ptr().cast());
             let own = place.read_volatile();
             place.write_volatile(pointers(lender).read_volatile());
-            Some(Loan { borrower: object, own })
+            Loan { borrower: object.cast(), own }
         }
     }
 }

@@ -7,11 +7,11 @@ use wdk_sys::OBJECT_ATTRIBUTES;
 use wdk_sys::ntddk::{ZwClose, ZwOpenSymbolicLinkObject, ZwQuerySymbolicLinkObject};
 use widestring::U16Str;
 
+use crate::object::OBJ_KERNEL_HANDLE;
 use crate::{Result, Status, string};
 
 const SYMBOLIC_LINK_QUERY: u32 = 0x0001;
 const OBJ_CASE_INSENSITIVE: u32 = 0x0040;
-const OBJ_KERNEL_HANDLE: u32 = 0x0200;
 
 /// An open symbolic link, for example `\??\C:`.
 pub struct SymbolicLink(wdk_sys::HANDLE);

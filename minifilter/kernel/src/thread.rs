@@ -1,15 +1,12 @@
 //! System threads.
 
-use core::mem::size_of;
 use core::ptr::{NonNull, null_mut};
 
-use wdk_sys::OBJECT_ATTRIBUTES;
 use wdk_sys::ntddk::{PsCreateSystemThread, PsTerminateSystemThread, ZwClose, ZwWaitForSingleObject};
 
 use crate::pool::{PoolBox, Tag};
-use crate::{Result, Status};
+use crate::{Result, Status, object};
 
-const OBJ_KERNEL_HANDLE: u32 = 0x0200;
 const SYNCHRONIZE: u32 = 0x0010_0000;
 
 /// What a thread does, at PASSIVE_LEVEL, in the system process.
@@ -34,14 +31,7 @@ impl SystemThread {
     /// Starts one. PASSIVE_LEVEL. Fails with `INSUFFICIENT_RESOURCES` and as the system fails; the body is dropped then.
     pub fn start<B: Body>(tag: Tag, body: B) -> Result<Self> {
         let (raw, tag) = PoolBox::new(tag, (tag, body))?.into_raw();
-        let mut attributes = OBJECT_ATTRIBUTES {
-            Length: size_of::<OBJECT_ATTRIBUTES>() as u32,
-            RootDirectory: null_mut(),
-            ObjectName: null_mut(),
-            Attributes: OBJ_KERNEL_HANDLE,
-            SecurityDescriptor: null_mut(),
-            SecurityQualityOfService: null_mut(),
-        };
+        let mut attributes = object::unnamed();
         let mut handle = null_mut();
         // SAFETY: out pointer and attributes are locals; no process handle: the system process; a routine that takes
         // what it is given.

@@ -9,7 +9,7 @@ use wdk_sys::ntddk::{
     ZwCommitTransaction, ZwCreateTransaction, ZwQueryInformationTransaction, ZwRollbackTransaction,
 };
 
-use crate::{Result, Status};
+use crate::{Result, Status, object};
 
 /// A transaction of ours: its handle, which keeps it alive (§1.5). Dropped before its end it is rolled back.
 pub struct Transaction {
@@ -55,8 +55,6 @@ const TRANSACTION_QUERY_INFORMATION: u32 = 0x01;
 const TRANSACTION_COMMIT: u32 = 0x08;
 const TRANSACTION_ROLLBACK: u32 = 0x10;
 
-const OBJ_KERNEL_HANDLE: u32 = 0x0200;
-
 const TRANSACTION_BASIC_INFORMATION: i32 = 0;
 /// `TransactionOutcomeUndetermined`.
 const UNDETERMINED: u32 = 1;
@@ -84,12 +82,8 @@ impl Transaction {
     /// Begins one without a time limit. PASSIVE_LEVEL. Fails with `INSUFFICIENT_RESOURCES` and as KTM fails.
     pub fn begin() -> Result<Self> {
         let mut attributes = OBJECT_ATTRIBUTES {
-            Length: size_of::<OBJECT_ATTRIBUTES>() as u32,
-            RootDirectory: null_mut(),
-            ObjectName: null_mut(),
-            Attributes: OBJ_KERNEL_HANDLE,
             SecurityDescriptor: (&raw const DESCRIPTOR).cast_mut().cast(),
-            SecurityQualityOfService: null_mut(),
+            ..object::unnamed()
         };
         let mut handle = null_mut();
         // SAFETY: out pointer and attributes are locals; everything else is left to KTM's defaults.

@@ -38,7 +38,7 @@ impl Mapping {
         let mut making = self.0.lock();
         making.threads.try_push(process::current_thread()).map_err(|_| Status::INSUFFICIENT_RESOURCES)?;
         if making.held.is_none() {
-            making.held = Loan::make(own, twin.object()).map(|loan| (loan, keeper));
+            making.held = Some((Loan::make(own, twin.object()), keeper));
         }
         Ok(())
     }

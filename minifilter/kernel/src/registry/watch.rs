@@ -2,18 +2,18 @@
 
 use core::cell::UnsafeCell;
 use core::marker::PhantomData;
-use core::mem::{ManuallyDrop, size_of};
+use core::mem::ManuallyDrop;
 use core::ptr::{NonNull, null_mut};
 
+use wdk_sys::IO_STATUS_BLOCK;
 use wdk_sys::ntddk::{
     ObReferenceObjectByHandle, ObfDereferenceObject, ZwClose, ZwCreateEvent, ZwNotifyChangeKey,
 };
-use wdk_sys::{IO_STATUS_BLOCK, OBJECT_ATTRIBUTES};
 
-use super::{OBJ_KERNEL_HANDLE, RegistryKey};
+use super::RegistryKey;
 use crate::pool::{PoolBox, Tag};
 use crate::sync::Waiting;
-use crate::{Result, Status};
+use crate::{Result, Status, object};
 
 const REG_NOTIFY_CHANGE_NAME: u32 = 0x1;
 const REG_NOTIFY_CHANGE_LAST_SET: u32 = 0x4;
@@ -40,14 +40,7 @@ struct Told {
 
 impl Told {
     fn new() -> Result<Self> {
-        let mut attributes = OBJECT_ATTRIBUTES {
-            Length: size_of::<OBJECT_ATTRIBUTES>() as u32,
-            RootDirectory: null_mut(),
-            ObjectName: null_mut(),
-            Attributes: OBJ_KERNEL_HANDLE,
-            SecurityDescriptor: null_mut(),
-            SecurityQualityOfService: null_mut(),
-        };
+        let mut attributes = object::unnamed();
         let mut handle = null_mut();
         // SAFETY: out pointer and attributes are locals.
         Status(unsafe {
