@@ -155,27 +155,12 @@ impl Report {
 
     /// A save was committed.
     pub fn committed(&self, save: &Save) {
-        let (file, image, rule) = names(save);
-        let bytes = save.bytes();
-        self.write(
-            Level::Information,
+        self.published(
             event!(
                 "SaveCommitted",
                 "Save": U64, "File": Text, "ProcessId": ProcessId, "Image": Text, "Rule": Text, "Bytes": U64,
             ),
-            &mut [
-                Datum::default(),
-                Datum::default(),
-                Datum::u64(&save.number),
-                Datum::u16(&file.bytes),
-                file.text,
-                Datum::u32(&save.process_id),
-                Datum::u16(&image.bytes),
-                image.text,
-                Datum::u16(&rule.bytes),
-                rule.text,
-                Datum::u64(&bytes),
-            ],
+            save,
         );
     }
 
@@ -213,27 +198,12 @@ impl Report {
 
     /// A flush made durable what was there; the save goes on.
     pub fn checkpointed(&self, save: &Save) {
-        let (file, image, rule) = names(save);
-        let bytes = save.bytes();
-        self.write(
-            Level::Information,
+        self.published(
             event!(
                 "SaveCheckpointed",
                 "Save": U64, "File": Text, "ProcessId": ProcessId, "Image": Text, "Rule": Text, "Bytes": U64,
             ),
-            &mut [
-                Datum::default(),
-                Datum::default(),
-                Datum::u64(&save.number),
-                Datum::u16(&file.bytes),
-                file.text,
-                Datum::u32(&save.process_id),
-                Datum::u16(&image.bytes),
-                image.text,
-                Datum::u16(&rule.bytes),
-                rule.text,
-                Datum::u64(&bytes),
-            ],
+            save,
         );
     }
 
@@ -279,6 +249,28 @@ impl Report {
             save,
             "an empty new file could not be deleted",
             status,
+        );
+    }
+
+    fn published(&self, event: &'static [u8], save: &Save) {
+        let (file, image, rule) = names(save);
+        let bytes = save.bytes();
+        self.write(
+            Level::Information,
+            event,
+            &mut [
+                Datum::default(),
+                Datum::default(),
+                Datum::u64(&save.number),
+                Datum::u16(&file.bytes),
+                file.text,
+                Datum::u32(&save.process_id),
+                Datum::u16(&image.bytes),
+                image.text,
+                Datum::u16(&rule.bytes),
+                rule.text,
+                Datum::u64(&bytes),
+            ],
         );
     }
 
