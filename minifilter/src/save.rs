@@ -2,7 +2,8 @@
 //!
 //! What it knows and how it decides is pure: [`state`], [`wounds`], [`failure`], [`outcome`]. What it holds and how the
 //! outcome is carried out is in `live`; how its twins are exchanged under live handles in `exchange`, and what becomes of
-//! byte-range locks then in `locks`; which saves live on a volume, and who may join them, in `files`.
+//! byte-range locks then in `locks`; which saves live on a volume, and who may join them, in `files`. How a handle leaves is in
+//! `leaving`; sections over a handle, and handles closed while the file is mapped, are in `mapping` and `postponed`.
 
 pub mod failure;
 pub mod outcome;
@@ -13,6 +14,8 @@ pub mod wounds;
 pub mod exchange;
 #[cfg(windows)]
 pub mod files;
+#[cfg(windows)]
+pub mod leaving;
 #[cfg(windows)]
 pub mod live;
 #[cfg(windows)]

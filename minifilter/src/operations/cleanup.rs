@@ -6,9 +6,8 @@ use core::sync::atomic::Ordering;
 
 use kernel::callback::{Before, Callback, Operation};
 use kernel::context::ContextRef;
-use kernel::file::{FileObject, LowerFile};
+use kernel::file::FileObject;
 use kernel::fltkernel::{IRP_MJ_CLEANUP, IRP_MJ_CLOSE};
-use kernel::gate::Held;
 use kernel::instance::{Instance, InstanceRef};
 use kernel::pool::Tag;
 use kernel::process::Process;
@@ -16,6 +15,7 @@ use kernel::section;
 use kernel::work::{self, Work};
 
 use crate::Intact;
+use crate::save::leaving;
 use crate::save::live::{Redirect, Role, ending_of};
 use crate::save::locks;
 use crate::save::outcome::Ending;
@@ -81,7 +81,7 @@ fn abandoned(instance: Instance<'_>, redirect: ContextRef<Redirect>) {
                 save.force();
             }
             let twin = redirect.gate.close_and_hold(None);
-            close(intact, instance, &redirect, twin, Ending::Closed, None);
+            leaving::leave(intact, instance, &redirect, twin, Ending::Closed, None);
         }
     }
 }
@@ -121,7 +121,7 @@ fn stop_writing(
             }
             return;
         }
-        close(intact, instance, &redirect, Some(twin), ending, Some((instance, file)));
+        leaving::leave(intact, instance, &redirect, Some(twin), ending, Some((instance, file)));
         return;
     }
     let late = instance.reference().map(|instance| Late { instance, redirect: redirect.clone(), ending });
@@ -131,54 +131,8 @@ fn stop_writing(
     };
     if !queued {
         let twin = redirect.gate.close_and_hold(None);
-        close(intact, instance, &redirect, twin, ending, Some((instance, file)));
+        leaving::leave(intact, instance, &redirect, twin, ending, Some((instance, file)));
     }
-}
-
-/// Its operations are out: the twin is flushed and closed, and the handle leaves its save.
-fn close(
-    intact: &Intact,
-    instance: Instance<'_>,
-    redirect: &ContextRef<Redirect>,
-    twin: Option<Held<'_, LowerFile>>,
-    ending: Ending,
-    own: Option<(Instance<'_>, FileObject<'_>)>,
-) {
-    if let Some(twin) = twin {
-        flush(redirect, &twin, instance);
-        redirect.mapping.abandon();
-        if twin.is_open() {
-            locks::give_back(&redirect.locks, twin.object(), instance);
-        }
-        twin.close();
-    }
-    let Some(save) = &redirect.save else { return };
-    save.delist(redirect);
-    if let Some(files) = redirect.files() {
-        save.leave(intact, files, ending, own);
-    }
-}
-
-/// Writes what is cached, and keeps the status for the outcome. PASSIVE_LEVEL.
-pub fn flush(redirect: &Redirect, twin: &LowerFile, instance: Instance<'_>) {
-    if let Some(save) = &redirect.save
-        && twin.is_open()
-        && save.needs_flush()
-    {
-        save.flushed(twin.object().flush(instance).err());
-    }
-}
-
-/// A handle whose file was still mapped when it was closed leaves its save now. PASSIVE_LEVEL. The application's file object
-/// has had its cleanup: a placeholder that is to go stays, empty.
-pub fn end_postponed(
-    intact: &Intact,
-    instance: Instance<'_>,
-    redirect: &ContextRef<Redirect>,
-    ending: Ending,
-) {
-    let twin = redirect.gate.close_and_hold(None);
-    close(intact, instance, redirect, twin, ending, None);
 }
 
 /// A handle that closed while operations were still on their way.
@@ -191,7 +145,7 @@ struct Late {
 impl Work for Late {
     fn run(self) {
         if let Some(intact) = Intact::get() {
-            end_postponed(intact, self.instance.get(), &self.redirect, self.ending);
+            leaving::leave_late(intact, self.instance.get(), &self.redirect, self.ending);
         }
     }
 }

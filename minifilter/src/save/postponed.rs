@@ -17,10 +17,10 @@ use kernel::sync::{Event, PushLock};
 use kernel::thread::{Body, SystemThread};
 use kernel::{Result, Status};
 
+use super::leaving;
 use super::live::Redirect;
 use super::outcome::Ending;
 use crate::Intact;
-use crate::operations::cleanup;
 
 const TAG: Tag = Tag::new(b"InPp");
 
@@ -64,7 +64,7 @@ impl Closed {
             if section::is_written_through_views(twin.object()) {
                 return false;
             }
-            cleanup::flush(&self.redirect, &twin, self.instance.get());
+            leaving::flush(&self.redirect, &twin, self.instance.get());
             self.keeper = None;
         }
         !section::is_mapped(twin.object())
@@ -88,7 +88,7 @@ impl Closed {
             ending => ending,
         };
         drop(keeper);
-        cleanup::end_postponed(intact, instance.get(), &redirect, ending);
+        leaving::leave_late(intact, instance.get(), &redirect, ending);
     }
 }
 

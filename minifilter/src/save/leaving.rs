@@ -1,0 +1,52 @@
+//! How a handle leaves its save.
+
+use kernel::context::ContextRef;
+use kernel::file::{FileObject, LowerFile};
+use kernel::gate::Held;
+use kernel::instance::Instance;
+
+use super::live::Redirect;
+use super::locks;
+use super::outcome::Ending;
+use crate::Intact;
+
+/// A handle's operations are out: its twin is flushed and closed, and it leaves its save. `own` is the application's file
+/// object, before its cleanup. PASSIVE_LEVEL, without locks.
+pub fn leave(
+    intact: &Intact,
+    instance: Instance<'_>,
+    redirect: &ContextRef<Redirect>,
+    twin: Option<Held<'_, LowerFile>>,
+    ending: Ending,
+    own: Option<(Instance<'_>, FileObject<'_>)>,
+) {
+    if let Some(twin) = twin {
+        flush(redirect, &twin, instance);
+        redirect.mapping.abandon();
+        if twin.is_open() {
+            locks::give_back(&redirect.locks, twin.object(), instance);
+        }
+        twin.close();
+    }
+    let Some(save) = &redirect.save else { return };
+    save.delist(redirect);
+    if let Some(files) = redirect.files() {
+        save.leave(intact, files, ending, own);
+    }
+}
+
+/// Writes what is cached, and keeps the status for the outcome. PASSIVE_LEVEL.
+pub fn flush(redirect: &Redirect, twin: &LowerFile, instance: Instance<'_>) {
+    if let Some(save) = &redirect.save
+        && twin.is_open()
+        && save.needs_flush()
+    {
+        save.flushed(twin.object().flush(instance).err());
+    }
+}
+
+/// As [`leave`], after the cleanup of the application's file object: a placeholder that is to go stays, empty.
+pub fn leave_late(intact: &Intact, instance: Instance<'_>, redirect: &ContextRef<Redirect>, ending: Ending) {
+    let twin = redirect.gate.close_and_hold(None);
+    leave(intact, instance, redirect, twin, ending, None);
+}
