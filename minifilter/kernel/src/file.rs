@@ -146,13 +146,23 @@ impl<'a> FileObject<'a> {
 
     /// `FILE_ATTRIBUTE_*`, asked below `instance`. PASSIVE_LEVEL.
     pub fn attributes(self, instance: Instance<'_>) -> Result<u32> {
-        Ok(self.query::<BasicInformation>(instance, FILE_BASIC_INFORMATION)?.attributes)
+        Ok(self.basic(instance)?.attributes)
     }
 
-    /// Sets `FILE_ATTRIBUTE_*` and leaves the times alone. PASSIVE_LEVEL.
+    /// Its times and attributes, asked below `instance`. PASSIVE_LEVEL.
+    pub fn basic(self, instance: Instance<'_>) -> Result<BasicInformation> {
+        self.query(instance, FILE_BASIC_INFORMATION)
+    }
+
+    /// Sets its times and attributes to what they were: the time of the last change, too. PASSIVE_LEVEL.
+    pub fn set_basic(self, instance: Instance<'_>, basic: BasicInformation) -> Result<()> {
+        let attributes = some_attribute(basic.attributes);
+        self.set(instance, FILE_BASIC_INFORMATION, BasicInformation { attributes, ..basic })
+    }
+
+    /// Sets `FILE_ATTRIBUTE_*`; of the times only that of the last change moves. PASSIVE_LEVEL.
     pub fn set_attributes(self, instance: Instance<'_>, attributes: u32) -> Result<()> {
-        let unchanged = BasicInformation { times: [0; 4], attributes, padding: 0 };
-        self.set(instance, FILE_BASIC_INFORMATION, unchanged)
+        self.set_basic(instance, BasicInformation { times: [0; 4], attributes, padding: 0 })
     }
 
     /// Whether it is on its way out. PASSIVE_LEVEL.
@@ -272,11 +282,19 @@ impl<'a> FileObject<'a> {
     }
 }
 
+/// None would mean that the attributes are left as they are (wdm/FILE_BASIC_INFORMATION).
+fn some_attribute(attributes: u32) -> u32 {
+    const FILE_ATTRIBUTE_NORMAL: u32 = 0x80;
+    if attributes == 0 { FILE_ATTRIBUTE_NORMAL } else { attributes }
+}
+
 /// `FILE_BASIC_INFORMATION`.
+#[derive(Clone, Copy)]
 #[repr(C)]
-struct BasicInformation {
+pub struct BasicInformation {
     times: [i64; 4],
-    attributes: u32,
+    /// `FILE_ATTRIBUTE_*`.
+    pub attributes: u32,
     padding: u32,
 }
 

@@ -207,6 +207,26 @@ fn a_file_that_was_made_read_only_is_still_written_through_its_first_handle() {
     scene.end();
 }
 
+/// Read-only is its only attribute: what is left without it is not "leave the attributes as they are".
+#[test]
+fn a_flush_of_a_file_that_is_nothing_but_read_only_is_not_noticed() {
+    let scene = Scene::new();
+    let writer = scene.program("writer.exe");
+    let superseding = lab::Name::Path(FILE.into());
+    let access = access::APPEND_DATA | access::READ_DATA | access::WRITE_ATTRIBUTES | lab::READ_ATTRIBUTES;
+    let handle = writer.create_file(CreateOptions::new(superseding, access, 0)).unwrap();
+    let mut basic = [0; 40];
+    basic[32] = 1;
+    writer.call(move |caller| caller.set_information(handle, 4, &basic)).unwrap();
+    let before = writer.call(move |caller| caller.information(handle)).unwrap();
+    assert_eq!(before.attributes, 1);
+    writer.flush(handle).unwrap();
+    assert_eq!(writer.read(handle, 0, 1), Err(Status::END_OF_FILE));
+    let after = writer.call(move |caller| caller.information(handle)).unwrap();
+    assert_eq!((after.attributes, after.times), (before.attributes, before.times));
+    scene.end();
+}
+
 #[test]
 fn a_flush_does_not_move_the_position() {
     let scene = Scene::new();
