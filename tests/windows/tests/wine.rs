@@ -148,7 +148,7 @@ fn with_intact_every_scenario_leaves_what_is_promised() {
 fn without_intact_every_scenario_leaves_what_it_says_and_nothing_is_claimed() {
     let scene = scene(None, false);
     let (honest, assuming) = mounted(&scene, |wine, _| {
-        let run = ["run", "--json", "--folder", r"T:\faults", "crashes", "finishes"];
+        let run = ["run", "--json", "--folder", r"T:\faults", "ends-with-an-error", "finishes"];
         (wine.run(&run), wine.run(&[&run[..], &["--assume-intact"]].concat()))
     });
     let (code, kills) = (honest.0, report(&honest.1));
