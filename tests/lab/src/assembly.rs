@@ -146,6 +146,14 @@ impl Builder {
         self
     }
 
+    /// Enters each operation callback at the highest level that its documentation admits: pre-operations at APC_LEVEL where
+    /// the operation may come so, post-operations at DISPATCH_LEVEL in another thread.
+    pub fn highest_irql(mut self) -> Self {
+        self.settings.completions = Completions::Highest;
+        self.settings.pre_operations_at_ceiling = true;
+        self
+    }
+
     /// Whether a parameter change without FltSetCallbackDataDirty stops the run (the default) or only has no effect.
     pub fn undirtied_changes_stop(mut self, stop: bool) -> Self {
         self.settings.undirtied_changes_stop = stop;

@@ -58,6 +58,7 @@ const MISDEEDS: &[(&str, &str, Caught)] = &[
 
 /// Misdeeds that need something of the lab to show; each has a test of its own below.
 const WITH_HELP: &[(&str, &str)] = &[
+    ("Force IRQL checking", "PassiveAtClose"),
     ("Systematic low resources simulation", "UncheckedAllocation"),
     ("Kernel synchronization delay fuzzing", "UnlockedCheck"),
 ];
@@ -117,6 +118,8 @@ fn a_driver_without_a_misdeed_is_not_accused() {
         let report = run(Lab::builder().seed(seed), "").unwrap_or_else(|violation| panic!("{violation}"));
         assert!(report.is_clean(), "{report}");
     }
+    let report = run(Lab::builder().highest_irql(), "").unwrap_or_else(|violation| panic!("{violation}"));
+    assert!(report.is_clean(), "{report}");
 }
 
 #[test]
@@ -174,6 +177,15 @@ fn an_unchecked_allocation_is_caught_by_letting_it_fail() {
         outcome.err().is_some_and(|violation| violation.rule == "null-pointer")
     });
     assert_eq!(caught.count(), 1);
+}
+
+/// What a callback may not do at its highest level works, until the lab enters it there.
+#[test]
+fn a_call_that_its_callback_may_not_make_is_caught_at_the_highest_level() {
+    let usual = run(Lab::builder(), "PassiveAtClose").unwrap_or_else(|violation| panic!("{violation}"));
+    assert!(usual.is_clean(), "{usual}");
+    let violation = run(Lab::builder().highest_irql(), "PassiveAtClose").err().unwrap();
+    assert_eq!((violation.rule, violation.place.import), ("irql-ceiling", Some("RtlUpcaseUnicodeChar")));
 }
 
 /// Two programs at once. A race that the plain order of events never shows is found by holding threads back.

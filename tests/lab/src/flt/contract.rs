@@ -2,6 +2,7 @@
 //! the pages named there.
 
 use fltkernel::*;
+use lab_executive::irql::{APC_LEVEL, Irql, PASSIVE_LEVEL};
 
 use super::instance::Instance;
 use super::passage;
@@ -33,6 +34,27 @@ pub(crate) fn thread_of_post(request: &Request, synchronised: Option<u32>) -> Op
 /// cleanup and close are is an assumption, on the safe side for the lab: the I/O manager waits for them.
 pub(crate) fn in_issuing_thread(major: u8) -> bool {
     matches!(major, IRP_MJ_CREATE | IRP_MJ_CLEANUP | IRP_MJ_CLOSE)
+}
+
+/// The highest level at which an operation may reach a pre-operation callback: §2.2's column, where it does not depend on
+/// who asks. Paging I/O comes at its own level already.
+pub(crate) fn pre_ceiling(major: u8) -> Irql {
+    match major {
+        IRP_MJ_CLOSE
+        | IRP_MJ_DIRECTORY_CONTROL
+        | IRP_MJ_DEVICE_CONTROL
+        | IRP_MJ_ACQUIRE_FOR_SECTION_SYNCHRONIZATION
+        | IRP_MJ_RELEASE_FOR_SECTION_SYNCHRONIZATION
+        | IRP_MJ_ACQUIRE_FOR_MOD_WRITE
+        | IRP_MJ_RELEASE_FOR_MOD_WRITE
+        | IRP_MJ_ACQUIRE_FOR_CC_FLUSH
+        | IRP_MJ_RELEASE_FOR_CC_FLUSH
+        | IRP_MJ_MDL_READ
+        | IRP_MJ_MDL_READ_COMPLETE
+        | IRP_MJ_PREPARE_MDL_WRITE
+        | IRP_MJ_MDL_WRITE_COMPLETE => APC_LEVEL,
+        _ => PASSIVE_LEVEL,
+    }
 }
 
 /// PENDING is for IRPs (§2.4).

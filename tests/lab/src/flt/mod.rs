@@ -64,6 +64,8 @@ pub enum Completions {
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
     pub(crate) completions: Completions,
+    /// Whether pre-operation callbacks come at the highest level that their operation may come at.
+    pub(crate) pre_operations_at_ceiling: bool,
     /// Whether a change without FltSetCallbackDataDirty stops the run; otherwise it only has no effect.
     pub(crate) undirtied_changes_stop: bool,
     /// Whether instances below a swap see the new file object's transaction in their related objects. Unknown:
@@ -73,7 +75,12 @@ pub(crate) struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { completions: Completions::Seeded, undirtied_changes_stop: true, transaction_after_swap: true }
+        Self {
+            completions: Completions::Seeded,
+            pre_operations_at_ceiling: false,
+            undirtied_changes_stop: true,
+            transaction_after_swap: true,
+        }
     }
 }
 

@@ -145,10 +145,14 @@ fn go_down(lab: &Executive, request: &Rc<Request>, level: usize, instance: &Rc<I
     let mut context: PVOID = std::ptr::null_mut();
     let data = request.block.data();
     let related = request.block.related(level);
+    let highest = lab.flt().settings.borrow().pre_operations_at_ceiling;
+    let ceiling = if highest { contract::pre_ceiling(request.major) } else { PASSIVE_LEVEL };
+    let before = super::raise(lab, ceiling.max(lab.thread().irql.get()));
     let status = super::call(lab, "a pre-operation callback", || {
         // SAFETY: the registered callback, called as its type says, with memory that lives as long as the request.
         unsafe { pre(data, related, &raw mut context) }
     });
+    super::lower(lab, before);
     if status == FLT_PREOP_PENDING {
         contract::may_pend(lab, request, instance);
         if let Some((status, context)) = request.early.take() {

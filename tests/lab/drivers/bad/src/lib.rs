@@ -97,6 +97,7 @@ pub unsafe extern "system" fn DriverEntry(driver: *mut DRIVER_OBJECT, path: PCUN
     let operations = [
         operation(IRP_MJ_CREATE, Some(before_create)),
         operation(IRP_MJ_WRITE, Some(before_write)),
+        operation(IRP_MJ_CLOSE, Some(before_close)),
         operation(IRP_MJ_OPERATION_END, None),
     ];
     let context = |kind, size| FLT_CONTEXT_REGISTRATION {
@@ -182,4 +183,12 @@ unsafe extern "system" fn before_write(
     _: *mut PVOID,
 ) -> i32 {
     before(When::Write, data, objects)
+}
+
+unsafe extern "system" fn before_close(
+    data: *mut FLT_CALLBACK_DATA,
+    objects: *const FLT_RELATED_OBJECTS,
+    _: *mut PVOID,
+) -> i32 {
+    before(When::Close, data, objects)
 }

@@ -18,12 +18,13 @@ use widestring::{U16Str, u16str};
 
 use crate::*;
 
-/// When a misdeed is done: at load; before a create; before a write; at unload.
+/// When a misdeed is done: at load; before a create; before a write; before a close; at unload.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum When {
     Load,
     Create,
     Write,
+    Close,
     Unload,
 }
 
@@ -52,6 +53,7 @@ misdeeds! {
     // Force IRQL checking.
     Create "PagedAtDispatch" paged_at_dispatch;
     Create "WaitAtDispatch" wait_at_dispatch;
+    Close "PassiveAtClose" passive_at_close;
     // Pool tracking.
     Create "PoolLeak" pool_leak;
     // I/O verification.
@@ -167,6 +169,12 @@ unsafe fn wait_at_dispatch(_: &Scene) -> i32 {
         let _ = KeWaitForSingleObject((&raw mut event).cast(), 0, 0, 0, &mut time);
         KeReleaseSpinLock(&mut lock, irql);
     }
+    GO_ON
+}
+
+/// Folds a character, which is for PASSIVE_LEVEL, where a file object is closed, which may be at APC_LEVEL.
+unsafe fn passive_at_close(_: &Scene) -> i32 {
+    unsafe { RtlUpcaseUnicodeChar(u16::from(b'a')) };
     GO_ON
 }
 
