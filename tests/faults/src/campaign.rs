@@ -18,6 +18,7 @@ use crate::crash::{self, Counts, Damage, Explored, Plan};
 use crate::machine::{Recording, Setting, record};
 use crate::message;
 use crate::oracle::{self, Sameness};
+use crate::strikes;
 use crate::workload::{ACTIONS, Action, Ending, OPENINGS, Opening, Step, Workload};
 
 /// An opening and what follows, without the ending.
@@ -125,6 +126,10 @@ pub enum Fault {
     Aborted,
     /// The power goes, and the disk had not flushed what it said it had.
     LyingDisk,
+    /// A write fails because the disk is full, or there is no free space at all.
+    DiskFull,
+    /// Each callback of the driver is entered at the highest level that its documentation admits.
+    HighestIrql,
 }
 
 /// A cell: without Intact, and with it.
@@ -264,7 +269,7 @@ fn known_difference(step: Step, bare: Option<Status>, with: Option<Status>) -> b
 }
 
 /// What is wrong with a run that met no crash.
-fn wrong(workload: &Workload, bare: &Recording, with: &Recording) -> Result<Vec<String>, String> {
+pub(crate) fn wrong(workload: &Workload, bare: &Recording, with: &Recording) -> Result<Vec<String>, String> {
     if let Some(Happened::PassedThrough(why)) =
         with.happened.iter().find(|event| matches!(event, Happened::PassedThrough(_)))
     {
@@ -333,6 +338,15 @@ pub fn frame(frame: &Frame, plan: Plan) -> Crashes {
     }
     let killed = killed_bare(&bare);
     cells.entry(Fault::Killed).or_default().without.more(killed.damaged, killed.all);
+    let (full, failures) = strikes::disk_full(frame, plan, &bare);
+    cells.insert(Fault::DiskFull, full);
+    crashes.failures.extend(failures);
+    // The level changes nothing about what comes after what: longer programs would show the same.
+    if frame.actions.len() < 2 {
+        let (levels, failures) = strikes::highest_irql(frame, plan, &bare);
+        cells.entry(Fault::HighestIrql).or_default().with = levels;
+        crashes.failures.extend(failures);
+    }
     for ending in crate::workload::ENDINGS {
         let workload = frame.workload(ending);
         let setting = Setting::new(true, plan.seed);
@@ -451,7 +465,7 @@ pub fn strips(recording: &Recording, damage: &Damage) -> Vec<Strip> {
     strips
 }
 
-fn failure(
+pub(crate) fn failure(
     part: &'static str,
     workload: &Workload,
     fault: &str,

@@ -13,6 +13,7 @@ pub mod page;
 pub mod schedules;
 pub mod sites;
 pub mod states;
+pub mod strikes;
 pub mod told;
 pub mod workload;
 

@@ -116,6 +116,15 @@ pub struct Recording {
 /// What is wrong without any crash.
 pub type Wrong = String;
 
+/// What fails while the program runs, whoever asks for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Strike {
+    /// Of all writes of data the one after so many fails with STATUS_DISK_FULL.
+    Write(u64),
+    /// There is no free space from the program's beginning on.
+    NoSpace,
+}
+
 /// Settings of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Setting {
@@ -125,18 +134,23 @@ pub struct Setting {
     pub seed: u64,
     /// Dirty sectors past which a transaction writes out before its end.
     pub write_out: usize,
+    /// What fails.
+    pub strike: Option<Strike>,
+    /// Whether each callback is entered at its highest level.
+    pub highest_irql: bool,
 }
 
 impl Setting {
     /// With the driver, or on the bare volume.
     pub fn new(intact: bool, seed: u64) -> Setting {
-        Setting { intact, seed, write_out: 2 }
+        Setting { intact, seed, write_out: 2, strike: None, highest_irql: false }
     }
 
     /// A scene with these settings on this disk.
     pub fn scene(&self, base: Base) -> SceneBuilder {
         let write_out = self.write_out;
         let builder = Scene::builder().no_files().seed(self.seed).lab(|lab| {
+            let lab = if self.highest_irql { lab.highest_irql() } else { lab };
             lab.base(base)
                 .switches(|switches| switches.write_out_sectors = write_out)
                 .config(|config| config.page_out_at_dispatch = false)
@@ -303,6 +317,11 @@ pub fn record(workload: &Workload, setting: Setting) -> Result<Recording, Wrong>
     let (scene, loaded) = setting.scene(initial()).try_build();
     loaded?;
     let first = scene.effects;
+    scene.lab.with_volume(|volume| match setting.strike {
+        Some(Strike::Write(writes)) => volume.fail_write(writes, Status::DISK_FULL),
+        Some(Strike::NoSpace) => volume.set_free_space(Some(0)),
+        None => {}
+    });
     let tree = |scene: &Scene| Arc::new(scene.lab.with_volume(|volume| volume.tree()));
     let mut versions = vec![Version { tree: tree(&scene), from: 0, promised: Some(0) }];
     let mut actor = Actor::new(&scene);

@@ -12,11 +12,13 @@ const OWN_STYLE: &str = "svg.strip{display:block;width:220px;height:14px}table.c
     table.cells td:first-child{font-weight:600}.none{color:var(--soft)}pre{white-space:pre-wrap;font-size:13px;\
     background:var(--card);border:1px solid var(--rule);border-radius:8px;padding:10px 14px}\
     .score div{flex-basis:220px}";
-const FAULTS: [(Fault, &str); 5] = [
+const FAULTS: [(Fault, &str); 7] = [
     (Fault::PowerCut, "power cut"),
     (Fault::SecondCut, "again in recovery"),
     (Fault::Killed, "killed"),
     (Fault::Aborted, "transaction aborted"),
+    (Fault::DiskFull, "disk full"),
+    (Fault::HighestIrql, "highest IRQL"),
     (Fault::LyingDisk, "disk ignores flushes"),
 ];
 /// The width of a strip, in units of its picture.
@@ -215,7 +217,7 @@ fn grid(text: &mut String, crashes: &Crashes) {
 
 /// Faults that only a driver with transactions can meet, or that are shown with it only.
 fn one_sided(fault: Fault) -> bool {
-    matches!(fault, Fault::SecondCut | Fault::Aborted | Fault::LyingDisk)
+    matches!(fault, Fault::SecondCut | Fault::Aborted | Fault::HighestIrql | Fault::LyingDisk)
 }
 
 fn states(text: &mut String, crashes: &Crashes) {

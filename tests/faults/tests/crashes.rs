@@ -4,6 +4,7 @@ use faults::campaign::{self, Frame};
 use faults::crash::{self, Plan};
 use faults::machine::Setting;
 use faults::states::Bounds;
+use faults::strikes;
 use faults::workload::{Ending, Workload};
 
 const PLAN: Plan = Plan { bounds: Bounds::SLICE, seed: 1, lying: false };
@@ -63,4 +64,16 @@ fn one_frame_is_run_with_every_ending() {
     assert_eq!(crashes.with.workloads, 5);
     assert!(crashes.failures.is_empty(), "{:?}", crashes.failures);
     assert!(crashes.without.damaged > 0 && crashes.lying.workloads == 1);
+}
+
+#[test]
+fn on_a_full_disk_a_file_is_partly_new_without_intact_and_entirely_old_with_it() {
+    let frame =
+        |line: &str| Frame::all(2).into_iter().find(|frame| frame.workload(Ending::Close) == workload(line));
+    let frame = frame("open write@700+900 write@5000+300 close").unwrap();
+    let bare = campaign::attempt(&frame.workload(Ending::Close), Setting::new(false, 1)).unwrap();
+    let (cell, failures) = strikes::disk_full(&frame, PLAN, &bare);
+    assert!(failures.is_empty(), "{failures:?}");
+    assert!(cell.without.damaged > 0 && cell.with.damaged == 0, "{cell:?}");
+    assert!(cell.with.all >= 3, "each write, and no space at all: {cell:?}");
 }
