@@ -100,6 +100,27 @@ impl Volume {
         }
     }
 
+    /// A name that is to be deleted has become another one: a deletion is of the link (MS-FSA 2.1.5.15.3, Link.IsDeleted),
+    /// never of the file that is called by its old name next.
+    pub(super) fn doom_follows(
+        &mut self,
+        transaction: Option<TxId>,
+        number: RecordNumber,
+        old: &Link,
+        new: &Link,
+    ) {
+        let doom = match transaction {
+            Some(tx) => {
+                let file = self.transactions.get_mut(&tx).and_then(|tx| tx.files.get_mut(&number));
+                file.and_then(|file| file.doom.as_mut())
+            }
+            None => self.doomed.get_mut(&number),
+        };
+        if let Some(link) = doom.and_then(|doom| doom.link.as_mut()).filter(|link| **link == *old) {
+            *link = new.clone();
+        }
+    }
+
     /// The last handle is gone: byte-range locks of `process` on this open are released, pending deletions
     /// take place if this was the last handle that held them up. Never fails for a valid open.
     ///

@@ -251,6 +251,7 @@ impl Volume {
         for other in self.opens.values_mut().filter(same) {
             other.link = Some(new.clone());
         }
+        self.doom_follows(open.transaction, number, &old, &new);
         if open.transaction.is_none()
             && let Some(other) = self.opens.get_mut(&id)
         {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::data::{CLUSTER_BYTES, MAX_SIZE};
 use super::record::{Change, Run, Stream};
+use super::security::access;
 use super::{Open, OpenId, View, Volume};
 use crate::Status;
 use crate::ktm::TxId;
@@ -96,9 +97,13 @@ impl Volume {
     /// Makes a file sparse, or not (FSCTL_SET_SPARSE).
     ///
     /// # Errors
+    /// ACCESS_DENIED without the right to write data or attributes (MS-FSA 2.1.5.10.38, FSCTL_SET_SPARSE),
     /// SPARSE_NOT_ALLOWED_IN_TRANSACTION (`txf-ktm §4.9`).
     pub fn set_sparse(&mut self, id: OpenId, sparse: bool) -> Result<(), Status> {
         let open = self.data_open(id)?;
+        if open.access & (access::WRITE_DATA | access::WRITE_ATTRIBUTES) == 0 {
+            return Err(Status::ACCESS_DENIED);
+        }
         if open.transaction.is_some() {
             return Err(Status::SPARSE_NOT_ALLOWED_IN_TRANSACTION);
         }

@@ -23,6 +23,7 @@ impl Volume {
     /// Walks to the target. Path errors end the walk, a missing last component does not.
     pub(super) fn find(&mut self, request: &CreateRequest) -> Result<Walk, Status> {
         let view = View::of(request.transaction);
+        let mut reopened = None;
         let (start, link, units) = match &request.target {
             Target::Path(path) => (ROOT, None, path.clone()),
             Target::Relative(base, path) => {
@@ -33,7 +34,13 @@ impl Volume {
                 if let Some(status) = base.ended {
                     return Err(status);
                 }
-                (base.file.number(), base.link.clone(), path.clone())
+                let (number, link) = (base.file.number(), base.link.clone());
+                if path.0.is_empty() && !base.stream.is_empty() {
+                    // The object that the handle stands for (winbase/ReOpenFile), which is a stream.
+                    let stream = self.record(view, number).and_then(|file| file.streams.get(&base.stream));
+                    reopened = Some(stream.ok_or(Status::FILE_DELETED)?.name.clone());
+                }
+                (number, link, path.clone())
             }
             Target::Id(id) => {
                 let record = self.record(view, id.number()).filter(|r| r.sequence == (id.0 >> 48) as u16);
@@ -44,7 +51,8 @@ impl Volume {
                 (id.number(), record.links.first().cloned(), Wide::new())
             }
         };
-        let path = Path::parse(&units.0).ok_or(Status::OBJECT_NAME_INVALID)?;
+        let mut path = Path::parse(&units.0).ok_or(Status::OBJECT_NAME_INVALID)?;
+        path.stream = path.stream.or(reopened);
         if start == ROOT && path.components.first().is_some_and(is_metadata_file) {
             let inside = request.transaction.is_some();
             return Err(if inside { Status::TRANSACTIONAL_OPEN_NOT_ALLOWED } else { Status::ACCESS_DENIED });

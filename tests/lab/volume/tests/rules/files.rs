@@ -74,6 +74,9 @@ fn files_open_by_id_and_relative_to_opens() {
     assert_eq!(lab.volume.name(stream.open).unwrap().to_text(), r"\d\g:s");
     let again = lab.create(relative(file.open, "")).unwrap();
     assert_eq!(again.id, file.id);
+    // winbase/ReOpenFile: the object that the handle stands for.
+    let again = lab.create(relative(stream.open, "")).unwrap();
+    assert_eq!(lab.read(again.open).unwrap(), b"stream");
     let by_id = lab.create(CreateRequest::new(Target::Id(file.id)).access(READ)).unwrap();
     assert_eq!(lab.read(by_id.open).unwrap(), b"inner");
     let wrong = CreateRequest::new(Target::Id(FileId(file.id.0 + (1 << 48)))).access(READ);
@@ -199,6 +202,21 @@ fn a_deleted_file_goes_with_its_last_handle() {
     assert_eq!(lab.read(two).unwrap(), b"old");
     lab.close(two);
     assert_eq!(lab.open("f", READ), Err(Status::OBJECT_NAME_NOT_FOUND));
+    lab.volume.check().unwrap();
+}
+
+/// MS-FSA 2.1.5.15.3: the deletion is of the link.
+#[test]
+fn a_deletion_follows_its_file_to_another_name() {
+    let mut lab = lab();
+    let open = lab.open("f", DELETE).unwrap();
+    lab.delete(open).unwrap();
+    lab.volume.rename(open, &NameTarget::named("moved"), NameFlags::empty()).unwrap();
+    let other = lab.make("f").unwrap();
+    lab.close(open);
+    lab.close(other);
+    assert_eq!(lab.names(None), ["d", "f"]);
+    assert_eq!(lab.contents("f").unwrap(), "", "the one that has the name now");
     lab.volume.check().unwrap();
 }
 

@@ -46,6 +46,14 @@ fn compression_sparse_and_valid_data_length_are_refused_inside() {
     assert_eq!(refused, Err(Status::OPERATION_NOT_SUPPORTED_IN_TRANSACTION));
 }
 
+/// MS-FSA 2.1.5.10.38.
+#[test]
+fn a_handle_that_may_write_neither_data_nor_attributes_makes_nothing_sparse() {
+    let mut lab = lab();
+    let open = lab.open("f", READ).unwrap();
+    assert_eq!(lab.volume.set_sparse(open, true), Err(Status::ACCESS_DENIED));
+}
+
 /// txf-ktm §4.9: probable, therefore a switch.
 #[test]
 fn zeroing_data_inside_goes_by_switch() {
