@@ -75,6 +75,10 @@ impl Operation for Create {
         match prepare(data, alias.as_ref()) {
             Some(Prepared::Watch(carried)) => Before::Watch(Either::First(carried)),
             Some(Prepared::Fail(status)) => Before::Complete(status, 0),
+            // Outside its save the name is another file's, or nobody's.
+            None if alias.is_some_and(|alias| alias.save.is_live()) => {
+                Before::Complete(Status::UNEXPECTED_IO_ERROR, 0)
+            }
             None if may_meet_transaction(data) => Before::Watch(Either::Second(())),
             None => Before::Pass,
         }

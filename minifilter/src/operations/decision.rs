@@ -119,6 +119,11 @@ pub fn can_modify_data(granted: u32) -> bool {
     granted & (FILE_WRITE_DATA | FILE_APPEND_DATA) != 0
 }
 
+/// Whether granted rights make an open inside a transaction one that locks its file (txf-ktm §3, §4.1).
+pub fn locks_in_transaction(granted: u32) -> bool {
+    granted & (FILE_WRITE_DATA | FILE_APPEND_DATA | OTHER) != 0
+}
+
 /// What a program is told whose open is denied because no transaction can be had for this reason
 /// (`OnUnavailable=Deny`). Programs know all of these from opens without Intact: who tries again after a sharing violation
 /// does right, because another writer was in the way; access denied is for what trying again does not change.

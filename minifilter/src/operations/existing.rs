@@ -14,10 +14,10 @@ use super::decision::{self, FILE_CREATED, FILE_OPEN, FILE_OPENED, Rights};
 use super::opening::{Part, Verdict, bind, came_through, is_case_sensitive, same, undo};
 use crate::Intact;
 use crate::report::Why;
-use crate::save::failure::is_transaction_problem;
+use crate::save::failure::{Failure, classify, is_transaction_problem};
 use crate::save::files::Pass;
 use crate::save::live::{How, Redirect, stream_of};
-use crate::save::state::Stream;
+use crate::save::state::{Effect, Stream, UNNAMED};
 
 const TAG: Tag = Tag::new(b"InEx");
 
@@ -87,6 +87,11 @@ fn decline(candidate: &Candidate<'_>, part: Part, status: Status) -> Verdict {
         Status::INSUFFICIENT_RESOURCES => candidate.passes(Why::Resources, status),
         // The one that has an answer which programs know.
         CANNOT_EXECUTE_FILE_IN_TRANSACTION if part.joined => return Verdict::Fail(Status::SHARING_VIOLATION),
+        // The handles of its save are lost, and one beside them would change the old version without a transaction.
+        _ if part.joined && classify(status.0 as u32) == Failure::TransactionGone => {
+            part.save.came_back(UNNAMED, Effect::None, status);
+            return Verdict::Fail(Status::UNEXPECTED_IO_ERROR);
+        }
         _ if is_transaction_problem(status.0 as u32) => candidate.passes(Why::Transaction, status),
         _ if part.joined => return Verdict::Fail(status),
         _ => {}
@@ -136,6 +141,9 @@ fn accept(
         Ok((_, id)) => id,
         Err(status) => {
             file.close();
+            if part.joined && classify(status.0 as u32) == Failure::TransactionGone {
+                return decline(candidate, part, status);
+            }
             candidate.passes(Why::Resources, status);
             return Verdict::Pass;
         }

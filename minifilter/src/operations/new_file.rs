@@ -16,6 +16,7 @@ use super::decision::{self, FILE_CREATED, FILE_OPEN, MAXIMUM_ALLOWED, Rights};
 use super::opening::{Part, accept_same, bind, came_through, is_case_sensitive, undo};
 use crate::Intact;
 use crate::report::Why;
+use crate::save::failure::{Failure, classify};
 use crate::save::files::Pass;
 use crate::save::live::{How, Redirect, stream_of};
 use crate::save::state::{Stream, UNNAMED};
@@ -134,30 +135,39 @@ impl New {
             .open(filter, instance)
             .and_then(|opened| accept_same(opened, file, instance))
         };
+        let asks_for_most = created && rights.twin & MAXIMUM_ALLOWED != 0;
+        let most = |transaction: Option<&TransactionRef>| {
+            let most = open(MAXIMUM_ALLOWED, true, transaction).ok()?;
+            most.file.close();
+            Some(most.granted)
+        };
+        // Outside the transaction, so that the file is not in it yet: what a transaction modifies nobody executes.
+        let outside = if asks_for_most { most(None) } else { None };
         let open = |transaction: Option<&TransactionRef>| {
-            if !created || rights.twin & MAXIMUM_ALLOWED == 0 {
+            if !asks_for_most {
                 return open(rights.twin, !created, transaction);
             }
-            // Outside the transaction, so that the file is not in it yet: what a transaction modifies nobody executes.
-            let most =
-                open(MAXIMUM_ALLOWED, true, None).or_else(|_| open(MAXIMUM_ALLOWED, true, transaction));
-            let allowed = most.map_or(0, |most| {
-                most.file.close();
-                most.granted
-            });
+            let allowed = outside.or_else(|| most(transaction)).unwrap_or(0);
             open((rights.twin & !MAXIMUM_ALLOWED) | allowed, false, transaction)
         };
+        let modifies = outside.is_none_or(|allowed| {
+            decision::can_modify_data(allowed) || decision::may_modify_data(rights.twin & !MAXIMUM_ALLOWED)
+        });
         let in_save = |part: &Part| part.save.inside().and_then(|inside| open(inside.as_ref()));
-        let mut opened = in_save(&part);
+        // The most that is allowed may be no right to modify data: then there is nothing to save.
+        let mut needs_save = modifies || part.joined;
+        let mut opened = if needs_save { in_save(&part) } else { open(None) };
         if let Err(Status::SHARING_VIOLATION | Status::TRANSACTIONAL_CONFLICT) = opened {
             // Another thread of the process may have found the placeholder first: it is in that thread's save then.
             let theirs = file.id(instance).ok().and_then(|id| part.files.find(process.key(), id));
             if let Some(save) = theirs.filter(|save| save.join()) {
                 part = Part::new(save, &part.files.clone(), true);
+                needs_save = true;
                 opened = in_save(&part);
             }
         }
         let (opened, part) = match opened {
+            opened if !needs_save => (opened, None),
             Ok(opened) => {
                 if created {
                     part.save.made_its_file();
@@ -167,6 +177,10 @@ impl New {
                 (Ok(opened), Some(part))
             }
             Err(Status::SHARING_VIOLATION) => (Err(Status::SHARING_VIOLATION), Some(part)),
+            // The handles of the save that it joined are lost.
+            Err(status) if part.joined && classify(status.0 as u32) == Failure::TransactionGone => {
+                (Err(Status::UNEXPECTED_IO_ERROR), Some(part))
+            }
             Err(status) if denies => {
                 let rule = part.save.label.rule().as_slice();
                 intact.report.denied(name, process, rule, Why::Plain, status);

@@ -114,7 +114,7 @@ pub fn join(data: &Callback<'_>, candidate: &Candidate<'_>) -> Option<Part> {
 }
 
 /// What decides about a create.
-fn request(data: &Callback<'_>, file: FileObject<'_>, parameters: &Parameters) -> Request {
+pub(super) fn request(data: &Callback<'_>, file: FileObject<'_>, parameters: &Parameters) -> Request {
     Request {
         from_kernel: data.is_from_kernel(),
         operation_flags: data.operation_flags(),

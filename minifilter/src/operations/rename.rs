@@ -93,6 +93,9 @@ fn change(
     let gone = !status.is_success() && classify(status.0.cast_unsigned()) == Failure::TransactionGone;
     let told = if gone { Status::UNEXPECTED_IO_ERROR } else { request.answer(status) };
     if let Some(save) = &entered.save {
+        if !status.is_success() {
+            save.changed_no_names();
+        }
         let change = match request {
             Request::Dispose { .. } => Change::Deletion,
             Request::Rename { .. } | Request::Link { .. } => Change::Name,

@@ -4,36 +4,51 @@
 //! is to find it as it would without us: by the new name, no more by the old one. Listings of folders show what is
 //! committed.
 
-use kernel::Status;
 use kernel::callback::{Callback, Create as Parameters};
 use kernel::context::ContextRef;
 use kernel::file::Open;
 use kernel::name::{FileName, NameForm};
-use kernel::pool::Shared;
+use kernel::pool::{PoolSlice, Shared, Tag};
 use kernel::process;
 use kernel::transaction::TransactionRef;
+use kernel::{Result, Status};
 use widestring::U16Str;
 
 use super::decision::{self, FILE_CREATE, FILE_OPEN_BY_FILE_ID, Intent};
-use super::opening::{intent, is_case_sensitive};
+use super::opening::{is_case_sensitive, request};
 use crate::Intact;
 use crate::report::counters;
+use crate::save::failure::{Failure, classify};
 use crate::save::files::Files;
 use crate::save::live::Save;
+use crate::save::state::{Effect, UNNAMED};
+
+const TAG: Tag = Tag::new(b"InVi");
 
 /// A create by a name that exists inside a save only: the application's own create goes down by a committed name of the
-/// same file.
+/// same stream of the same file.
 pub struct Alias {
     /// The save whose file it is.
     pub save: Shared<Save>,
-    /// How much of its file's name is the volume's.
-    volume: usize,
+    committed: PoolSlice<u16>,
 }
 
 impl Alias {
-    /// The file's committed name, from the root of the volume.
+    /// For a create by `name`. Fails with `INSUFFICIENT_RESOURCES`.
+    fn new(save: Shared<Save>, name: &FileName) -> Result<Self> {
+        // The save may have begun with another stream of the file than this create is about.
+        let file = save.label.without_stream().as_slice();
+        let (file, stream) = (file.get(name.volume_length()..).unwrap_or(&[]), name.stream().as_slice());
+        let mut committed = PoolSlice::zeroed(TAG, file.len().saturating_add(stream.len()))?;
+        for (to, from) in committed.iter_mut().zip(file.iter().chain(stream)) {
+            *to = *from;
+        }
+        Ok(Alias { save, committed })
+    }
+
+    /// The committed name, from the root of the volume.
     pub fn committed(&self) -> &U16Str {
-        U16Str::from_slice(self.save.label.file().as_slice().get(self.volume..).unwrap_or(&[]))
+        U16Str::from_slice(&self.committed)
     }
 }
 
@@ -57,7 +72,8 @@ fn look(data: &Callback<'_>) -> View {
     let (Some(parameters), Some(file), Some(filter)) = (data.create(), data.file(), Intact::filter()) else {
         return View::Committed;
     };
-    if intent(data, file, &parameters) == Intent::Ignored
+    let request = request(data, file, &parameters);
+    if !decision::may_open_a_file(&request)
         || parameters.options & FILE_OPEN_BY_FILE_ID != 0
         || data.has_transaction()
         || file.is_transacted()
@@ -79,7 +95,8 @@ fn look(data: &Callback<'_>) -> View {
             let look = Open { transaction, ..Open::look(name.full(), case_sensitive) };
             look.open(filter, instance).and_then(|opened| opened.file.object().id(instance))
         };
-        if !save.look() {
+        // What it had is gone, and its program has been told.
+        if save.is_gone() || !save.look() {
             continue;
         }
         // Outside a transaction its names are everybody's.
@@ -88,12 +105,22 @@ fn look(data: &Callback<'_>) -> View {
         let Ok(Some(found)) = found else { continue };
         let view = match found {
             (Ok(inside), outside) if inside == save.file() && outside != Ok(inside) => {
-                if parameters.disposition == FILE_CREATE {
+                if decision::intent(&request) == Intent::Ignored {
+                    // It takes no part in saves, so it is kept out of this one, as it would be by the file's other name.
+                    View::Fails(Status::SHARING_VIOLATION)
+                } else if parameters.disposition == FILE_CREATE {
                     View::Fails(Status::OBJECT_NAME_COLLISION)
                 } else {
-                    let volume = name.volume_length();
-                    View::Alias(Alias { save: save.clone(), volume })
+                    match Alias::new(save.clone(), &name) {
+                        Ok(alias) => View::Alias(alias),
+                        Err(status) => View::Fails(status),
+                    }
                 }
+            }
+            // Its program is told now. What it would open is not what it means.
+            (Err(status), _) if classify(status.0.cast_unsigned()) == Failure::TransactionGone => {
+                save.came_back(UNNAMED, Effect::None, status);
+                View::Fails(Status::UNEXPECTED_IO_ERROR)
             }
             (Err(Status::DELETE_PENDING), outside) if outside != Err(Status::DELETE_PENDING) => {
                 View::Fails(Status::DELETE_PENDING)

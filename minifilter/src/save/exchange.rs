@@ -23,11 +23,11 @@ use wdk_sys::{FILE_ATTRIBUTE_READONLY, FILE_READ_ATTRIBUTES, FILE_WRITE_ATTRIBUT
 use widestring::U16Str;
 
 use super::failure::{Failure, classify};
-use super::live::{How, Mode, Redirect, Role, Save};
+use super::live::{How, Mode, Redirect, Role, Save, stream_of};
 use super::locks;
 use super::state::Flush;
 use crate::Intact;
-use crate::operations::decision::FILE_OPEN;
+use crate::operations::decision::{FILE_OPEN, locks_in_transaction};
 use crate::report::{Demotion, counters};
 
 const TAG: Tag = Tag::new(b"InEg");
@@ -233,16 +233,26 @@ impl Save {
         transaction: &Transaction,
     ) -> Result<()> {
         let inside = transaction.object();
-        let opened = twins.iter_mut().filter(|twin| twin.writes()).try_for_each(|twin| {
-            twin.reopen(self, instance, Some(&inside), false)?;
-            locks::take_again(&twin.redirect.locks, twin.held.object(), instance)
+        // Those first that lock the file: who only reads sees what the transaction does only if it is opened after them
+        // (txf-ktm §4.1).
+        let opened = [true, false].into_iter().try_for_each(|locks| {
+            let next = |twin: &&mut Twin<'_>| {
+                twin.writes() && locks_in_transaction(twin.redirect.how.access) == locks
+            };
+            twins.iter_mut().filter(next).try_for_each(|twin| {
+                twin.reopen(self, instance, Some(&inside), false)?;
+                locks::take_again(&twin.redirect.locks, twin.held.object(), instance)
+            })
         });
         if opened.is_err() {
             close_all(twins, instance);
             return opened;
         }
         for twin in twins.iter_mut().filter(|twin| twin.live && twin.redirect.role == Role::Reader) {
-            if twin.reopen(self, instance, Some(&inside), true).is_err() {
+            let opened = twin
+                .reopen(self, instance, Some(&inside), true)
+                .and_then(|()| locks::take_again(&twin.redirect.locks, twin.held.object(), instance));
+            if opened.is_err() {
                 twin.release();
             }
         }
@@ -315,7 +325,14 @@ impl Twin<'_> {
         inside: Option<&TransactionRef>,
         ignore_share: bool,
     ) -> Result<()> {
-        let name = self.name.as_ref().map_or(save.label.file(), FileName::full);
+        let (name, stream) = match &self.name {
+            Some(name) => (name.full(), name.stream()),
+            None => (save.label.file(), save.label.stream()),
+        };
+        // Of the file's streams the save's name may mean another one.
+        if stream_of(stream) != self.redirect.stream {
+            return Err(Status::OBJECT_NAME_NOT_FOUND);
+        }
         let how = self.redirect.how;
         let opened = match open(name, &how, instance, inside, ignore_share) {
             Err(Status::ACCESS_DENIED) => open_read_only(name, &how, instance, inside, ignore_share),

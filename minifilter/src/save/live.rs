@@ -1,6 +1,6 @@
 //! A live save, the redirect of a handle, and how a save ends.
 
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use intact_policy::Settings;
 use kernel::callback::Callback;
@@ -54,6 +54,16 @@ impl Label {
         self.part(0, self.file)
     }
 
+    /// Its stream's part of that name (`:name`), empty for the unnamed one.
+    pub fn stream(&self) -> &U16Str {
+        self.part(without_stream(self.file()), self.file)
+    }
+
+    /// The file's full name, without any stream.
+    pub fn without_stream(&self) -> &U16Str {
+        self.part(0, without_stream(self.file()))
+    }
+
     /// The image of the process.
     pub fn image(&self) -> &U16Str {
         self.part(self.file, self.file.saturating_add(self.image))
@@ -93,8 +103,8 @@ pub struct Save {
     pub(super) made_file: AtomicBool,
     /// Whether it was counted as begun.
     pub(super) counted: AtomicBool,
-    /// Whether names may be others inside it than outside.
-    renamed: AtomicBool,
+    /// Changes of names inside it, done or under way: names may be others there than outside.
+    renamed: AtomicU32,
     pub(super) state: SpinLock<State>,
     pub(super) mode: PushLock<Mode>,
     /// Creates on their way to a twin are inside. Held while twins are exchanged, and closed when it ends.
@@ -129,7 +139,7 @@ impl Save {
                 file: AtomicU64::new(0),
                 made_file: AtomicBool::new(false),
                 counted: AtomicBool::new(false),
-                renamed: AtomicBool::new(false),
+                renamed: AtomicU32::new(0),
                 state: SpinLock::new(State::new()),
                 mode: PushLock::new(Mode::Transacted(transaction)),
                 gate: Gate::new(TAG, ())?,
@@ -174,14 +184,26 @@ impl Save {
 
     /// A name is about to be changed inside it: from now on its process's creates are told what is seen inside.
     pub fn changes_names(&self) {
-        if !self.renamed.swap(true, Ordering::AcqRel) {
+        if self.renamed.fetch_add(1, Ordering::AcqRel) == 0 {
             counters::renamed();
+        }
+    }
+
+    /// What [`Self::changes_names`] announced was not done.
+    pub fn changed_no_names(&self) {
+        if self.renamed.fetch_sub(1, Ordering::AcqRel) == 1 {
+            counters::not_renamed();
         }
     }
 
     /// Whether names may be others inside it than outside.
     pub fn has_changed_names(&self) -> bool {
-        self.renamed.load(Ordering::Acquire)
+        self.renamed.load(Ordering::Acquire) != 0
+    }
+
+    /// Whether handles still take part in it. Up to DISPATCH_LEVEL.
+    pub fn is_live(&self) -> bool {
+        self.state.lock().phase() == Phase::Live
     }
 
     /// The transaction that opens on the way to a twin are in; `None`: in none. Fails if it is over. IRQL up to APC_LEVEL,
@@ -520,6 +542,17 @@ pub fn ending_of(process: Process<'_>) -> Ending {
     } else {
         Ending::Closed
     }
+}
+
+/// How much of a full name comes before its stream's part.
+fn without_stream(name: &U16Str) -> usize {
+    const COLON: u16 = b':' as u16;
+    const BACKSLASH: u16 = b'\\' as u16;
+    let name = name.as_slice();
+    let last = name.iter().rposition(|&unit| unit == BACKSLASH).unwrap_or(0);
+    let component = name.get(last..).unwrap_or(&[]);
+    let before = component.iter().position(|&unit| unit == COLON).unwrap_or(component.len());
+    last.saturating_add(before)
 }
 
 /// Tells the streams of a file apart by the stream's part of its name (`:name`, `:name:$DATA`, `::$DATA`): zero for
