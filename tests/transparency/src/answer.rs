@@ -17,7 +17,7 @@ pub enum Raw {
     Bytes(Vec<u8>),
     Entries(Vec<DirectoryEntry>),
     Attributes(NetworkOpen),
-    Opened { handle: Handle, information: u32, granted: u32, id: u64 },
+    Opened { handle: Handle, information: u32, granted: u32, id: u64, directory: bool },
 }
 
 /// What a successful request gave.
@@ -33,6 +33,8 @@ pub enum Value {
     Lines(Vec<String>),
     /// A handle: IoStatus.Information, what it may do, and which file it is, by number.
     Opened(u32, u32, usize),
+    /// A handle to a directory.
+    OpenedDirectory(u32, u32, usize),
 }
 
 /// What a process is told.
@@ -94,7 +96,8 @@ impl fmt::Debug for Value {
             Value::None => write!(f, "-"),
             Value::Number(number) => write!(f, "{number}"),
             Value::Lines(lines) => write!(f, "{lines:#?}"),
-            Value::Opened(information, granted, file) => {
+            Value::Opened(information, granted, file)
+            | Value::OpenedDirectory(information, granted, file) => {
                 write!(f, "opened: information {information}, granted {granted:#x}, file #{file}")
             }
             Value::Bytes(bytes) => {
@@ -139,8 +142,9 @@ pub fn normalize(result: Result<Raw, Status>, call: &Call, ids: &mut BTreeMap<u6
                 .collect(),
         ),
         Raw::Attributes(found) => Value::Lines(vec![format!("{found:?}")]),
-        Raw::Opened { information, granted, id, .. } => {
-            Value::Opened(information, granted, number_of(ids, id))
+        Raw::Opened { information, granted, id, directory, .. } => {
+            let open = if directory { Value::OpenedDirectory } else { Value::Opened };
+            open(information, granted, number_of(ids, id))
         }
     })
 }

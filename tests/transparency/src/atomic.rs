@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use lab::Violation;
 
+use crate::answer::Answer;
 use crate::generate::Focus;
 use crate::machine::{Version, Versions, differing};
 use crate::pair::{Failure, OnExit, Pair, Told};
@@ -79,8 +80,13 @@ impl Past {
     }
 
     /// A step went by.
-    fn step(&mut self, world: &World, now: Versions, new: Versions) {
-        let saved = |version: &Version| world.is_saved(version.id);
+    fn step(&mut self, world: &World, step: &Step, answer: &Answer, now: Versions, new: Versions) {
+        // What a flush has committed is what the rest of the save begins with.
+        let flushed = match step.call {
+            Call::Flush { slot } if answer.is_done() => world.checkpointed(slot),
+            _ => None,
+        };
+        let saved = |version: &Version| world.is_saved(version.id) && flushed != Some(version.id);
         self.origin.retain(|path, version| saved(version) || now.contains_key(path));
         for (path, version) in &now {
             if !saved(version) {
@@ -116,17 +122,20 @@ fn try_strike(
         let aborted = matches!(stroke, Stroke::Abort(after)
             if pair.intact.transacted_operations() > before + after);
         struck.met_a_save |= aborted && lived.any_save();
-        match told {
-            Told::Alike(answer) => struck.operations += u64::from(answer.counts()),
+        let answer = match told {
+            Told::Alike(answer) => {
+                struck.operations += u64::from(answer.counts());
+                answer
+            }
             // The two runs part; what was saved until here is closed as usual.
             Told::Listed(_) => return end(pair, program, &past, struck),
-            Told::Unlike(..) if aborted => {}
+            Told::Unlike(..) if aborted => Answer::Skipped,
             // The transparency test is about that.
             Told::Unlike(..) => {
                 struck.spent = true;
                 return Ok(());
             }
-        }
+        };
         let (new, now) = (pair.bare.committed(), pair.intact.committed());
         let what = neither(program, &now, &past, &[&new], |path, version| {
             // The placeholder of a new file is there already.
@@ -139,7 +148,7 @@ fn try_strike(
         if aborted {
             return end(pair, program, &past, struck);
         }
-        past.step(&world, now, new);
+        past.step(&world, step, &answer, now, new);
     }
     end(pair, program, &past, struck)
 }

@@ -4,7 +4,7 @@
 use lab::Status;
 
 use crate::answer::{Answer, Value};
-use crate::machine::{Version, Versions};
+use crate::machine::{Version, Versions, called};
 use crate::program::{Call, POSITION, Step, name_of};
 use crate::world::{Open, TXF_WRITER, World};
 
@@ -145,6 +145,45 @@ pub const LIST: &[Difference] = &[
         applies: no_replacing_of_saved_files,
     },
     Difference {
+        id: "no-names-of-files-open-for-writing",
+        reason: "a save gives its file no name in a folder that somebody has open for writing, and none of a file that \
+                 somebody has open for writing: with POSIX semantics either",
+        source: "txf-ktm §4.2",
+        example: "p0 open slot=1 name=4 how=0 root=0 access=0x110000 share=7 disposition=1 options=0x20 attributes=0 allocation=0 ea=0 security=0\n\
+                  p0 open slot=0 name=0 how=0 root=0 access=0xC0110000 share=7 disposition=1 options=0x20 attributes=0 allocation=0 ea=0 security=0\n\
+                  p0 rename slot=0 name=4 replace=1 ex=3",
+        applies: no_names_of_files_open_for_writing,
+    },
+    Difference {
+        id: "replaced-files-keep-their-names",
+        reason: "a file whose name a save takes away has it until the save ends, for whoever has it open",
+        source: "txf-ktm §4.3",
+        example: "p0 open slot=1 name=4 how=0 root=0 access=0x80100000 share=7 disposition=1 options=0x20 attributes=0 allocation=0 ea=0 security=0\n\
+                  p0 open slot=0 name=0 how=0 root=0 access=0xC0110000 share=7 disposition=1 options=0x20 attributes=0 allocation=0 ea=0 security=0\n\
+                  p0 rename slot=0 name=4 replace=1 ex=3\n\
+                  p0 query slot=1 class=5 length=24",
+        applies: replaced_files_keep_their_names,
+    },
+    Difference {
+        id: "by-id-or-folder",
+        reason: "an open by file id, or relative to a handle, goes down as it is: it cannot be led to the committed name of a \
+                 file that its process has renamed or removed in a save",
+        source: "txf-ktm §4.3",
+        example: "p0 open slot=0 name=0 how=0 root=0 access=0xC0110000 share=7 disposition=1 options=0x20 attributes=0 allocation=0 ea=0 security=0\n\
+                  p0 rename slot=0 name=10 replace=0 ex=0\n\
+                  p0 open slot=1 name=0 how=3 root=0 access=0xC0100000 share=7 disposition=1 options=0x20 attributes=0 allocation=0 ea=0 security=0",
+        applies: by_id_or_folder,
+    },
+    Difference {
+        id: "folders-change-with-the-save",
+        reason: "the times of a folder in which a save changes names change when the save ends",
+        source: "txf-ktm §4.3",
+        example: "p0 open slot=0 name=0 how=0 root=0 access=0xC0110000 share=7 disposition=1 options=0x20 attributes=0 allocation=0 ea=0 security=0\n\
+                  p0 rename slot=0 name=10 replace=0 ex=0\n\
+                  p0 attributes name=8",
+        applies: folders_change_with_the_save,
+    },
+    Difference {
         id: "others-see-the-old-names",
         reason: "while a save lives, others find what it renames and deletes by the committed names, and cannot use those \
                  that it has given",
@@ -201,7 +240,28 @@ impl Situation<'_> {
 
     fn committed(&self, name: u64) -> Option<&Version> {
         let name = name_of(name).split(':').next().unwrap_or_default();
-        self.old.iter().find(|(path, _)| path.eq_ignore_ascii_case(name)).map(|(_, version)| version)
+        called(self.old, name)
+    }
+
+    /// The number of the folder that a name is in; of the program's own folder by the empty name.
+    fn folder(&self, name: u64) -> Option<usize> {
+        let name = name_of(name).split(':').next().unwrap_or_default();
+        match name.rsplit_once('\\') {
+            Some((above, _)) => called(self.old, above).map(|version| version.id),
+            None => self.old.iter().find_map(
+                |(path, version)| {
+                    if path.contains('\\') { None } else { version.folder(path) }
+                },
+            ),
+        }
+    }
+
+    /// The folder that a step names.
+    fn named_folder(&self) -> Option<usize> {
+        match name_of(self.named()?) {
+            "" => self.folder(0),
+            name => called(self.old, name).filter(|version| version.whole.directory).map(|folder| folder.id),
+        }
     }
 
     /// The file that the step is about, by its number.
@@ -302,7 +362,12 @@ fn one_writer(situation: &Situation<'_>) -> bool {
 
 fn no_execution(situation: &Situation<'_>) -> bool {
     const EXECUTE: u32 = 0x20;
-    let saved = situation.file().is_some_and(|file| situation.world.is_saved(file));
+    // By a name that its own save has given, its file is told only by the answer.
+    let file = match situation.bare {
+        Answer::Done(Value::Opened(_, _, file)) => Some(*file),
+        _ => situation.file(),
+    };
+    let saved = file.is_some_and(|file| situation.world.is_saved(file));
     let refused = situation.intact.is(Status::SHARING_VIOLATION);
     let Call::Open { access, .. } = situation.step.call else { return false };
     match (situation.bare, situation.intact) {
@@ -363,6 +428,8 @@ fn refused_valid_data_length(situation: &Situation<'_>) -> bool {
 
 fn no_delete_on_close(situation: &Situation<'_>) -> bool {
     let saved = situation.file().is_some_and(|file| situation.world.is_saved(file));
+    // By a name that the save has given, the file is found by its own process only.
+    let saved = saved || situation.world.has_renamed(situation.process());
     matches!(situation.step.call, Call::Open { options, .. } if options & 0x1000 != 0)
         && saved
         && situation.intact.is(Status::SHARING_VIOLATION)
@@ -373,6 +440,61 @@ fn no_replacing_of_saved_files(situation: &Situation<'_>) -> bool {
     let refused = [Status::ACCESS_DENIED, Status::SHARING_VIOLATION];
     refused.iter().any(|status| situation.intact.is(*status))
         && situation.committed(name).is_some_and(|target| situation.world.is_saved(target.id))
+}
+
+fn no_names_of_files_open_for_writing(situation: &Situation<'_>) -> bool {
+    let (Call::Rename { name, .. } | Call::Link { name, .. }) = situation.step.call else { return false };
+    let told = [Status::ACCESS_DENIED, Status::SHARING_VIOLATION, Status::OBJECT_NAME_COLLISION];
+    let Some(open) = situation.open().filter(|open| open.takes_part) else { return false };
+    let mut met = situation.committed(name).map(|target| target.id).into_iter().chain(situation.folder(name));
+    situation.bare.is_done()
+        && told.iter().any(|status| situation.intact.is(*status))
+        && met.any(|file| situation.world.is_written_outside(open.save, file))
+}
+
+fn replaced_files_keep_their_names(situation: &Situation<'_>) -> bool {
+    let displaced = |open: Open| !open.takes_part && situation.world.is_displaced(open.file);
+    situation.looks() && situation.open().is_some_and(displaced)
+}
+
+fn by_id_or_folder(situation: &Situation<'_>) -> bool {
+    matches!(situation.step.call, Call::Open { how: 2 | 3, .. })
+        && situation.world.has_renamed(situation.process())
+}
+
+/// A folder's answers are alike but for the times that it has got on the bare volume.
+fn folders_change_with_the_save(situation: &Situation<'_>) -> bool {
+    let times = |value: &Value| -> Option<(String, usize)> {
+        match value {
+            Value::Bytes(bytes) => Some((String::new(), bytes.len())),
+            Value::Lines(lines) => {
+                let line = lines.first()?;
+                Some((line[line.find("}, attributes")?..].into(), lines.len()))
+            }
+            _ => None,
+        }
+    };
+    let (Answer::Done(bare), Answer::Done(intact)) = (situation.bare, situation.intact) else { return false };
+    let file = situation.open().map(|open| open.file).or_else(|| situation.named_folder());
+    let folder = |file: usize| {
+        let names = 0..crate::program::NAMES.len() as u64;
+        names.into_iter().any(|name| situation.folder(name) == Some(file))
+    };
+    situation.looks()
+        && situation.world.any_renamed()
+        && file.is_some_and(folder)
+        && times(bare).is_some_and(|bare| times(intact) == Some(bare))
+        && unlike_units(bare, intact) <= 2
+}
+
+/// How many pieces of eight bytes differ: a folder has two times that change.
+fn unlike_units(one: &Value, other: &Value) -> usize {
+    match (one, other) {
+        (Value::Bytes(one), Value::Bytes(other)) => {
+            one.chunks(8).zip(other.chunks(8)).filter(|(one, other)| one != other).count()
+        }
+        _ => 0,
+    }
 }
 
 fn others_see_the_old_names(situation: &Situation<'_>) -> bool {

@@ -52,7 +52,7 @@ fn seed_of(plan: &Plan, number: u64) -> u64 {
     plan.seed.wrapping_mul(1_000_003).wrapping_add(number)
 }
 
-/// Runs programs until so many requests were made, or so many kinds of failure are found.
+/// Runs programs until so many requests were made, or so many kinds of failure are found. `progress` is told after each.
 pub fn explore(plan: &Plan, mut progress: impl FnMut(&Found)) -> Found {
     let base = disk(FOLDERS);
     let mut found = Found::default();
@@ -70,11 +70,11 @@ pub fn explore(plan: &Plan, mut progress: impl FnMut(&Found)) -> Found {
         if run.spent || !current.has_room() {
             let ended = pair.take().filter(|_| !run.spent).and_then(Pair::end);
             failure = failure.or(ended);
-            progress(&found);
         }
         if let Some(failure) = failure {
             note(&mut found, &last, failure);
         }
+        progress(&found);
     }
     if found.failures.is_empty()
         && let Some(failure) = pair.and_then(Pair::end)
@@ -131,7 +131,7 @@ pub fn struck_program(seed: u64) -> (Program, Stroke) {
 
 /// Strikes programs until so many requests were made, or one fails. Returns what was found, and how often a stroke met a
 /// save that lived.
-pub fn explore_strokes(plan: &Plan) -> (Found, u64) {
+pub fn explore_strokes(plan: &Plan, mut progress: impl FnMut(&Found)) -> (Found, u64) {
     let base = disk(FOLDERS);
     let mut found = Found::default();
     let mut met = 0;
@@ -152,6 +152,7 @@ pub fn explore_strokes(plan: &Plan) -> (Found, u64) {
         if let Some(failure) = failure {
             note_struck(&mut found, program, stroke, failure);
         }
+        progress(&found);
     }
     (found, met)
 }

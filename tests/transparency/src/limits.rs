@@ -76,6 +76,10 @@ pub const LIMITS: &[Limit] = &[
             "listings-show-the-old-names",
             "a-name-given-away-is-taken",
             "no-replacing-of-saved-files",
+            "no-names-of-files-open-for-writing",
+            "replaced-files-keep-their-names",
+            "folders-change-with-the-save",
+            "by-id-or-folder",
         ],
         tests: &[
             (NAMES, "a_rename_in_a_save_is_published_with_the_data"),

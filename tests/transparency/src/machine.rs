@@ -417,20 +417,24 @@ impl Machine {
                 *id = u64::from_le_bytes(bytes.try_into().unwrap_or_default());
             }
             let created = caller.create_file(&request)?;
+            let query = |class, length| caller.query_information(created.handle, class, length);
             let number = |class, length| -> Result<u64, Status> {
-                let mut bytes = caller.query_information(created.handle, class, length)?;
+                let mut bytes = query(class, length)?;
                 bytes.resize(8, 0);
                 Ok(u64::from_le_bytes(bytes.try_into().unwrap_or_default()))
             };
-            match (number(8, 4), number(6, 8)) {
-                (Ok(granted), Ok(id)) => Ok(Raw::Opened {
+            // FileAccessInformation, FileInternalInformation, FileStandardInformation.Directory.
+            let about = || Ok((number(8, 4)?, number(6, 8)?, query(5, 24)?.get(21) == Some(&1)));
+            match about() {
+                Ok((granted, id, directory)) => Ok(Raw::Opened {
                     handle: created.handle,
                     information: created.information,
                     granted: granted as u32,
                     id,
+                    directory,
                 }),
                 // Its transaction has been aborted meanwhile.
-                (Err(status), _) | (_, Err(status)) => {
+                Err(status) => {
                     caller.close(created.handle)?;
                     Err(status)
                 }
@@ -453,6 +457,8 @@ impl Machine {
         if waits.is_some_and(|held| held.process == index) {
             return Ok(());
         }
+        let taken = |slot: u64| self.slots[(slot % SLOTS) as usize].is_some();
+        let step = step.filter(|step| !matches!(step.call, Call::Open { slot, .. } if taken(slot)));
         let body = step.and_then(|step| {
             let (process, handle) = self.maker(step)?;
             self.body(step.call, process, handle)
@@ -485,6 +491,23 @@ impl Machine {
         let found = self.scene.lab.with_volume(|volume| volume.subtree(&folder));
         found.into_iter().map(|(path, whole)| (path, Version::of(whole, &self.ids))).collect()
     }
+}
+
+impl Version {
+    /// The number of the folder in which it is called by this path.
+    pub fn folder(&self, path: &str) -> Option<usize> {
+        let last = path.rsplit('\\').next().unwrap_or(path);
+        let called = |link: &String| match link.split_once('/') {
+            Some((folder, name)) if name.eq_ignore_ascii_case(last) => folder.parse().ok(),
+            _ => None,
+        };
+        self.links.iter().find_map(called)
+    }
+}
+
+/// The version that has a path.
+pub fn called<'a>(versions: &'a Versions, path: &str) -> Option<&'a Version> {
+    versions.iter().find(|(own, _)| own.eq_ignore_ascii_case(path)).map(|(_, version)| version)
 }
 
 /// Whether two versions differ, in anything but when a directory's entries changed.

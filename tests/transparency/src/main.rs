@@ -70,22 +70,40 @@ fn perform(arguments: &Arguments) -> Result<ExitCode> {
         focus: Focus::default(),
         failures: arguments.failures,
     };
-    if arguments.strokes {
-        let (found, met) = explore::explore_strokes(&plan);
+    let mut progress = Progress::default();
+    let found = if arguments.strokes {
+        let (found, met) = explore::explore_strokes(&plan, |found| progress.tell(found));
         eprintln!("{} strokes, {met} of them at a save that lived", found.programs);
-        return tell(&plan, &found, began.elapsed().as_secs_f64(), arguments.json);
-    }
-    let mut known = 0;
-    let found = explore::explore(&plan, |found| {
-        if found.programs.is_multiple_of(64 * 64) {
+        found
+    } else {
+        explore::explore(&plan, |found| progress.tell(found))
+    };
+    tell(&plan, &found, began.elapsed().as_secs_f64(), arguments.json)
+}
+
+/// What was told already while programs ran.
+#[derive(Default)]
+struct Progress {
+    operations: u64,
+    kinds: Vec<String>,
+}
+
+impl Progress {
+    /// Tells of every so many requests, and of a failure at once: a long run need not be waited for.
+    fn tell(&mut self, found: &Found) {
+        const EVERY: u64 = 100_000;
+        if found.operations / EVERY > self.operations / EVERY {
             eprintln!("{} programs, {} requests", found.programs, found.operations);
         }
-        if found.failures.len() > known {
-            known = found.failures.len();
-            eprintln!("{known} kinds of failure: {:?}", found.failures.keys().collect::<Vec<_>>());
+        self.operations = found.operations;
+        if found.failures.len() == self.kinds.len() {
+            return;
         }
-    });
-    tell(&plan, &found, began.elapsed().as_secs_f64(), arguments.json)
+        for (kind, failed) in found.failures.iter().filter(|(kind, _)| !self.kinds.contains(kind)) {
+            eprintln!("FAILED: {kind}\n{}\n{}", failed.failure.what, failed.program);
+        }
+        self.kinds = found.failures.keys().cloned().collect();
+    }
 }
 
 fn tell(plan: &Plan, found: &Found, seconds: f64, json: bool) -> Result<ExitCode> {

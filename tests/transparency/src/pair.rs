@@ -8,8 +8,8 @@ use lab_volume::Base;
 
 use crate::answer::Answer;
 use crate::differences::{self, Difference, Situation};
-use crate::machine::{Machine, Versions};
-use crate::program::{Program, Step};
+use crate::machine::{Machine, Versions, called};
+use crate::program::{Call, Program, Step, name_of};
 use crate::world::World;
 
 /// How many programs a pair of machines runs before it is made anew.
@@ -196,6 +196,7 @@ impl Pair {
     pub(crate) fn step(&mut self, step: &Step, ticks: i64, world: &mut World) -> Result<Told, Rc<Violation>> {
         self.bare.at(ticks)?;
         self.intact.at(ticks)?;
+        let target = self.target(step);
         let bare = self.bare.perform(step)?;
         let intact = self.intact.perform(step)?;
         let polled = (self.bare.poll()?, self.intact.poll()?);
@@ -204,7 +205,7 @@ impl Pair {
             return Ok(Told::Unlike("waiting lock".into(), what));
         }
         if bare == intact {
-            world.told(step, &bare);
+            world.told(step, &bare, target);
             return Ok(Told::Alike(bare));
         }
         // A step whose answers differ has changed nothing that is committed, as a rule: it is looked at afterwards, so that
@@ -218,6 +219,12 @@ impl Pair {
                 format!("{step}\n  bare:   {bare:?}\n  intact: {intact:?}"),
             ),
         })
+    }
+
+    /// The file that has the name which a step is to give to another one.
+    fn target(&mut self, step: &Step) -> Option<usize> {
+        let (Call::Rename { name, .. } | Call::Link { name, .. }) = step.call else { return None };
+        called(&self.bare.committed(), name_of(name)).map(|version| version.id)
     }
 
     /// Ends a program whose two runs have parted: what is left is not compared.

@@ -39,17 +39,24 @@ pub struct World {
     slots: [Option<(u64, Open)>; SLOTS as usize],
     live: Vec<Live>,
     saves: usize,
+    /// Files whose names saves have taken away, by the number of the save.
+    displaced: Vec<(usize, usize)>,
     /// How often a process has ended: the next one in its place is another.
     ended: [u64; PROCESSES as usize],
 }
 
 impl World {
-    /// A step was told this on both machines.
-    pub fn told(&mut self, step: &Step, answer: &Answer) {
+    /// A step was told this on both machines. `target`: the file that had the name which the step has given to another one.
+    pub fn told(&mut self, step: &Step, answer: &Answer, target: Option<usize>) {
         let Answer::Done(value) = answer else { return };
         match (step.call, value) {
             (Call::Open { slot, options, .. }, Value::Opened(information, granted, file)) => {
                 self.opened(self.identity(step.process), slot, options, *information, *granted, *file);
+            }
+            (Call::Open { slot, .. }, Value::OpenedDirectory(_, granted, file)) => {
+                let process = self.identity(step.process);
+                let open = Open { process, file: *file, granted: *granted, takes_part: false, save: None };
+                self.slots[(slot % SLOTS) as usize] = Some((process, open));
             }
             (Call::Close { slot }, _) => self.slots[(slot % SLOTS) as usize] = None,
             (Call::Duplicate { slot, to, process }, _) => {
@@ -57,7 +64,14 @@ impl World {
                 self.slots[(to % SLOTS) as usize] = open.map(|open| (self.identity(process), open));
             }
             (Call::Rename { slot, .. } | Call::Link { slot, .. } | Call::Dispose { slot, .. }, _) => {
-                let save = self.open(slot).and_then(|open| open.save);
+                let open = self.open(slot);
+                let save = open.and_then(|open| open.save);
+                if let (Some(open), Some(save), Some(target)) = (open, save, target)
+                    && open.takes_part
+                    && open.file != target
+                {
+                    self.displaced.push((save, target));
+                }
                 let changed = |live: &&mut Live| Some(live.number) == save;
                 self.live.iter_mut().filter(changed).for_each(|live| live.renamed = true);
             }
@@ -73,6 +87,8 @@ impl World {
         self.live.retain(|live| {
             slots.iter().flatten().any(|(_, open)| open.takes_part && open.save == Some(live.number))
         });
+        let live = &self.live;
+        self.displaced.retain(|(save, _)| live.iter().any(|live| live.number == *save));
     }
 
     /// Intact redirects what may modify data or replaced what was there, unless it is one of what is never touched.
@@ -130,6 +146,13 @@ impl World {
         self.live.iter().any(|live| live.file == file)
     }
 
+    /// The file whose save a flush of this handle commits: one in which names were changed goes on as it is.
+    pub fn checkpointed(&self, slot: u64) -> Option<usize> {
+        let open = self.open(slot).filter(|open| open.takes_part)?;
+        let live = self.live.iter().find(|live| Some(live.number) == open.save)?;
+        (!live.renamed).then_some(live.file)
+    }
+
     /// Whether a process has changed names in a save.
     pub fn has_renamed(&self, process: u64) -> bool {
         self.live.iter().any(|live| live.process == process && live.renamed)
@@ -138,6 +161,18 @@ impl World {
     /// Whether anybody has changed names in a save.
     pub fn any_renamed(&self) -> bool {
         self.live.iter().any(|live| live.renamed)
+    }
+
+    /// Whether a save has taken a file's name away.
+    pub fn is_displaced(&self, file: usize) -> bool {
+        self.displaced.iter().any(|(_, displaced)| *displaced == file)
+    }
+
+    /// Whether a handle that takes no part in a save is a writer of a file or directory in TxF's sense.
+    pub fn is_written_outside(&self, save: Option<usize>, file: usize) -> bool {
+        let inside = |open: &Open| open.takes_part && open.save == save;
+        let writes = |open: &Open| open.file == file && open.granted & TXF_WRITER != 0;
+        self.slots.iter().flatten().any(|(_, open)| writes(open) && !inside(open))
     }
 
     /// Whether anybody saves anything.
@@ -156,7 +191,7 @@ mod tests {
              allocation=0 ea=0 security=0"
         );
         let step: Step = line.parse().unwrap();
-        world.told(&step, &Answer::Done(Value::Opened(1, granted, 5)));
+        world.told(&step, &Answer::Done(Value::Opened(1, granted, 5)), None);
     }
 
     #[test]
@@ -170,9 +205,9 @@ mod tests {
         assert!(save.is_some() && world.open(2).unwrap().takes_part);
         assert_eq!((world.open(0).unwrap().save, world.open(2).unwrap().save), (None, save));
         assert!(world.others_save(1, 5) && !world.others_save(0, 5));
-        world.told(&"p0 close slot=1".parse().unwrap(), &Answer::Done(Value::None));
+        world.told(&"p0 close slot=1".parse().unwrap(), &Answer::Done(Value::None), None);
         assert_eq!(world.save_of(0, 5), save, "the other one keeps it");
-        world.told(&"p0 exit status=0".parse().unwrap(), &Answer::Done(Value::None));
+        world.told(&"p0 exit status=0".parse().unwrap(), &Answer::Done(Value::None), None);
         assert!(!world.any_save());
     }
 }

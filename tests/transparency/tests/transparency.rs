@@ -1,7 +1,8 @@
 //! A bounded slice of `cargo xtask transparency`, and the list of differences.
 
+use intact_transparency::atomic::Stroke;
 use intact_transparency::differences::LIST;
-use intact_transparency::explore::{Plan, explore, explore_strokes};
+use intact_transparency::explore::{Plan, explore, explore_strokes, fails_struck};
 use intact_transparency::generate::Focus;
 use intact_transparency::limits::LIMITS;
 use intact_transparency::pair::{OnExit, Pair, disk};
@@ -22,11 +23,84 @@ fn generated_programs_are_told_what_they_are_told_without_intact() {
 fn whoever_is_killed_or_aborted_at_any_operation_leaves_files_old_or_new() {
     let plan = Plan { seed: 20_260_102, operations: 4_000, focus: Focus::default(), failures: 1 };
     println!("seed {}", plan.seed);
-    let (found, met) = explore_strokes(&plan);
+    let (found, met) = explore_strokes(&plan, |_| {});
     if let Some(failed) = found.failures.values().next() {
         panic!("{}\nthe shortest program:\n{}", failed.failure.what, failed.program);
     }
     assert!(met > 50, "only {met} of {} strokes met a save that lived", found.programs);
+}
+
+/// Programs that met a defect once, each with what it is about: nothing may differ, listed or not.
+#[test]
+fn programs_that_met_a_defect_once_are_told_the_same_now() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/alike");
+    let mut paths: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    assert!(!paths.is_empty());
+    let base = disk(1);
+    for path in paths {
+        let program: Program = std::fs::read_to_string(&path).unwrap().parse().unwrap();
+        let mut pair = Pair::new(&base, 1, OnExit::Commit);
+        let run = pair.run(&program);
+        assert!(run.failure.is_none(), "{}: {:?}", path.display(), run.failure);
+        assert!(run.met.is_empty() && !run.spent, "{}: {:?}", path.display(), run.met);
+        assert!(pair.end().is_none(), "{}", path.display());
+    }
+}
+
+/// Programs that once left a file neither old nor new when they were struck so.
+const STRUCK: &[(Stroke, &str)] = &[
+    // A flush has made a new file: it is not the save's placeholder any more.
+    (
+        Stroke::KillBefore,
+        "p0 open slot=0 name=1 how=0 root=0 access=0x2 share=0 disposition=0 options=0 attributes=0 allocation=0 ea=0 security=0\n\
+         p0 flush slot=0\n\
+         p0 query slot=0 class=5 length=24",
+    ),
+    // The transaction is lost while a file of the save is opened by the name of another file that it has replaced.
+    (
+        Stroke::Abort(17),
+        "p0 open slot=0 name=5 how=0 root=0 access=0x40000000 share=0 disposition=0 options=0 attributes=0 allocation=0 ea=0 security=0\n\
+         p0 flush slot=0\n\
+         p0 open slot=1 name=5 how=0 root=0 access=0x10 share=0 disposition=1 options=0 attributes=0 allocation=0 ea=0 security=0\n\
+         p0 write slot=0 at=0 length=0 fill=0\n\
+         p0 link slot=0 name=0 replace=0 ex=1\n\
+         p0 open slot=2 name=0 how=0 root=0 access=0 share=0 disposition=0 options=0 attributes=0 allocation=0 ea=0 security=0",
+    ),
+    // It is lost while another handle of the save truncates the file.
+    (
+        Stroke::Abort(15),
+        "p0 open slot=0 name=0 how=0 root=0 access=0x40000000 share=2 disposition=0 options=0 attributes=0 allocation=0 ea=0 security=0\n\
+         p0 open slot=1 name=1 how=0 root=0 access=0x2 share=0 disposition=0 options=0 attributes=0 allocation=0 ea=0 security=0\n\
+         p0 write slot=0 at=0 length=0 fill=0\n\
+         p0 stat name=0\n\
+         p0 close slot=1\n\
+         p0 open slot=1 name=0 how=0 root=0 access=0 share=2 disposition=4 options=0 attributes=0 allocation=0 ea=0 security=0",
+    ),
+    // A link that was not made does not keep a flush from committing.
+    (
+        Stroke::KillBefore,
+        "p0 open slot=0 name=1 how=0 root=0 access=0x40000000 share=0 disposition=2 options=0 attributes=0 allocation=0 ea=0 security=0\n\
+         p0 link slot=0 name=0 replace=0 ex=0\n\
+         p0 flush slot=0\n\
+         p0 query slot=0 class=5 length=24",
+    ),
+];
+
+/// The abort counts operations inside transactions, of which there may come to be more or fewer before the one that matters.
+#[test]
+fn what_once_was_neither_old_nor_new_is_one_of_them() {
+    for (stroke, text) in STRUCK {
+        let program: Program = text.parse().unwrap();
+        let strokes = match *stroke {
+            Stroke::Abort(_) => (0..40).map(Stroke::Abort).collect(),
+            stroke => vec![stroke],
+        };
+        for stroke in strokes {
+            let failure = fails_struck(&program, stroke);
+            assert!(failure.is_none(), "{stroke:?}: {failure:?}\n{program}");
+        }
+    }
 }
 
 /// Each difference of the list is met by its example, and at the example's last step.
