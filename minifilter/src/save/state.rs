@@ -445,6 +445,84 @@ mod tests {
     }
 
     #[test]
+    fn a_last_flush_that_succeeded_changes_nothing() {
+        let mut state = State::new();
+        state.came_back(0, bytes(0, 10), 0);
+        state.flushed(0);
+        assert_eq!(state.first_failure(), 0);
+        assert_eq!(last(&mut state, Ending::Closed), Outcome::Commit);
+    }
+
+    #[test]
+    fn a_last_flush_that_finds_the_transaction_gone_says_so() {
+        let mut state = State::new();
+        state.came_back(0, bytes(0, 10), 0);
+        state.flushed(HANDLE_NO_LONGER_VALID);
+        assert!(state.is_gone());
+        assert_eq!(state.first_failure(), HANDLE_NO_LONGER_VALID);
+        assert_eq!(last(&mut state, Ending::Closed), Outcome::RollBack(Reason::TransactionGone));
+    }
+
+    #[test]
+    fn a_save_whose_transaction_was_lost_fails_its_flush_and_keeps_the_first_reason() {
+        let mut state = State::new();
+        state.came_back(0, bytes(0, 10), 0);
+        state.lose(HANDLE_NO_LONGER_VALID);
+        state.lose(DISK_FULL);
+        assert!(state.is_gone() && state.is_modified());
+        assert_eq!(state.first_failure(), HANDLE_NO_LONGER_VALID);
+        let flush = state.at_flush(OnExit::ByStatus, OnFlush::Checkpoint);
+        assert_eq!(flush, Flush::Fail(UNEXPECTED_IO_ERROR));
+    }
+
+    #[test]
+    fn changes_of_size_and_of_anything_else_wound_and_heal_by_kind() {
+        for (failed, healed, other) in [
+            (Effect::Size(10), Effect::Size(20), Effect::Change(Change::Basic)),
+            (Effect::Change(Change::Basic), Effect::Change(Change::Basic), Effect::Size(20)),
+        ] {
+            let mut state = State::new();
+            state.came_back(0, failed, DISK_FULL);
+            state.came_back(0, other, 0);
+            let flush = |state: &State| state.at_flush(OnExit::ByStatus, OnFlush::Checkpoint);
+            assert_eq!(flush(&state), Flush::Fail(DISK_FULL), "{failed:?}");
+            state.came_back(0, healed, 0);
+            assert_eq!(flush(&state), Flush::Checkpoint, "{failed:?}");
+        }
+    }
+
+    #[test]
+    fn a_failed_write_to_a_place_that_is_not_known_is_noted() {
+        let mut state = State::new();
+        state.came_back(0, Effect::Bytes(None), DISK_FULL);
+        assert_eq!(state.first_failure(), DISK_FULL);
+    }
+
+    #[test]
+    fn what_a_rule_says_of_exits_decides_for_every_handle() {
+        let with = |first, second, on_exit| {
+            let mut state = State::new();
+            assert!(state.join());
+            state.came_back(0, bytes(0, 10), 0);
+            assert_eq!(state.leave(first, on_exit), Left::Others);
+            match state.leave(second, on_exit) {
+                Left::Last(facts) => outcome(&facts),
+                Left::Others => panic!("others still take part"),
+            }
+        };
+        let (closed, died, well) = (Ending::Closed, Ending::ProcessEnded(1), Ending::ProcessEnded(0));
+        let rolled_back = Outcome::RollBack(Reason::ProcessDied);
+        for (first, second) in [(closed, died), (died, closed), (well, died), (died, well)] {
+            assert_eq!(with(first, second, OnExit::ByStatus), rolled_back, "{first:?} {second:?}");
+            assert_eq!(with(first, second, OnExit::Commit), Outcome::Commit, "{first:?} {second:?}");
+            assert_eq!(with(first, second, OnExit::Rollback), rolled_back, "{first:?} {second:?}");
+        }
+        assert_eq!(with(closed, well, OnExit::ByStatus), Outcome::Commit);
+        assert_eq!(with(well, closed, OnExit::ByStatus), Outcome::Commit);
+        assert_eq!(with(well, closed, OnExit::Rollback), rolled_back);
+    }
+
+    #[test]
     fn nobody_joins_a_save_that_is_ending() {
         let mut state = State::new();
         let _ = state.leave(Ending::Closed, OnExit::ByStatus);

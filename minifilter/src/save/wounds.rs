@@ -259,6 +259,58 @@ mod tests {
         assert!(Range::new(u64::MAX - 1, 10).is_some());
     }
 
+    /// Neighbours are one wound, so that they leave room for others.
+    #[test]
+    fn adjoining_wounds_take_the_room_of_one_in_either_order() {
+        let forwards: Vec<u64> = (0..20).collect();
+        let backwards: Vec<u64> = (0..20).rev().collect();
+        for order in [forwards, backwards] {
+            let mut wounds = Wounds::new();
+            (1..RANGES as u64).for_each(|far| wounds.wound(range(far * 10_000, 10)));
+            order.iter().for_each(|at| wounds.wound(range(at * 10, 10)));
+            (1..RANGES as u64).for_each(|far| wounds.heal(range(far * 10_000, 10)));
+            assert!(!wounds.is_empty());
+            wounds.heal(range(0, 200));
+            assert!(wounds.is_empty(), "none was made larger: {wounds:?}");
+        }
+    }
+
+    #[test]
+    fn a_wound_without_room_is_merged_into_the_nearest() {
+        for (wound, nearest) in
+            [(range(2_005, 10), 2_000), (range(1_990, 5), 2_000), (range(9_000, 5), 8_000)]
+        {
+            let mut wounds = Wounds::new();
+            (1..=RANGES as u64).for_each(|at| wounds.wound(range(at * 1_000, 1)));
+            wounds.wound(wound);
+            let others = (1..=RANGES as u64).map(|at| at * 1_000).filter(|at| *at != nearest);
+            others.for_each(|at| wounds.heal(range(at, 1)));
+            let first = wound.start.min(nearest);
+            wounds.heal(range(first, wound.end.max(nearest + 1) - first));
+            assert!(wounds.is_empty(), "{wound:?}: {wounds:?}");
+        }
+    }
+
+    #[test]
+    fn healing_the_middle_where_there_is_no_room_heals_nothing() {
+        let mut wounds = Wounds::new();
+        (0..RANGES as u64).for_each(|at| wounds.wound(range(at * 1_000, 100)));
+        wounds.heal(range(7_040, 20));
+        (0..RANGES as u64 - 1).for_each(|at| wounds.heal(range(at * 1_000, 100)));
+        wounds.heal(range(7_000, 40));
+        wounds.heal(range(7_060, 40));
+        assert!(!wounds.is_empty(), "the middle is still open");
+        wounds.heal(range(7_040, 20));
+        assert!(wounds.is_empty());
+    }
+
+    #[test]
+    fn the_length_of_a_range_is_that_of_its_bytes() {
+        assert_eq!(range(5, 7).length(), 7);
+        assert_eq!(Range::from(u64::MAX).length(), 1);
+        assert_eq!(Range::from(10), Range { start: 10, end: u64::MAX });
+    }
+
     /// Compared with one flag per byte: the set may keep a byte too many, never lose one; and while no more
     /// than the capacity is needed it is exact.
     #[test]

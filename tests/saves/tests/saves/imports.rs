@@ -1,8 +1,9 @@
 //! Every import that can fail, failed once at each of its call sites.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 
-use intact_saves::{FILE, Happened, NEW, OLD, Scene};
+use intact_saves::{FILE, Happened, NEW, OLD, Scene, seen};
 use lab::{Caller, CreateOptions, DELETE, GENERIC_READ, GENERIC_WRITE, Offset, Process};
 use lab_executive::import::{Failure, FaultKind, PlannedFault, Site};
 
@@ -10,11 +11,24 @@ const FRESH: &str = r"C:\Saved\fresh.txt";
 /// STATUS_INSUFFICIENT_RESOURCES.
 const NO_RESOURCES: i32 = 0xC000_009A_u32.cast_signed();
 
-/// An overwrite of a file with a second writing and a reading handle, and a new file. Whether all of it succeeded.
-fn work(caller: &Caller<'_>) -> (bool, bool) {
+/// How the work of a program went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Done {
+    /// All that was done to the file that was there succeeded.
+    saved: bool,
+    /// All that was done to make another one succeeded.
+    made: bool,
+    /// Files that were opened for writing.
+    opened: usize,
+}
+
+/// An overwrite of a file with a second writing and a reading handle, and a new file.
+fn work(caller: &Caller<'_>) -> Done {
+    let opened = Cell::new(0);
     let save = || {
         let all = GENERIC_READ | GENERIC_WRITE;
         let first = caller.create_file(&CreateOptions::overwrite_if(FILE, all))?.handle;
+        opened.set(opened.get() + 1);
         let mut result = caller.write(first, Offset::At(0), &NEW[..10]).map(|_| ());
         let second = caller.create_file(&CreateOptions::open(FILE, all))?.handle;
         result = result.and(caller.write(second, Offset::At(10), &NEW[10..]).map(|_| ()));
@@ -29,11 +43,31 @@ fn work(caller: &Caller<'_>) -> (bool, bool) {
     };
     let make = || {
         let fresh = caller.create_file(&CreateOptions::create(FRESH, GENERIC_WRITE).attributes(1))?.handle;
+        opened.set(opened.get() + 1);
         let result = caller.write(fresh, Offset::At(0), NEW).map(|_| ());
         caller.close(fresh).unwrap();
         result
     };
-    (save().is_ok(), make().is_ok())
+    Done { saved: save().is_ok(), made: make().is_ok(), opened: opened.get() }
+}
+
+/// For each file a save begins, or an event says why none did.
+fn assert_told(scene: &Scene, opened: usize) {
+    let happened = scene.happened();
+    let count = |what: fn(&Happened) -> bool| happened.iter().filter(|event| what(event)).count();
+    let begun = count(|event| matches!(event, Happened::Begun));
+    let passed = count(|event| matches!(event, Happened::PassedThrough(_)));
+    assert!(
+        begun + passed >= opened,
+        "{opened} files were opened for writing, and nobody was told: {happened:?}"
+    );
+}
+
+/// Whether the driver has a policy by now and is on the volume.
+fn is_ready(scene: &Scene) -> bool {
+    let names: Vec<String> = seen(&scene.lab).iter().map(|event| event.name().to_owned()).collect();
+    let has = |name: &str| names.iter().any(|seen| seen == name);
+    has("PolicyLoaded") && !has("PolicyNotLoaded") && !has("InstanceRefused")
 }
 
 const MOVED: &str = r"C:\Saved\Sub\moved.txt";
@@ -99,14 +133,14 @@ fn whichever_import_fails_while_names_change_they_are_all_old_or_all_new() {
 /// is found without allocating anything.
 const NEVER_FAIL: [&str; 4] = ["FltClose", "ZwClose", "FltGetStreamHandleContext", "FltGetInstanceContext"];
 
-fn run(process: &Process) -> (bool, bool) {
+fn run(process: &Process) -> Done {
     process.call(work)
 }
 
 fn sites() -> Vec<Site> {
     let scene = Scene::new();
     let writer = scene.program("writer.exe");
-    assert_eq!(run(&writer), (true, true));
+    assert_eq!(run(&writer), Done { saved: true, made: true, opened: 2 });
     let sites = scene.lab.executive().calls.sites();
     scene.end();
     sites.into_iter().filter(|site| !NEVER_FAIL.contains(&site.import)).collect()
@@ -127,7 +161,7 @@ fn whichever_import_fails_once_files_are_whole_and_nothing_leaks() {
         // The first calls and the last: what comes between is like them.
         for call in BTreeSet::from([1, 2, site.calls]).into_iter().filter(|&call| call <= site.calls) {
             let fault = PlannedFault { site: site.id, call, kind };
-            let result = std::panic::catch_unwind(|| one_fault(fault));
+            let result = std::panic::catch_unwind(|| one_fault(fault, site.import));
             if let Err(panic) = result {
                 let text = panic.downcast_ref::<String>().cloned().unwrap_or_default();
                 failures.push(format!("{} call {call} from {:?}: {text}", site.import, site.frames));
@@ -142,10 +176,15 @@ fn fails_at_the_end(event: &Happened) -> bool {
     *event == Happened::CommitFailed || *event == Happened::RolledBack("the last flush failed".into())
 }
 
-fn one_fault(fault: PlannedFault) {
+fn one_fault(fault: PlannedFault, import: &str) {
     let (scene, loaded) = Scene::builder().lab(|lab| lab.fault(fault)).try_build();
     let writer = scene.program("writer.exe");
-    let (saved, made) = run(&writer);
+    // An event that cannot be written is lost.
+    let tells = loaded.is_ok() && is_ready(&scene) && import != "EtwWriteTransfer";
+    let Done { saved, made, opened } = run(&writer);
+    if tells {
+        assert_told(&scene, opened);
+    }
     assert_eq!(scene.lab.executive().calls.fired(), [fault]);
     let file = scene.committed(FILE).unwrap();
     let fresh = scene.committed(FRESH);
@@ -178,8 +217,12 @@ fn whichever_import_fails_once_a_killed_writer_leaves_no_half_of_a_save() {
         let fault = PlannedFault { site: site.id, call: 1, kind };
         let (scene, loaded) = Scene::builder().lab(|lab| lab.fault(fault)).try_build();
         let writer = scene.program("writer.exe");
+        let tells = loaded.is_ok() && is_ready(&scene) && site.import != "EtwWriteTransfer";
         if let Ok(handle) = writer.create_file(CreateOptions::open(FILE, GENERIC_WRITE)) {
             let _ = writer.write(handle, 0, &NEW[..20]);
+            if tells {
+                assert_told(&scene, 1);
+            }
         }
         writer.kill(1);
         let happened = scene.happened();
