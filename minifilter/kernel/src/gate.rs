@@ -19,9 +19,10 @@ pub struct Gate<T> {
     state: AtomicU32,
     /// Signalled when the last one has gone out of a gate that is closed or held.
     empty: Event,
-    /// Signalled while nobody holds it. Cleared by the holder after it has it, signalled before it gives it back: so
-    /// nobody who waits for it misses it.
-    free: Event,
+    /// A synchronization event, the turn to hold it: taken before [`HELD`] is set, given back after that is cleared. Who
+    /// only waits until nobody holds it takes the turn and gives it back. So nobody waits for a change of the state without
+    /// waiting for an event, which a thread of a higher priority would do for ever.
+    turn: Event,
     value: UnsafeCell<T>,
 }
 
@@ -39,9 +40,9 @@ const ONE: u32 = 4;
 impl<T> Gate<T> {
     /// An open gate. Up to DISPATCH_LEVEL. Fails with `INSUFFICIENT_RESOURCES`.
     pub fn new(tag: Tag, value: T) -> Result<Self> {
-        let (empty, free) = (Event::new(tag)?, Event::new(tag)?);
-        free.set();
-        Ok(Gate { state: AtomicU32::new(0), empty, free, value: UnsafeCell::new(value) })
+        let (empty, turn) = (Event::new(tag)?, Event::synchronization(tag)?);
+        turn.set();
+        Ok(Gate { state: AtomicU32::new(0), empty, turn, value: UnsafeCell::new(value) })
     }
 
     /// Goes in; waits while it is held, and fails if it is closed for good. IRQL up to APC_LEVEL, and not by who is inside
@@ -53,7 +54,8 @@ impl<T> Gate<T> {
                 return false;
             }
             if now & HELD != 0 {
-                self.free.wait(None);
+                self.turn.wait(None);
+                self.turn.set();
                 now = self.state.load(Ordering::Acquire);
                 continue;
             }
@@ -87,19 +89,8 @@ impl<T> Gate<T> {
     /// who wants to come in waits until the answer is dropped. `None` if the time was over. PASSIVE_LEVEL, not by who is
     /// inside.
     pub fn hold(&self, milliseconds: Option<u32>) -> Option<Held<'_, T>> {
-        let mut now = self.state.load(Ordering::Relaxed);
-        loop {
-            if now & HELD != 0 {
-                self.free.wait(None);
-                now = self.state.load(Ordering::Acquire);
-                continue;
-            }
-            match self.state.compare_exchange_weak(now, now | HELD, Ordering::AcqRel, Ordering::Relaxed) {
-                Ok(_) => break,
-                Err(current) => now = current,
-            }
-        }
-        self.free.clear();
+        self.turn.wait(None);
+        self.state.fetch_or(HELD, Ordering::AcqRel);
         let held = Held { gate: self };
         loop {
             // A signal of an earlier wait whose time was over may come late.
@@ -121,7 +112,11 @@ impl<T> Gate<T> {
 
     /// Waits while somebody holds it, at most this long; false if the time was over. IRQL up to APC_LEVEL.
     pub fn wait_until_free(&self, milliseconds: u32) -> bool {
-        self.free.wait(Some(milliseconds))
+        let free = self.turn.wait(Some(milliseconds));
+        if free {
+            self.turn.set();
+        }
+        free
     }
 
     /// The value.
@@ -163,7 +158,7 @@ impl<T> DerefMut for Held<'_, T> {
 
 impl<T> Drop for Held<'_, T> {
     fn drop(&mut self) {
-        self.gate.free.set();
         self.gate.state.fetch_and(!HELD, Ordering::AcqRel);
+        self.gate.turn.set();
     }
 }

@@ -161,7 +161,8 @@ impl<T> Drop for ReadGuard<'_, T> {
     }
 }
 
-/// A notification event: once signalled, it lets everybody through, until it is cleared.
+/// An event. A notification event lets everybody through once it is signalled, until it is cleared; a synchronization
+/// event lets one through for each signal.
 pub struct Event {
     event: PoolBox<UnsafeCell<wdk_sys::KEVENT>>,
 }
@@ -172,11 +173,20 @@ unsafe impl Send for Event {}
 unsafe impl Sync for Event {}
 
 impl Event {
-    /// An event that is not signalled. Up to DISPATCH_LEVEL. Fails with `INSUFFICIENT_RESOURCES`.
+    /// A notification event that is not signalled. Up to DISPATCH_LEVEL. Fails with `INSUFFICIENT_RESOURCES`.
     pub fn new(tag: Tag) -> Result<Self> {
+        Self::of_kind(tag, wdk_sys::_EVENT_TYPE::NotificationEvent)
+    }
+
+    /// A synchronization event that is not signalled. Up to DISPATCH_LEVEL. Fails with `INSUFFICIENT_RESOURCES`.
+    pub fn synchronization(tag: Tag) -> Result<Self> {
+        Self::of_kind(tag, wdk_sys::_EVENT_TYPE::SynchronizationEvent)
+    }
+
+    fn of_kind(tag: Tag, kind: wdk_sys::EVENT_TYPE) -> Result<Self> {
         let event = PoolBox::new(tag, UnsafeCell::new(wdk_sys::KEVENT::default()))?;
         // SAFETY: nonpaged memory that does not move.
-        unsafe { KeInitializeEvent(event.get(), wdk_sys::_EVENT_TYPE::NotificationEvent, 0) };
+        unsafe { KeInitializeEvent(event.get(), kind, 0) };
         Ok(Event { event })
     }
 

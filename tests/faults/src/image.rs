@@ -1,11 +1,14 @@
-//! Where a driver's image calls imports: the call instructions through its import address table.
+//! Where a driver's image calls imports: the call instructions through its import address table, and the functions
+//! around them.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::path::Path;
 
 use object::LittleEndian as LE;
 use object::read::pe::{ImageNtHeaders, PeFile64};
 use object::{Object, ObjectSection};
+use pdb_addr2line::{ContextPdbData, pdb};
 
 /// Every `call [rip + slot]`: the return address from the image's base, and the import's name.
 ///
@@ -46,4 +49,36 @@ pub fn calls(path: &Path) -> Result<Vec<(u32, String)>, String> {
         }
     }
     Ok(found)
+}
+
+/// The functions of an image, by its debug information.
+pub struct Symbols {
+    data: ContextPdbData<'static, 'static, File>,
+}
+
+impl Symbols {
+    /// Reads the `.pdb` file beside an image.
+    ///
+    /// # Errors
+    /// It is not there, or no such file.
+    pub fn beside(image: &Path) -> Result<Symbols, String> {
+        let path = image.with_extension("pdb");
+        let wrong = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+        let file = File::open(&path).map_err(|error| wrong(&error))?;
+        let pdb = pdb::PDB::open(file).map_err(|error| wrong(&error))?;
+        Ok(Symbols { data: ContextPdbData::try_from_pdb(pdb).map_err(|error| wrong(&error))? })
+    }
+
+    /// The functions around an address from the image's base, the inlined ones too, innermost first.
+    pub fn around(&self, address: u32) -> String {
+        let found = self.data.make_context().ok().and_then(|context| {
+            let frames = context.find_frames(address).ok().flatten()?.frames;
+            let names = frames.iter().filter_map(|frame| {
+                let name = frame.function.as_deref()?;
+                Some(name.split('(').next().unwrap_or(name).to_owned())
+            });
+            Some(names.filter(|name| !name.starts_with("core::")).collect::<Vec<_>>().join(" < "))
+        });
+        found.unwrap_or_else(|| format!("{address:#x}"))
+    }
 }

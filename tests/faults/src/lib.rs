@@ -88,6 +88,15 @@ impl Results {
             if !sites.failures.is_empty() {
                 complaints.push(format!("{} runs with a failing call were not good", sites.failures.len()));
             }
+            let unknown = sites.unreached.iter().filter(|place| place.reason.is_none()).count();
+            // A slice tries a few of the schedules, and some calls are made only where threads meet.
+            if unknown > 0 && !self.slice && self.schedules.is_some() {
+                complaints
+                    .push(format!("{unknown} calls of the driver are not reached, for no known reason"));
+            }
+            for (part, _) in sites.reasons_without_a_place() {
+                complaints.push(format!("a reason is kept for {part}, which is reached, or is not there"));
+            }
             if sites.single == 0 {
                 complaints.push("no call was failed".into());
             }

@@ -15,7 +15,8 @@ use crate::workload::{Action, Ending, Opening, Step, Workload};
 pub const FILE: &str = r"C:\Saved\report.txt";
 const FRESH: &str = r"C:\Saved\fresh.txt";
 const RENAMED: &str = r"C:\Saved\renamed.txt";
-const TARGET: &str = r"C:\Saved\target.txt";
+/// Another file under its care.
+pub const TARGET: &str = r"C:\Saved\target.txt";
 const LINKED: &str = r"C:\Saved\linked.txt";
 /// Clusters of the volume: 2 MiB, small enough to be set up a thousand times a second.
 const CLUSTERS: u64 = 512;
@@ -209,7 +210,9 @@ fn act(caller: &Caller<'_>, handle: Handle, path: &str, action: Action, step: us
             caller.close(second)?;
             written
         }
-        Action::Reader => {
+        Action::Kept => caller.create_file(&CreateOptions::open(path, GENERIC_WRITE)).map(|_| ()),
+        Action::Reader | Action::ReaderThere => {
+            let path = if action == Action::Reader { path } else { RENAMED };
             let reader = caller.create_file(&CreateOptions::open(path, GENERIC_READ))?.handle;
             let read = match caller.read(reader, Some(0), 65_536) {
                 Ok(_) | Err(Status::END_OF_FILE) => Ok(()),

@@ -150,12 +150,17 @@ fn full(arguments: &Arguments) -> Result<bool> {
     let mut crashes = Crashes::default();
     let mut enumerated = true;
     let wanted = |part| arguments.only.is_none_or(|only| only == part);
-    let sites = wanted(Part::Calls)
+    let mut sites = wanted(Part::Calls)
         .then(|| sites::explore(arguments.seed, arguments.threads, if arguments.slice { 60 } else { 1 }));
     let schedules = wanted(Part::Schedules).then(|| {
         let count = if arguments.slice { 140 } else { arguments.schedules };
-        schedules::explore(arguments.seed, arguments.threads, count)
+        let known = sites.as_ref().map(|sites| sites.known.clone()).unwrap_or_default();
+        schedules::explore(arguments.seed, arguments.threads, count, &known)
     });
+    if let Some(sites) = &mut sites {
+        let places = schedules.as_ref().map(|schedules| schedules.places.clone()).unwrap_or_default();
+        sites.cover(&places).map_err(anyhow::Error::msg)?;
+    }
     let longest = if arguments.slice { 1 } else { arguments.actions };
     for actions in (0..=longest).filter(|_| wanted(Part::Crashes)) {
         let frames = Frame::all(actions);

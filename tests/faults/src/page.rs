@@ -297,8 +297,10 @@ fn calls(text: &mut String, results: &Results) {
         write!(text, "<tr><td><code>{import}</code></td><td>{stacks}</td><td>{places}</td></tr>").ok();
     }
     text.push_str("</tbody></table>");
-    for reason in &sites.unreached {
-        write!(text, "<p>Not reached: {}</p>", escape(reason)).ok();
+    for place in &sites.unreached {
+        let reason = place.reason.unwrap_or("no reason is known");
+        let functions = escape(&place.functions);
+        write!(text, "<p>Not reached: <code>{}</code> in {functions}: {reason}</p>", place.import).ok();
     }
     text.push_str("<table><thead><tr><th>program</th><th>not good</th></tr></thead><tbody>");
     for (program, cell) in &sites.by_program {
@@ -317,13 +319,15 @@ fn order(text: &mut String, results: &Results) {
         text,
         "<h2>Schedules</h2><p>{} schedules ({}), {} of them different, with up to {} places at which several threads could \
          go on. Threads of one process open, write, read and close, against nothing, an unload, a detach, a change of \
-         the policy, an abort, a kill, and a close while a write is on its way. {} waits were let time out.</p>\
+         the policy, an abort, a kill, and a close while a write is on its way, and a flush. {} waits were let time out; {} \
+         times a call failed that is made only where threads meet.</p>\
          <h2>Order of locks</h2><ul>",
         thousands(schedules.ran),
         ways.join(", "),
         thousands(schedules.different),
         schedules.longest,
         schedules.timeouts,
+        schedules.failing,
     )
     .ok();
     for (held, taken) in &schedules.lock_order {

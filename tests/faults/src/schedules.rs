@@ -12,14 +12,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use intact_saves::{Happened, Scene};
 use lab::flt::Completions;
 use lab::{CreateOptions, GENERIC_READ, GENERIC_WRITE, Offset, Pending, Status};
-use lab_executive::import::{Failure, FaultKind, PlannedFault, Site};
+use lab_executive::import::{Failure, FaultKind, PlannedFault, Site, SiteId};
 use lab_executive::registry::Value;
 use lab_executive::scheduler::Strategy;
 use serde::Serialize;
 
 use crate::campaign::{self, mix};
-use crate::machine::{FILE, initial, old};
-use crate::message;
+use crate::machine::{FILE, TARGET, initial, old};
+use crate::{message, sites};
 
 /// What else happens while threads save.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -39,12 +39,14 @@ pub enum Meanwhile {
     Kill,
     /// A handle is closed while a write through it is on its way.
     Close,
+    /// A handle is flushed: what is there commits, and the save goes on in a new transaction.
+    Flush,
     /// The policy is switched off, the transaction aborted, and the driver asked to unload.
     All,
 }
 
 /// Every disturbance.
-pub const MEANWHILE: [Meanwhile; 8] = [
+pub const MEANWHILE: [Meanwhile; 9] = [
     Meanwhile::Nothing,
     Meanwhile::Unload,
     Meanwhile::Detach,
@@ -52,12 +54,15 @@ pub const MEANWHILE: [Meanwhile; 8] = [
     Meanwhile::Abort,
     Meanwhile::Kill,
     Meanwhile::Close,
+    Meanwhile::Flush,
     Meanwhile::All,
 ];
 
 /// Threads that save, and the bytes that each writes.
 const THREADS: usize = 3;
 const REGION: usize = 512;
+/// So often an outsider opens the file.
+const OUTSIDE: usize = 6;
 
 /// A schedule to run: what happens meanwhile, who runs when, and the seed.
 #[derive(Clone, Debug)]
@@ -83,10 +88,15 @@ pub struct Schedules {
     pub lock_order: BTreeSet<(String, String)>,
     /// Waits whose time was let pass.
     pub timeouts: u64,
+    /// Schedules in which a call failed that is made only where threads meet.
+    pub failing: u64,
     /// What should not be: the schedule, and what is wrong.
     pub failures: Vec<(String, String)>,
     /// Everything that happened, as one number.
     pub trace: u64,
+    /// Return addresses of the driver's calls, from the image's base.
+    #[serde(skip)]
+    pub places: BTreeSet<u32>,
 }
 
 struct Ran {
@@ -103,34 +113,43 @@ fn letter(thread: usize) -> u8 {
 /// Whether the program's write and close were told to have succeeded.
 type Told = Result<(), Status>;
 
-fn save(program: &lab::Process, thread: usize) -> Pending<Told> {
+fn save(program: &lab::Process, thread: usize, flush: bool) -> Pending<Told> {
     program.submit(move |caller| {
         let options = CreateOptions::open(FILE, GENERIC_READ | GENERIC_WRITE);
         let handle = caller.create_file(&options)?.handle;
         let at = Offset::At((thread * REGION) as u64);
         let written = caller.write(handle, at, &[letter(thread); REGION]).map(|_| ());
+        let flushed = if flush { caller.flush(handle) } else { Ok(()) };
         let read = caller.read(handle, Some(0), REGION).map(|_| ());
         caller.close(handle)?;
-        written.and(read)
+        written.and(flushed).and(read)
     })
 }
 
 fn run(job: &Job) -> Result<Ran, String> {
     let planned = |builder: lab::Builder| job.faults.iter().fold(builder, |lab, fault| lab.fault(*fault));
     let strategy = job.strategy.clone();
-    let scene = Scene::builder()
+    // Requests that take time come to their ends one after the other; a flush is to meet others in the middle of theirs.
+    let completions = if job.meanwhile == Meanwhile::Flush { Completions::Seeded } else { Completions::Late };
+    let (scene, loaded) = Scene::builder()
         .no_files()
         .seed(job.seed)
         .lab(|lab| {
-            planned(lab.base(initial()).completions(Completions::Late).config(|config| {
+            planned(lab.base(initial()).completions(completions).config(|config| {
                 config.page_out_at_dispatch = false;
                 config.strategy = strategy;
                 config.preempt_per_mille = 300;
             }))
         })
-        .build();
+        .try_build();
+    if job.faults.is_empty() {
+        loaded?;
+    }
+    if let Some(violation) = scene.lab.violation() {
+        return Err(violation.to_string());
+    }
     let program = scene.program("writer.exe");
-    let mut saves: Vec<_> = (1..THREADS).map(|thread| save(&program, thread)).collect();
+    let mut saves: Vec<_> = (1..THREADS).map(|thread| save(&program, thread, false)).collect();
     let mut closing = None;
     if job.meanwhile == Meanwhile::Close {
         let handle = scene.open_file(&program);
@@ -139,8 +158,25 @@ fn run(job: &Job) -> Result<Ran, String> {
         saves.insert(0, write);
         closing = Some(program.submit(move |caller| caller.close(handle)));
     } else {
-        saves.insert(0, save(&program, 0));
+        saves.insert(0, save(&program, 0, job.meanwhile == Meanwhile::Flush));
     }
+    // An outsider: it gets in, or is kept out as share modes have it.
+    let other = scene.program("reader.exe");
+    let outside = (job.meanwhile == Meanwhile::Flush).then(|| {
+        other.submit(|caller| -> Told {
+            for _ in 0..OUTSIDE {
+                let read = caller.create_file(&CreateOptions::open(FILE, GENERIC_READ).share(7));
+                match read {
+                    Ok(opened) => caller.close(opened.handle)?,
+                    Err(Status::SHARING_VIOLATION) => {}
+                    Err(status) => return Err(status),
+                }
+                let own = caller.create_file(&CreateOptions::open(TARGET, GENERIC_WRITE))?.handle;
+                caller.close(own)?;
+            }
+            Ok(())
+        })
+    });
     let is = |what: Meanwhile| job.meanwhile == what || job.meanwhile == Meanwhile::All;
     if is(Meanwhile::Abort) {
         scene.lab.with_volume(|volume| volume.abort_after_operations(job.seed % 7));
@@ -158,7 +194,7 @@ fn run(job: &Job) -> Result<Ran, String> {
         && let Ok(report) = scene.lab.unload_driver(driver)
     {
         unloaded = true;
-        if !report.is_clean() && !crate::sites::left_on_purpose(&report, &job.faults) {
+        if !report.is_clean() && !sites::left_on_purpose(&report, &job.faults) {
             return Err(format!("unloading amid saves: {report}"));
         }
     }
@@ -184,11 +220,18 @@ fn run(job: &Job) -> Result<Ran, String> {
         let closed = closing.wait().map_err(|violation| violation.to_string())?;
         closed.map_err(|status| format!("a close failed: {status}"))?;
     }
+    if let Some(outside) = outside {
+        match outside.wait().map_err(|violation| violation.to_string())? {
+            Ok(()) => {}
+            Err(status) if job.faults.is_empty() => return Err(format!("an outsider was told {status}")),
+            Err(_) => {}
+        }
+    }
     judge(&scene, job, &told)?;
     scene.exit_all();
     if !unloaded {
         let report = scene.lab.unload();
-        if !report.is_clean() && !crate::sites::left_on_purpose(&report, &job.faults) {
+        if !report.is_clean() && !sites::left_on_purpose(&report, &job.faults) {
             return Err(report.to_string());
         }
     }
@@ -256,9 +299,9 @@ fn name(strategy: &Strategy) -> &'static str {
 }
 
 /// Runs so many schedules: for each disturbance all with one pre-emption as far as the number allows, then random
-/// priorities, random ones, and sampled pairs of pre-emptions, in equal parts; and each wait that is given a time is
-/// let wait.
-pub fn explore(seed: u64, threads: usize, count: usize) -> Schedules {
+/// priorities, random ones, and sampled pairs of pre-emptions, in equal parts. Each wait that is given a time is let wait,
+/// and each call of a call stack that is not `known` fails: those are met only where threads meet.
+pub fn explore(seed: u64, threads: usize, count: usize, known: &BTreeSet<SiteId>) -> Schedules {
     let mut result = Schedules::default();
     let mut jobs = Vec::new();
     let each = count / MEANWHILE.len() / 4;
@@ -291,22 +334,32 @@ pub fn explore(seed: u64, threads: usize, count: usize) -> Schedules {
         }
     }
     let mut different = BTreeSet::new();
-    let mut waits: BTreeMap<u64, Job> = BTreeMap::new();
+    let (mut waits, mut fails): (BTreeMap<SiteId, Job>, BTreeMap<SiteId, Vec<Job>>) = Default::default();
     let results = campaign::parallel(&jobs, threads, None, caught);
     for (job, ran) in jobs.iter().zip(results.into_iter().flatten()) {
         if let Ok(ran) = &ran {
-            // A wait that is given a time may last so long: the same schedule again, with that.
-            for site in ran.sites.iter().filter(|site| site.failure == Failure::Timeout) {
-                let fault = PlannedFault { site: site.id, call: 1, kind: FaultKind::Timeout };
-                waits.entry(site.id.0).or_insert_with(|| Job { faults: vec![fault], ..job.clone() });
+            for site in &ran.sites {
+                // The same schedule again, as far as it goes, with that failure.
+                let again =
+                    |kind| Job { faults: vec![PlannedFault { site: site.id, call: 1, kind }], ..job.clone() };
+                if site.failure == Failure::Timeout {
+                    waits.entry(site.id).or_insert_with(|| again(FaultKind::Timeout));
+                } else if !known.contains(&site.id) {
+                    fails
+                        .entry(site.id)
+                        .or_insert_with(|| sites::kinds(site).into_iter().map(again).collect());
+                }
             }
         }
         *result.by_strategy.entry(name(&job.strategy)).or_default() += 1;
         take(&mut result, &mut different, job, ran);
     }
     result.timeouts = waits.len() as u64;
-    for job in waits.values() {
-        take(&mut result, &mut different, job, caught(job));
+    let again: Vec<Job> = waits.into_values().chain(fails.into_values().flatten()).collect();
+    result.failing = again.len() as u64 - result.timeouts;
+    let results = campaign::parallel(&again, threads, None, caught);
+    for (job, ran) in again.iter().zip(results.into_iter().flatten()) {
+        take(&mut result, &mut different, job, ran);
     }
     result.different = different.len() as u64;
     if let Some(cycle) = cycle(&result.lock_order) {
@@ -325,6 +378,7 @@ fn take(result: &mut Schedules, different: &mut BTreeSet<u64>, job: &Job, ran: R
             result.trace = mix(result.trace, ran.trace);
             result.longest = result.longest.max(ran.choices.len());
             result.lock_order.extend(ran.locks);
+            result.places.extend(ran.sites.iter().filter_map(|site| site.place.map(|(_, rva)| rva)));
         }
         Err(what) if result.failures.len() < 12 => result.failures.push((describe(job), what)),
         Err(_) => {}
@@ -332,7 +386,7 @@ fn take(result: &mut Schedules, different: &mut BTreeSet<u64>, job: &Job, ran: R
 }
 
 fn describe(job: &Job) -> String {
-    let faults: Vec<String> = job.faults.iter().map(|fault| crate::sites::show(*fault)).collect();
+    let faults: Vec<String> = job.faults.iter().map(|fault| sites::show(*fault)).collect();
     format!(
         "meanwhile {:?}, {:?}, seed {}, failing calls [{}]",
         job.meanwhile,

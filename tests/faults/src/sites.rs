@@ -11,13 +11,14 @@ use lab_volume::Tree;
 use serde::Serialize;
 
 use crate::campaign::{self, Failure, Share};
+use crate::image::Symbols;
 use crate::machine::{self, Actor, Setting};
 use crate::message;
 use crate::oracle::{self, Sameness};
 use crate::workload::{Action, Ending, Step, Workload};
 
 /// Programs that together call from everywhere that can be reached.
-pub const PROGRAMS: [&str; 14] = [
+pub const PROGRAMS: [&str; 18] = [
     "open write@700+900 read append+600 size=4700 flush basic close",
     "overwrite write@0+2200 second beside allocation=9000 close",
     "create write@0+2200 ea security flush close",
@@ -32,7 +33,17 @@ pub const PROGRAMS: [&str; 14] = [
     "open write@0+2200 second kill",
     "open write@0+2200 abort",
     "open write@0+2200 rename link delete replace exit=0",
+    "open write@0+2200 rename reader reader-there second close",
+    "create-read-only write@0+2200 flush write@700+900 close",
+    "open write@0+2200 kept write@700+900 flush append+600 exit=0",
+    "open write@0+1100000 append+600 close",
 ];
+
+/// The limit of a save in these programs, in mebibytes: the last one reaches it.
+const LIMIT: u32 = 1;
+
+/// Places that no program reaches, by the functions around the call, and why.
+const UNREACHABLE: &[(&str, &str)] = &[];
 
 /// What a driver may leave behind when a wait lasts until its time is over: what is left, and why.
 const LEFT_ON_PURPOSE: &[(&str, &str)] = &[(
@@ -56,8 +67,8 @@ pub struct Sites {
     pub stacks: usize,
     /// Places in the image that call what can fail, by import: reached, and all.
     pub places: BTreeMap<String, (usize, usize)>,
-    /// Places that no program reaches.
-    pub unreached: Vec<String>,
+    /// Places that neither a program nor a schedule reaches, with the reason, where there is one.
+    pub unreached: Vec<Unreached>,
     /// Runs with one failing call.
     pub single: u64,
     /// Runs with two.
@@ -72,6 +83,23 @@ pub struct Sites {
     pub failures: Vec<Failure>,
     /// Everything that happened, as one number.
     pub trace: u64,
+    /// Return addresses of the calls that were made, from the image's base.
+    #[serde(skip)]
+    reached: BTreeSet<u32>,
+    /// Call stacks whose calls were failed.
+    #[serde(skip)]
+    pub known: BTreeSet<SiteId>,
+}
+
+/// A place in the image that calls what can fail, and that was not reached.
+#[derive(Clone, Debug, Serialize)]
+pub struct Unreached {
+    /// What it calls.
+    pub import: String,
+    /// The functions around the call, innermost first.
+    pub functions: String,
+    /// Why it cannot be reached here.
+    pub reason: Option<&'static str>,
 }
 
 /// A run with failing calls.
@@ -94,7 +122,11 @@ fn calls(sites: &[Site]) -> BTreeMap<SiteId, u64> {
 
 fn run(workload: &Workload, setting: Setting, faults: &[PlannedFault]) -> Result<Faulted, String> {
     let planned = |builder: lab::Builder| faults.iter().fold(builder, |lab, fault| lab.fault(*fault));
-    let (scene, loaded) = setting.scene(machine::initial()).lab(planned).try_build();
+    let (scene, loaded) = setting
+        .scene(machine::initial())
+        .rule(|rule| rule.number("MaxMegabytes", LIMIT))
+        .lab(planned)
+        .try_build();
     if let Some(violation) = scene.lab.violation() {
         return Err(violation.to_string());
     }
@@ -178,7 +210,13 @@ fn judge(workload: &Workload, faulted: &Faulted) -> Result<(), String> {
     let died = matches!(workload.ending(), Some(Ending::Kill | Ending::Exit(1) | Ending::Abort));
     let all_told = faulted.told.iter().all(|(_, status)| status.is_none());
     // What a successful flush made durable is the old version from then on.
-    let flushes = steps.iter().zip(&bare.steps).filter(|(step, _)| **step == Step::Act(Action::Flush));
+    // So is what was there when the save reached its limit.
+    let durable = |step: &Step| match step {
+        Step::Act(Action::Flush) => true,
+        Step::Act(Action::Write { length, .. }) => *length >= LIMIT << 20,
+        _ => false,
+    };
+    let flushes = steps.iter().zip(&bare.steps).filter(|(step, _)| durable(step));
     let checkpoint = flushes.into_iter().any(|(_, tree)| whole(tree));
     let old = whole(&faulted.old) || placeholder_only(faulted) || checkpoint;
     let committed = faulted.happened.contains(&Happened::Committed);
@@ -198,7 +236,10 @@ fn modifies(step: Step) -> bool {
     use crate::workload::Opening;
     match step {
         Step::Open(opening) => !matches!(opening, Opening::Open | Opening::AppendOnly | Opening::Stream),
-        Step::Act(action) => !matches!(action, Action::Read | Action::Reader | Action::Flush),
+        Step::Act(action) => !matches!(
+            action,
+            Action::Read | Action::Reader | Action::ReaderThere | Action::Kept | Action::Flush
+        ),
         Step::End(_) => false,
     }
 }
@@ -230,7 +271,7 @@ fn difference(faulted: &Faulted, bare: &machine::Recording) -> String {
     )
 }
 
-fn kinds(site: &Site) -> Vec<FaultKind> {
+pub(crate) fn kinds(site: &Site) -> Vec<FaultKind> {
     match site.failure {
         How::Never => Vec::new(),
         How::Null => vec![FaultKind::Null],
@@ -313,7 +354,7 @@ pub fn explore(seed: u64, threads: usize, share: usize) -> Sites {
             take(&mut result, &job.workload, performed);
         }
     }
-    coverage(&mut result, &places);
+    (result.reached, result.known) = (places, seen);
     result
 }
 
@@ -375,27 +416,33 @@ fn failure(workload: &Workload, seed: u64, fault: &str, what: String, faults: &[
     }
 }
 
-fn coverage(result: &mut Sites, reached: &BTreeSet<u32>) {
-    let calls = match crate::image::calls(&intact_saves::intact()) {
-        Ok(calls) => calls,
-        Err(what) => return result.unreached.push(what),
-    };
-    let mut missed: BTreeMap<String, Vec<u32>> = BTreeMap::new();
-    for (place, import) in calls {
-        // Only what can fail is a site; the lab says which imports these are.
-        if !result.imports.contains_key(import.as_str()) {
-            continue;
-        }
-        let entry = result.places.entry(import.clone()).or_default();
-        entry.1 += 1;
-        if reached.contains(&place) {
-            entry.0 += 1;
-        } else {
-            missed.entry(import).or_default().push(place);
-        }
+impl Sites {
+    /// Reasons that no place needs any more, once the places were counted.
+    pub fn reasons_without_a_place(&self) -> impl Iterator<Item = &'static (&'static str, &'static str)> {
+        let needed = |part: &str| self.unreached.iter().any(|place| place.functions.contains(part));
+        UNREACHABLE.iter().filter(move |(part, _)| !self.places.is_empty() && !needed(part))
     }
-    for (import, places) in missed {
-        result.unreached.push(format!("{} direct calls of {import}, returning to {places:x?}", places.len()));
+
+    /// Counts the places that were reached, here or in `elsewhere`, and names those that were not.
+    pub fn cover(&mut self, elsewhere: &BTreeSet<u32>) -> Result<(), String> {
+        self.reached.extend(elsewhere);
+        let (image, symbols) = (intact_saves::intact(), Symbols::beside(&intact_saves::intact())?);
+        for (place, import) in crate::image::calls(&image)? {
+            // Only what can fail is a site; the lab says which imports these are.
+            if !self.imports.contains_key(import.as_str()) {
+                continue;
+            }
+            let entry = self.places.entry(import.clone()).or_default();
+            entry.1 += 1;
+            if self.reached.contains(&place) {
+                entry.0 += 1;
+                continue;
+            }
+            let functions = symbols.around(place - 1);
+            let known = UNREACHABLE.iter().find(|(part, _)| functions.contains(part));
+            self.unreached.push(Unreached { import, functions, reason: known.map(|(_, reason)| *reason) });
+        }
+        Ok(())
     }
 }
 

@@ -77,8 +77,9 @@ fn of_sites(text: &mut String, sites: &Sites) {
         ),
     );
     line(text, "call stacks", imports.join(", "));
-    for reason in &sites.unreached {
-        line(text, "not reached", reason.clone());
+    for place in &sites.unreached {
+        let reason = place.reason.unwrap_or("no reason is known");
+        line(text, "not reached", format!("{} in {}: {reason}", place.import, place.functions));
     }
 }
 
@@ -89,13 +90,15 @@ fn of_schedules(text: &mut String, schedules: &Schedules) {
         text,
         "schedules",
         format!(
-            "{} ({}), {} of them different, up to {} choices; {} waits let time out; {} pairs of locks, no circle; \
+            "{} ({}), {} of them different, up to {} choices; {} waits let time out, {} calls failed that only \
+             these make; {} pairs of locks, no circle; \
              {} not good",
             schedules.ran,
             ways.join(", "),
             schedules.different,
             schedules.longest,
             schedules.timeouts,
+            schedules.failing,
             schedules.lock_order.len(),
             schedules.failures.len(),
         ),

@@ -60,6 +60,10 @@ pub enum Action {
     Second,
     /// Opens the same again for reading only, reads, closes.
     Reader,
+    /// Opens the same again, and leaves that handle open until the process ends.
+    Kept,
+    /// Opens by the name that [`Action::Rename`] gives, for reading only, reads, closes.
+    ReaderThere,
     /// Opens another stream of the same file that exists, writes it, closes it.
     Beside,
     /// Makes another stream of the same file, writes it, closes it.
@@ -104,8 +108,8 @@ pub enum Step {
 pub struct Workload(pub Vec<Step>);
 
 use Action::{
-    Allocation, Append, Basic, Beside, Delete, Ea, Flush, Link, NewBeside, Read, Reader, Rename, Replace,
-    Second, Security, Size, Write,
+    Allocation, Append, Basic, Beside, Delete, Ea, Flush, Kept, Link, NewBeside, Read, Reader, ReaderThere,
+    Rename, Replace, Second, Security, Size, Write,
 };
 
 /// Every opening.
@@ -121,7 +125,8 @@ pub const OPENINGS: [Opening; 8] = [
 ];
 
 /// The actions that are enumerated: for writes and sizes one of each kind that the file system treats differently.
-/// The file has three sectors and a part of a fourth.
+/// The file has three sectors and a part of a fourth. [`Action::Kept`] and [`Action::ReaderThere`] are for programs that
+/// are written by hand.
 pub const ACTIONS: [Action; 22] = [
     // Within a sector, over a whole file and more, past the end with a hole.
     Write { at: 700, length: 900 },
@@ -198,7 +203,7 @@ impl Workload {
     }
 }
 
-const NAMES: [(&str, Step); 27] = [
+const NAMES: [(&str, Step); 29] = [
     ("open", Step::Open(Opening::Open)),
     ("overwrite", Step::Open(Opening::Overwrite)),
     ("supersede", Step::Open(Opening::Supersede)),
@@ -214,6 +219,8 @@ const NAMES: [(&str, Step); 27] = [
     ("flush", Step::Act(Flush)),
     ("second", Step::Act(Second)),
     ("reader", Step::Act(Reader)),
+    ("kept", Step::Act(Kept)),
+    ("reader-there", Step::Act(ReaderThere)),
     ("beside", Step::Act(Beside)),
     ("new-beside", Step::Act(NewBeside)),
     ("rename", Step::Act(Rename)),

@@ -234,6 +234,7 @@ pub const OTHERS: &[&str] = &[
     "not-modelled",
     "foreign-file-object",
     "lab-defect",
+    "spins-for-another-thread",
 ];
 
 /// The classes as text.

@@ -345,6 +345,7 @@ impl Lab {
         if self.may_preempt() {
             *thread.state.borrow_mut() = State::Ready;
             self.suspend(&thread);
+            self.check_spinning();
         }
     }
 

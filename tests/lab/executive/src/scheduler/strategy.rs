@@ -36,7 +36,12 @@ pub(super) struct Choices {
     priorities: BTreeMap<u32, i64>,
     changes: Option<Vec<usize>>,
     last: Option<u32>,
+    /// How many times in a row the last one was chosen although others could run.
+    in_a_row: u32,
 }
+
+/// So often no thread goes on while others could, unless it waits for one of them in a loop that never waits.
+const SPINS: u32 = 300_000;
 
 impl Lab {
     pub(super) fn may_preempt(&self) -> bool {
@@ -76,7 +81,20 @@ impl Lab {
                 told.map(|(_, index)| index % candidates.len()).or_else(goes_on).unwrap_or(0)
             }
         };
+        let same = several && choices.last == Some(candidates[index].id);
+        choices.in_a_row = if same { choices.in_a_row + 1 } else { 0 };
         choices.last = Some(candidates[index].id);
         index
+    }
+
+    /// Stops a run whose thread spins: under a scheduler that is not fair, or at a real-time priority, it spins for ever.
+    pub(super) fn check_spinning(&self) {
+        if self.scheduler.choices.borrow().in_a_row > SPINS {
+            self.violate(
+                "spins-for-another-thread",
+                "kernel/KeDelayExecutionThread: a thread that waits for another lets it run by waiting",
+                format!("the thread was chosen {SPINS} times in a row while others could run"),
+            );
+        }
     }
 }

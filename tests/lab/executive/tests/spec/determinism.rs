@@ -1,9 +1,13 @@
 //! Same seed, same run.
 
+use std::cell::Cell;
+use std::rc::Rc;
+
 use lab_executive::import::{FaultKind, PlannedFault};
 use lab_executive::imports::events::{KeInitializeEvent, KeSetEvent, KeWaitForSingleObject};
 use lab_executive::imports::mutexes::*;
 use lab_executive::imports::pool::{ExAllocatePool2, ExFreePool};
+use lab_executive::scheduler::Strategy;
 use lab_executive::{Config, Lab};
 
 use crate::{NON_PAGED, TAG, lab, lab_with};
@@ -70,6 +74,34 @@ fn pre_emption_needs_no_wait() {
     };
     assert_eq!(order(0), 2);
     assert!(order(200) > 10);
+}
+
+/// A loop that waits for another thread without waiting ends by chance under a fair scheduler, and never under priorities.
+#[test]
+fn a_thread_that_spins_for_another_is_found() {
+    let violation = |spins: bool| {
+        let strategy = Strategy::Priorities { changes: 0, length: 1 };
+        let lab = lab_with(|config| config.strategy = strategy);
+        let system = lab.processes.system();
+        let done = Rc::new(Cell::new(!spins));
+        for name in ["a", "b"] {
+            let done = done.clone();
+            lab.spawn(&system, name, move |_| {
+                let mut first = true;
+                while !done.get() || first {
+                    first = false;
+                    // SAFETY: in a lab thread.
+                    unsafe {
+                        KeEnterCriticalRegion();
+                        KeLeaveCriticalRegion();
+                    }
+                }
+            });
+        }
+        lab.run_until_idle().err().map(|violation| violation.rule)
+    };
+    assert_eq!(violation(false), None);
+    assert_eq!(violation(true), Some("spins-for-another-thread"));
 }
 
 #[test]
