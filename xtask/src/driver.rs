@@ -38,6 +38,8 @@ const LINK: &[&str] = &[
 pub(crate) struct Builder {
     toolchain: Toolchain,
     config: Option<PathBuf>,
+    root: PathBuf,
+    target: PathBuf,
 }
 
 /// Where a built driver is.
@@ -51,13 +53,23 @@ impl Builder {
         if cfg!(windows) {
             // The real WDK, found by the crates themselves.
             let toolchain = toolchain::find().context("rustup target add x86_64-pc-windows-msvc")?;
-            return Ok(Self { toolchain, config: None });
+            return Ok(Self::with(toolchain, None));
         }
         let tools = Tools::ensure(&[For::Bindings, For::Driver])?;
         let bindings = bindings::ensure(&tools)?;
         let config = write_config(&bindings, &tools)?;
         let toolchain = toolchain::find().context("no compiler for the driver")?;
-        Ok(Self { toolchain, config: Some(config) })
+        Ok(Self::with(toolchain, Some(config)))
+    }
+
+    fn with(toolchain: Toolchain, config: Option<PathBuf>) -> Self {
+        // One place for all, whatever CARGO_TARGET_DIR says: the library and the bindings are slow to build.
+        Self { toolchain, config, root: workspace::root().to_owned(), target: target_dir() }
+    }
+
+    /// The same for a copy of the workspace, which is built into a folder of its own.
+    pub(crate) fn for_copy(self, root: PathBuf, target: PathBuf) -> Self {
+        Self { root, target, ..self }
     }
 
     /// `cargo <subcommand>` for the driver's target, with all that was prepared.
@@ -76,9 +88,8 @@ impl Builder {
     }
 
     fn complete(&self, command: &mut Command) {
-        command.current_dir(workspace::root());
-        // One place for all, whatever CARGO_TARGET_DIR says: the library and the bindings are slow to build.
-        command.env("CARGO_TARGET_DIR", target_dir());
+        command.current_dir(&self.root);
+        command.env("CARGO_TARGET_DIR", &self.target);
         if let Some(config) = &self.config {
             command.arg("--config").arg(config);
         }
@@ -92,7 +103,7 @@ impl Builder {
         // Cargo for a package that is a Rust library too.
         command.args(["--profile", "driver", "--lib", "--crate-type", "cdylib", "--package", package]);
         run::visible(&mut command)?;
-        let from = target_dir().join(TARGET).join("driver");
+        let from = self.target.join(TARGET).join("driver");
         let file = package.replace('-', "_");
         fs::create_dir_all(folder)?;
         let image = folder.join(format!("{package}.sys"));

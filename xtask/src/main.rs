@@ -4,6 +4,8 @@ mod bindings;
 mod driver;
 mod image;
 mod lab;
+#[cfg(unix)]
+mod mutants;
 mod policy;
 mod program;
 mod report;
@@ -84,6 +86,13 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Change the driver in more than two thousand small ways, one at a time, and count how many of them the tests notice.
+    ///
+    /// One build carries all changes; each is switched on in turn. What no test noticed is in
+    /// target/mutants/driver/missed.txt; minifilter/mutants.md explains what is left there. All of them take hours:
+    /// `--sample` tries some. The exit status is 0 if enough of them were noticed.
+    #[cfg(unix)]
+    Mutants(mutants::Arguments),
     /// Tools around the policy.
     Policy {
         #[command(subcommand)]
@@ -167,6 +176,8 @@ fn perform(task: Task) -> Result<ExitCode> {
         }
         Task::Bench { arguments } => return pass_on(&mut lab::bench(&arguments)?),
         Task::Transparency { arguments } => return pass_on(&mut lab::transparency(&arguments)?),
+        #[cfg(unix)]
+        Task::Mutants(arguments) => return mutants::run(&arguments),
         Task::Policy { task: PolicyTask::Windows } => println!("{}", policy::windows()?.display()),
         Task::Policy { task: PolicyTask::Mutants { jobs, shard } } => {
             policy::mutants(jobs, shard.as_deref())?;
