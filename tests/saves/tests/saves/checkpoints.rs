@@ -294,6 +294,23 @@ fn who_waits_for_a_lock_while_the_file_is_flushed_is_told_that_it_was_not_grante
 }
 
 #[test]
+fn a_lock_that_was_refused_is_not_taken_at_a_flush() {
+    let scene = Scene::new();
+    let writer = scene.program("writer.exe");
+    let (first, second) = (scene.write_new(&writer), scene.open_file(&writer));
+    lock(&writer, first, 0, 5).unwrap();
+    assert_eq!(lock(&writer, second, 4, 4), Err(Status::LOCK_NOT_GRANTED));
+    writer.call(move |caller| caller.unlock(first, 0, 5)).unwrap();
+    writer.flush(first).unwrap();
+    assert_eq!(writer.write(first, 4, b"free"), Ok(4), "nobody holds it");
+    lock(&writer, first, 4, 4).unwrap();
+    writer.close(first).unwrap();
+    writer.close(second).unwrap();
+    scene.assert_committed(FILE, &[&NEW[..4], b"free", &NEW[8..]].concat());
+    scene.end();
+}
+
+#[test]
 fn more_locks_than_are_remembered_are_refused_and_none_is_lost() {
     let scene = Scene::new();
     let writer = scene.program("writer.exe");

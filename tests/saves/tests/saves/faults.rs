@@ -1,7 +1,7 @@
 //! Disks that fail, transactions that go away, transactions that cannot be had.
 
 use intact_saves::{FILE, Happened, NEW, OLD, Scene};
-use lab::{CreateOptions, DELETE, GENERIC_READ, GENERIC_WRITE, Process, Status};
+use lab::{Caller, CreateOptions, DELETE, GENERIC_READ, GENERIC_WRITE, Offset, Process, Status};
 use lab_volume::access;
 
 const WOUNDED: &str = "a write failed and was not made good";
@@ -59,6 +59,31 @@ fn a_wound_that_is_written_over_in_part_does_not_heal() {
     scene.assert_committed(FILE, OLD);
     scene.assert_rolled_back(WOUNDED);
     scene.end();
+}
+
+/// Where the end of the file was is known, so that what was to go there can be made good, and nothing else is in doubt.
+#[test]
+fn a_failed_append_heals_where_it_was_to_go_and_nowhere_else() {
+    let end = NEW.len() as u64;
+    for (start, heals) in [(end, true), (end + 1, false), (0, false)] {
+        let scene = Scene::new();
+        let writer = scene.program("writer.exe");
+        let handle = scene.write_new(&writer);
+        leave_free(&scene, Some(0));
+        let append = move |caller: &Caller<'_>| caller.write(handle, Offset::Append, &[7; 100_000]);
+        assert_eq!(writer.call(append), Err(Status::DISK_FULL));
+        leave_free(&scene, None);
+        assert_eq!(writer.write(handle, start, &[8; 100_000]), Ok(100_000));
+        writer.close(handle).unwrap();
+        if heals {
+            scene.assert_committed(FILE, &[NEW, &[8; 100_000]].concat());
+            scene.assert_one_commit();
+        } else {
+            scene.assert_committed(FILE, OLD);
+            scene.assert_rolled_back(WOUNDED);
+        }
+        scene.end();
+    }
 }
 
 #[test]
