@@ -74,6 +74,13 @@ fn halves(number: u32) -> (u16, u16) {
     (u16::from_le_bytes([a, b]), u16::from_le_bytes([c, d]))
 }
 
+/// What [`halves`] took apart.
+#[inline]
+pub(crate) fn join(low: u16, high: u16) -> u32 {
+    let ([a, b], [c, d]) = (low.to_le_bytes(), high.to_le_bytes());
+    u32::from_le_bytes([a, b, c, d])
+}
+
 /// Reads numbers from a block; what lies outside of it reads as zero.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Reader<'a>(pub(crate) &'a [u16]);
@@ -84,7 +91,7 @@ impl<'a> Reader<'a> {
     }
 
     pub(crate) fn u32(self, at: usize) -> u32 {
-        u32::from(self.u16(at)) | u32::from(self.u16(at.saturating_add(1))) << 16
+        join(self.u16(at), self.u16(at.saturating_add(1)))
     }
 
     pub(crate) fn size(self, at: usize) -> usize {

@@ -277,7 +277,7 @@ fn number(number: u32, out: &mut dyn FnMut(u16)) {
         let digit = number.checked_div(divisor).unwrap_or(0).checked_rem(10).unwrap_or(0);
         begun |= digit != 0 || divisor == 1;
         if begun {
-            out(u16::from(b'0') | u16::try_from(digit).unwrap_or(0));
+            out(u16::from(b'0').saturating_add(u16::try_from(digit).unwrap_or(0)));
         }
         divisor = divisor.checked_div(10).unwrap_or(0);
     }

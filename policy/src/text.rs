@@ -92,8 +92,8 @@ pub(crate) fn split_last(units: &[u16], separator: u16) -> (&[u16], &[u16]) {
 /// Four units as one number, the first lowest.
 #[inline]
 pub(crate) fn pack(units: [u16; 4]) -> u64 {
-    let [a, b, c, d] = units.map(u64::from);
-    a | b << 16 | c << 32 | d << 48
+    let [[a, b], [c, d], [e, f], [g, h]] = units.map(u16::to_le_bytes);
+    u64::from_le_bytes([a, b, c, d, e, f, g, h])
 }
 
 /// The units of a packed number.
@@ -105,7 +105,8 @@ pub(crate) fn unpack(word: u64) -> [u16; 4] {
 
 /// The same number in each of four units.
 const fn each(unit: u16) -> u64 {
-    (unit as u64) << 48 | (unit as u64) << 32 | (unit as u64) << 16 | unit as u64
+    let [low, high] = unit.to_le_bytes();
+    u64::from_le_bytes([low, high, low, high, low, high, low, high])
 }
 
 /// Upcases four units at once and says how many of them come before a backslash.

@@ -6,7 +6,7 @@
 //! the same path. If it does not fit, the caller asks every pattern instead; so it does if the hash table, whose hashes
 //! are no secret, was filled with patterns that all collide.
 
-use crate::block::Reader;
+use crate::block::{Reader, join};
 use crate::glob::component_matches;
 use crate::index::{
     ACCEPT, ALONE, EXCLUDED, KEY_UNITS, LITERAL, PREFIX, SLOT, SUFFIX, edge, hash, key_of, node, pair_bits,
@@ -216,12 +216,14 @@ impl<'p, const SIZE: usize> Record<'p, SIZE> {
 
     #[inline]
     fn u32(self, field: usize) -> u32 {
-        u32::from(self.u16(field)) | u32::from(self.u16(field.saturating_add(1))) << 16
+        join(self.u16(field), self.u16(field.saturating_add(1)))
     }
 
     #[inline]
     fn u64(self, field: usize) -> u64 {
-        u64::from(self.u32(field)) | u64::from(self.u32(field.saturating_add(2))) << 32
+        let ([a, b, c, d], [e, f, g, h]) =
+            (self.u32(field).to_le_bytes(), self.u32(field.saturating_add(2)).to_le_bytes());
+        u64::from_le_bytes([a, b, c, d, e, f, g, h])
     }
 }
 
