@@ -138,10 +138,18 @@ const NEAR: &[Near] = &[
     Near {
         files: &["block", "compile", "gather", "glob", "pattern", "policy", "problem", "schema", "text"],
         features: CORE,
-        tests: &["--lib", "--test", "rules", "--test", "patterns"],
+        tests: &["--lib", "--test", "edges", "--test", "rules", "--test", "patterns"],
     },
-    Near { files: &["index", "walk"], features: CORE, tests: &["--lib", "--test", "scale"] },
-    Near { files: &["reg", "reg/*"], features: CORE, tests: &["--test", "reg_file"] },
+    Near {
+        files: &["index", "walk"],
+        features: CORE,
+        tests: &["--lib", "--test", "scale", "--test", "edges", "--test", "rules", "--test", "patterns"],
+    },
+    Near {
+        files: &["reg", "reg/*"],
+        features: CORE,
+        tests: &["--lib", "--test", "reg_file", "--test", "forms"],
+    },
     Near { files: &["tools/*"], features: &[], tests: &["--test", "forms", "--test", "templates"] },
     Near { files: &["bin/**/*"], features: &[], tests: &["--test", "command"] },
 ];
