@@ -147,7 +147,7 @@ const NEAR: &[Near] = &[
     },
     Near {
         files: &["reg", "reg/*"],
-        features: CORE,
+        features: &[],
         tests: &["--lib", "--test", "reg_file", "--test", "forms"],
     },
     Near { files: &["tools/*"], features: &[], tests: &["--test", "forms", "--test", "templates"] },
