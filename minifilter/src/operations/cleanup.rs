@@ -121,7 +121,7 @@ fn stop_writing(
             }
             return;
         }
-        leaving::leave(intact, instance, &redirect, Some(twin), ending, Some((instance, file)));
+        leaving::leave(intact, instance, &redirect, Some(twin), ending, Some(file));
         return;
     }
     let late = instance.reference().map(|instance| Late { instance, redirect: redirect.clone(), ending });
@@ -131,7 +131,7 @@ fn stop_writing(
     };
     if !queued {
         let twin = redirect.gate.close_and_hold(None);
-        leaving::leave(intact, instance, &redirect, twin, ending, Some((instance, file)));
+        leaving::leave(intact, instance, &redirect, twin, ending, Some(file));
     }
 }
 

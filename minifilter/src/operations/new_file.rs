@@ -170,7 +170,7 @@ impl New {
             opened if !needs_save => (opened, None),
             Ok(opened) => {
                 if created {
-                    part.save.made_its_file();
+                    part.save.made(adds_stream.then_some(stream));
                     part.modified = true;
                 }
                 part.establish(intact, file.id(instance).unwrap_or(0));

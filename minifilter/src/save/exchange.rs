@@ -211,7 +211,7 @@ impl Save {
             Ok(()) => {
                 self.state.lock().checkpointed();
                 // What was made as a placeholder is a file now.
-                self.made_file.store(false, Ordering::Release);
+                self.keeps_what_it_made();
                 Ok(())
             }
             Err(status) => {

@@ -5,7 +5,7 @@ use kernel::file::{FileObject, LowerFile};
 use kernel::gate::Held;
 use kernel::instance::Instance;
 
-use super::live::Redirect;
+use super::live::{Own, Redirect};
 use super::locks;
 use super::outcome::Ending;
 use crate::Intact;
@@ -18,7 +18,7 @@ pub fn leave(
     redirect: &ContextRef<Redirect>,
     twin: Option<Held<'_, LowerFile>>,
     ending: Ending,
-    own: Option<(Instance<'_>, FileObject<'_>)>,
+    own: Option<FileObject<'_>>,
 ) {
     if let Some(twin) = twin {
         flush(redirect, &twin, instance);
@@ -31,6 +31,7 @@ pub fn leave(
     let Some(save) = &redirect.save else { return };
     save.delist(redirect);
     if let Some(files) = redirect.files() {
+        let own = own.map(|file| Own { instance, file, stream: redirect.stream });
         save.leave(intact, files, ending, own);
     }
 }

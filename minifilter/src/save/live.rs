@@ -99,8 +99,8 @@ pub struct Save {
     pub label: Label,
     /// The number of its file on the volume; zero until the first twin is open.
     file: AtomicU64,
-    /// Whether it made the file, so that rolling back has to remove the placeholder.
-    pub(super) made_file: AtomicBool,
+    /// What it made, so that rolling back has to remove it: [`NOTHING`], [`THE_FILE`] or [`A_STREAM`].
+    made: AtomicU64,
     /// Whether it was counted as begun.
     pub(super) counted: AtomicBool,
     /// Changes of names inside it, done or under way: names may be others there than outside.
@@ -120,6 +120,22 @@ pub struct Save {
     ended: Event,
 }
 
+/// What a save made: nothing, its file, or a stream of a file that was there, whose hash is in the upper half.
+const NOTHING: u64 = 0;
+const THE_FILE: u64 = 1;
+const A_STREAM: u64 = 2;
+
+/// The application's file object that leaves a save, before its cleanup.
+#[derive(Clone, Copy)]
+pub struct Own<'a> {
+    /// The volume's instance.
+    pub instance: Instance<'a>,
+    /// The file object.
+    pub file: FileObject<'a>,
+    /// What it has open.
+    pub stream: Stream,
+}
+
 /// How long a create waits for another one of its process that is on the way to the same file.
 const PATIENCE_MS: u32 = 10_000;
 
@@ -137,7 +153,7 @@ impl Save {
                 settings,
                 label,
                 file: AtomicU64::new(0),
-                made_file: AtomicBool::new(false),
+                made: AtomicU64::new(NOTHING),
                 counted: AtomicBool::new(false),
                 renamed: AtomicU32::new(0),
                 state: SpinLock::new(State::new()),
@@ -176,10 +192,37 @@ impl Save {
         self.opened.wait(Some(PATIENCE_MS));
     }
 
-    /// The placeholder of its file is its own.
-    pub fn made_its_file(&self) {
-        self.made_file.store(true, Ordering::Release);
+    /// The placeholder of its file is its own, or (`stream`) that of a stream of a file that was there.
+    pub fn made(&self, stream: Option<Stream>) {
+        let made = stream.map_or(THE_FILE, |stream| A_STREAM | u64::from(stream).wrapping_shl(32));
+        // What is made inside a new file goes with it.
+        let _ = self
+            .made
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |before| (before != THE_FILE).then_some(made));
         self.note_modified();
+    }
+
+    /// What it made is committed.
+    pub(super) fn keeps_what_it_made(&self) {
+        self.made.store(NOTHING, Ordering::Release);
+    }
+
+    /// Removes what it made, by the application's own file object: no second open, no race for the name. Of a file that was
+    /// there only the stream is removed that the save made: with another handle the file itself would go.
+    fn remove_what_it_made(&self, intact: &Intact, own: Option<Own<'_>>) {
+        let made = self.made.load(Ordering::Acquire);
+        if made == NOTHING {
+            return;
+        }
+        let removed = match own {
+            Some(own) if made == THE_FILE || made.wrapping_shr(32) == u64::from(own.stream) => {
+                own.file.delete(own.instance)
+            }
+            _ => Err(Status::FILE_CLOSED),
+        };
+        if let Err(status) = removed {
+            intact.report.placeholder_left(self, status);
+        }
     }
 
     /// A name is about to be changed inside it: from now on its process's creates are told what is seen inside.
@@ -322,13 +365,7 @@ impl Save {
 
     /// A handle that takes part is done; if it was the last, the outcome is decided and carried out. `own` is the
     /// application's file object, by which a placeholder is removed. PASSIVE_LEVEL, without locks.
-    pub fn leave(
-        &self,
-        intact: &Intact,
-        files: &Files,
-        ending: Ending,
-        own: Option<(Instance<'_>, FileObject<'_>)>,
-    ) {
+    pub fn leave(&self, intact: &Intact, files: &Files, ending: Ending, own: Option<Own<'_>>) {
         let left = self.state.lock().leave(ending, self.settings.on_exit);
         if let Left::Last(facts) = left {
             self.finish(intact, files, facts, own);
@@ -344,13 +381,7 @@ impl Save {
         }
     }
 
-    fn finish(
-        &self,
-        intact: &Intact,
-        files: &Files,
-        facts: Facts,
-        own: Option<(Instance<'_>, FileObject<'_>)>,
-    ) {
+    fn finish(&self, intact: &Intact, files: &Files, facts: Facts, own: Option<Own<'_>>) {
         // Whoever exchanges twins, or is on the way to one, is waited for.
         let _alone = self.gate.close_and_hold(None);
         // Handles of a transaction die with it (txf-ktm §4.4): those that read go back to their own files first.
@@ -370,12 +401,8 @@ impl Save {
             Mode::Plain | Mode::Over => (Outcome::RollBack(Reason::TransactionGone), Ok(())),
         };
         let committed = decided == Outcome::Commit && result.is_ok();
-        if !committed && self.made_file.load(Ordering::Acquire) {
-            // The placeholder goes with the application's own handle: no second open, no race for the name.
-            let deleted = own.ok_or(Status::FILE_CLOSED).and_then(|(instance, file)| file.delete(instance));
-            if let Err(status) = deleted {
-                intact.report.placeholder_left(self, status);
-            }
+        if !committed {
+            self.remove_what_it_made(intact, own);
         }
         let (first_failure, checkpointed) = {
             let mut state = self.state.lock();

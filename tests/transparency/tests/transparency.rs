@@ -77,6 +77,13 @@ const STRUCK: &[(Stroke, &str)] = &[
          p0 close slot=1\n\
          p0 open slot=1 name=0 how=0 root=0 access=0 share=2 disposition=4 options=0 attributes=0 allocation=0 ea=0 security=0",
     ),
+    // What the save made is a stream, what is closed last is a handle of the file that was there.
+    (
+        Stroke::KillBefore,
+        "p0 open slot=0 name=14 how=0 root=0 access=0x40000000 share=0 disposition=0 options=0 attributes=0 allocation=0 ea=0 security=0\n\
+         p0 open slot=1 name=4 how=0 root=0 access=0x40000000 share=0 disposition=1 options=0 attributes=0 allocation=0 ea=0 security=0\n\
+         p0 attributes name=0",
+    ),
     // A link that was not made does not keep a flush from committing.
     (
         Stroke::KillBefore,

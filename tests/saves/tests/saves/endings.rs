@@ -260,3 +260,29 @@ fn two_processes_save_two_files_independently() {
     scene.assert_committed(r"C:\Saved\other.txt", NEW);
     scene.end();
 }
+
+/// What a rollback removes is the stream that the save made, never the file, whichever handle is the last one.
+#[test]
+fn a_program_killed_after_it_made_a_stream_leaves_the_file() {
+    for stream_first in [true, false] {
+        let scene = Scene::new();
+        let writer = scene.program("writer.exe");
+        let stream = format!("{FILE}:made");
+        let make = |path: &str| writer.create_file(CreateOptions::open_if(path, GENERIC_WRITE)).unwrap();
+        let made = make(&stream);
+        // In the save, too, and the last one to be closed, or the first.
+        let file = make(FILE);
+        if stream_first {
+            writer.close(made).unwrap();
+        } else {
+            writer.close(file).unwrap();
+        }
+        writer.kill(1);
+        scene.assert_committed(FILE, OLD);
+        let joined = Happened::Joined("writer".into());
+        scene.assert_happened(&[Happened::Begun, joined, Happened::RolledBack(DIED.into())]);
+        let left = scene.committed(&stream);
+        assert_eq!(left, stream_first.then(Vec::new), "a limit (README): only its own handle removes it");
+        scene.end();
+    }
+}
