@@ -71,6 +71,8 @@ statuses! {
     LOCK_NOT_GRANTED = 0xC000_0055_u32;
     /// The file is being deleted.
     DELETE_PENDING = 0xC000_0056_u32;
+    /// There is no such lock.
+    RANGE_NOT_LOCKED = 0xC000_007E_u32;
     /// The disk is full.
     DISK_FULL = 0xC000_007F_u32;
     /// Out of memory or another resource.

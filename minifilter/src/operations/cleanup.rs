@@ -89,7 +89,7 @@ fn abandoned(instance: Instance<'_>, redirect: ContextRef<Redirect>) {
 fn stop_reading(instance: Instance<'_>, redirect: &ContextRef<Redirect>) {
     if let Some(twin) = redirect.gate.close_and_hold(None) {
         if twin.is_open() {
-            locks::give_back(&redirect.locks, twin.object(), instance);
+            locks::end(&redirect.locks, twin.object(), instance);
         }
         twin.close();
     }
@@ -114,6 +114,8 @@ fn stop_writing(
             // Where there is no reference to be had, the volume is going.
             && let Ok(instance) = instance.reference()
         {
+            // The twin may live as long as the view does; locks end with the handle.
+            locks::end(&redirect.locks, twin.object(), instance.get());
             let closed = Closed::new(instance, redirect.clone(), &twin, process, ending);
             drop(twin);
             if let Err(closed) = intact.postponed.put(closed) {

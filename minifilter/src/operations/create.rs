@@ -22,7 +22,7 @@ use kernel::process::{self, Process};
 use kernel::{Result, Status};
 use widestring::U16Str;
 
-use super::decision::{self, FILE_CREATE, Intent};
+use super::decision::{self, FILE_CREATE, FILE_OPEN_BY_FILE_ID, Intent};
 use super::existing::{self, Existing};
 use super::new_file::{self, New};
 use super::opening::{self, Verdict};
@@ -246,6 +246,11 @@ fn prepare(data: &mut Callback<'_>, alias: Option<&Alias>) -> Option<Prepared> {
     }
     // Its transaction is its own business, and inside a file system nothing can be opened.
     if data.has_transaction() || file.is_transacted() || process::is_inside_file_system() {
+        return None;
+    }
+    // By an id it would be looked for by its committed name, which may be another file's inside, or nobody's: what TxF
+    // says of a file in a save is the answer.
+    if parameters.options & FILE_OPEN_BY_FILE_ID != 0 && files.renamed_after(process.key(), 0).is_some() {
         return None;
     }
     // Held to the end: a policy that comes into force meanwhile is for the next create.

@@ -4,6 +4,8 @@
 //! A lock may be waited for as long as its program likes, so nothing waits for the request: closing the twin ends it. If
 //! the twin was exchanged meanwhile the program is told that the lock was not granted.
 
+use core::sync::atomic::Ordering;
+
 use kernel::Status;
 use kernel::callback::{Before, Callback, LockRequest, Operation, Parcel};
 use kernel::context::{ContextRef, Entered};
@@ -57,7 +59,10 @@ impl Operation for SwappedLock {
         let granted = data.status().is_success();
         match asked {
             Some(asked) if !redirect.locks.lock().answered(asked, granted) => {
-                data.set_status(Status::LOCK_NOT_GRANTED, 0);
+                // Who waits with a handle that is closed is told what the file system tells (txf-ktm §4.8).
+                let closed = redirect.cleaned_up.load(Ordering::Acquire);
+                let told = if closed { Status::RANGE_NOT_LOCKED } else { Status::LOCK_NOT_GRANTED };
+                data.set_status(told, 0);
             }
             None if granted => redirect.locks.lock().unlocked(data.process().key(), &request),
             _ => {}

@@ -24,7 +24,7 @@ pub fn leave(
         flush(redirect, &twin, instance);
         redirect.mapping.abandon();
         if twin.is_open() {
-            locks::give_back(&redirect.locks, twin.object(), instance);
+            locks::end(&redirect.locks, twin.object(), instance);
         }
         twin.close();
     }

@@ -159,6 +159,13 @@ pub fn give_back(locks: &SpinLock<Locks>, twin: FileObject<'_>, instance: Instan
     locks.lock().forget_stale();
 }
 
+/// As [`give_back`], for a handle that is being closed: what it waits for it does not get any more, neither from its own
+/// locks nor before they are gone. PASSIVE_LEVEL.
+pub fn end(locks: &SpinLock<Locks>, twin: FileObject<'_>, instance: Instance<'_>) {
+    locks.lock().lose_twin();
+    give_back(locks, twin, instance);
+}
+
 /// Takes the locks of a handle again, on its new twin, each as its own process. Nobody asks for or gives back locks of the
 /// handle meanwhile. PASSIVE_LEVEL. Fails as the file system fails: somebody else was faster.
 pub fn take_again(locks: &SpinLock<Locks>, twin: FileObject<'_>, instance: Instance<'_>) -> Result<()> {

@@ -71,12 +71,23 @@ struct Past {
     old: Versions,
     /// What the steps had made of the files on the bare machine a step ago.
     new: Versions,
+    /// Files that handles outside of the save which has taken their names away may still delete, or streams of them.
+    loose: Vec<usize>,
+    /// Files that saves have deleted while somebody else had them open: they are gone, where without Intact they wait for the
+    /// others.
+    deleted: Vec<usize>,
 }
 
 impl Past {
     fn of(pair: &mut Pair) -> Past {
         let old = pair.intact.committed();
-        Past { origin: old.clone(), new: old.clone(), old }
+        Past { origin: old.clone(), new: old.clone(), old, loose: Vec::new(), deleted: Vec::new() }
+    }
+
+    /// A step was told.
+    fn told(&mut self, world: &World) {
+        self.loose.extend(world.displaced_and_deletable());
+        self.deleted = world.deleted().to_vec();
     }
 
     /// A step went by.
@@ -136,6 +147,7 @@ fn try_strike(
                 return Ok(());
             }
         };
+        past.told(&world);
         let (new, now) = (pair.bare.committed(), pair.intact.committed());
         let what = neither(program, &now, &past, &[&new], |path, version| {
             // The placeholder of a new file is there already.
@@ -200,7 +212,8 @@ fn kill(
         struck.failure = Some(Failure { kind: "after the kill".into(), step: None, what });
         return Ok(());
     }
-    let past = Past { origin: past.origin.clone(), old: now, new };
+    let (origin, loose, deleted) = (past.origin.clone(), past.loose.clone(), past.deleted.clone());
+    let past = Past { origin, old: now, new, loose, deleted };
     end(pair, program, &past, struck)
 }
 
@@ -271,7 +284,21 @@ fn neither(
         (None, None) => true,
         _ => false,
     };
+    // The bare machine keeps what is deleted until the last handle is closed.
+    let gone = |path: &String| {
+        let was = past.old.get(path).or_else(|| past.origin.get(path));
+        !now.contains_key(path) && was.is_some_and(|was| past.deleted.contains(&was.id))
+    };
+    // Of an old version a handle outside has deleted streams, as it would have without the save.
+    let deleted_of = |path: &String| {
+        let (Some(old), Some(now)) = (past.origin.get(path), now.get(path)) else { return false };
+        let unnamed = |version: &Version| version.whole.streams.get("").cloned();
+        past.loose.contains(&now.id) && old.id == now.id && unnamed(old) == unnamed(now)
+    };
     let excused = |path: &String| {
+        if gone(path) || deleted_of(path) {
+            return true;
+        }
         let left = !past.origin.contains_key(path) && is_left_by_stream(program, path, now.get(path));
         left || now.get(path).is_some_and(|version| excused(path, version))
     };

@@ -156,13 +156,37 @@ pub const LIST: &[Difference] = &[
     },
     Difference {
         id: "replaced-files-keep-their-names",
-        reason: "a file whose name a save takes away has it until the save ends, for whoever has it open",
+        reason: "a file whose name a save takes away has it until the save ends, for whoever has it open, and nobody else \
+                 changes it before",
         source: "txf-ktm §4.3",
         example: "p0 open slot=1 name=4 how=0 root=0 access=0x80100000 share=7 disposition=1 options=0x20 attributes=0 allocation=0 ea=0 security=0\n\
                   p0 open slot=0 name=0 how=0 root=0 access=0xC0110000 share=7 disposition=1 options=0x20 attributes=0 allocation=0 ea=0 security=0\n\
                   p0 rename slot=0 name=4 replace=1 ex=3\n\
                   p0 query slot=1 class=5 length=24",
         applies: replaced_files_keep_their_names,
+    },
+    Difference {
+        id: "deleted-files-go-with-the-save",
+        reason: "a file or stream that a save deletes is gone when the save ends, although others have it open",
+        source: "txf-ktm §4.3",
+        example: "p0 open slot=0 name=0 how=0 root=0 access=0x100080 share=7 disposition=1 options=0x20 attributes=0 allocation=0 ea=0 security=0\n\
+                  p0 open slot=1 name=0 how=0 root=0 access=0xC0110000 share=7 disposition=1 options=0x20 attributes=0 allocation=0 ea=0 security=0\n\
+                  p0 dispose slot=1 delete=1 ex=0\n\
+                  p0 close slot=1\n\
+                  p0 attributes name=0",
+        applies: deleted_files_go_with_the_save,
+    },
+    Difference {
+        id: "a-flush-ends-waits-for-locks",
+        reason: "the handles of a transaction end with it, and so does the wait for a byte-range lock",
+        source: "txf-ktm §4.4",
+        example: "p1 open slot=1 name=0 how=0 root=0 access=0x80100000 share=7 disposition=1 options=0x20 attributes=0 allocation=0 ea=0 security=0\n\
+                  p1 lock slot=1 start=5 length=1 exclusive=0 wait=0\n\
+                  p0 open slot=0 name=0 how=0 root=0 access=0x40000000 share=7 disposition=1 options=0 attributes=0 allocation=0 ea=0 security=0\n\
+                  p0 write slot=0 at=0 length=1 fill=0\n\
+                  p0 lock slot=0 start=5 length=1 exclusive=1 wait=1\n\
+                  p0 flush slot=0",
+        applies: a_flush_ends_waits_for_locks,
     },
     Difference {
         id: "by-id-or-folder",
@@ -447,14 +471,31 @@ fn no_names_of_files_open_for_writing(situation: &Situation<'_>) -> bool {
     let told = [Status::ACCESS_DENIED, Status::SHARING_VIOLATION, Status::OBJECT_NAME_COLLISION];
     let Some(open) = situation.open().filter(|open| open.takes_part) else { return false };
     let mut met = situation.committed(name).map(|target| target.id).into_iter().chain(situation.folder(name));
-    situation.bare.is_done()
-        && told.iter().any(|status| situation.intact.is(*status))
+    // What would have kept it out anyway is asked later.
+    told.iter().any(|status| situation.intact.is(*status))
         && met.any(|file| situation.world.is_written_outside(open.save, file))
 }
 
 fn replaced_files_keep_their_names(situation: &Situation<'_>) -> bool {
-    let displaced = |open: Open| !open.takes_part && situation.world.is_displaced(open.file);
-    situation.looks() && situation.open().is_some_and(displaced)
+    let displaced = situation.file().is_some_and(|file| situation.world.is_displaced(file));
+    let outside = situation.open().is_none_or(|open| !open.takes_part);
+    let refused =
+        [Status::SHARING_VIOLATION, Status::ACCESS_DENIED].iter().any(|status| situation.intact.is(*status));
+    displaced && outside && (refused || situation.looks() && situation.open().is_some())
+}
+
+fn deleted_files_go_with_the_save(situation: &Situation<'_>) -> bool {
+    match situation.open() {
+        Some(open) => !open.takes_part && situation.world.is_deleted(Some(open.file)),
+        None => situation.bare.is(Status::DELETE_PENDING) && situation.world.is_deleted(None),
+    }
+}
+
+fn a_flush_ends_waits_for_locks(situation: &Situation<'_>) -> bool {
+    matches!(situation.step.call, Call::Flush { .. })
+        && in_a_save(situation)
+        && *situation.bare == Answer::Waits
+        && situation.intact.is(Status::LOCK_NOT_GRANTED)
 }
 
 fn by_id_or_folder(situation: &Situation<'_>) -> bool {

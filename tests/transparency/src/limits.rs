@@ -34,7 +34,7 @@ pub const LIMITS: &[Limit] = &[
     },
     Limit {
         begins: "A flush commits all that the save has written so far",
-        differences: &[],
+        differences: &["a-flush-ends-waits-for-locks"],
         tests: &[
             (CHECKPOINTS, "a_flush_commits_what_all_handles_of_the_save_have_written"),
             (CHECKPOINTS, "after_a_write_that_failed_a_flush_fails_and_publishes_nothing"),
@@ -80,6 +80,7 @@ pub const LIMITS: &[Limit] = &[
             "replaced-files-keep-their-names",
             "folders-change-with-the-save",
             "by-id-or-folder",
+            "deleted-files-go-with-the-save",
         ],
         tests: &[
             (NAMES, "a_rename_in_a_save_is_published_with_the_data"),

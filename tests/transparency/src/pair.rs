@@ -201,8 +201,15 @@ impl Pair {
         let intact = self.intact.perform(step)?;
         let polled = (self.bare.poll()?, self.intact.poll()?);
         if polled.0 != polled.1 {
-            let what = format!("the step that waited\n  bare:   {:?}\n  intact: {:?}", polled.0, polled.1);
-            return Ok(Told::Unlike("waiting lock".into(), what));
+            let told = |polled: &Option<Answer>| polled.clone().unwrap_or(Answer::Waits);
+            let (bare, intact) = (told(&polled.0), told(&polled.1));
+            let old = self.intact.committed();
+            let situation = Situation { step, bare: &bare, intact: &intact, world, old: &old };
+            if let Some(difference) = differences::find(&situation) {
+                return Ok(Told::Listed(difference));
+            }
+            let what = format!("{step}\nthe step that waited\n  bare:   {bare:?}\n  intact: {intact:?}");
+            return Ok(Told::Unlike(format!("waiting lock {} {}", bare.kind(), intact.kind()), what));
         }
         if bare == intact {
             world.told(step, &bare, target);

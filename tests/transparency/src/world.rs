@@ -31,6 +31,8 @@ struct Live {
     file: usize,
     /// Names were changed in it.
     renamed: bool,
+    /// It is to delete its file.
+    deletes: bool,
 }
 
 /// The handles of a program.
@@ -41,6 +43,8 @@ pub struct World {
     saves: usize,
     /// Files whose names saves have taken away, by the number of the save.
     displaced: Vec<(usize, usize)>,
+    /// Files that saves have deleted while somebody else had them open.
+    deleted: Vec<usize>,
     /// How often a process has ended: the next one in its place is another.
     ended: [u64; PROCESSES as usize],
 }
@@ -73,7 +77,12 @@ impl World {
                     self.displaced.push((save, target));
                 }
                 let changed = |live: &&mut Live| Some(live.number) == save;
-                self.live.iter_mut().filter(changed).for_each(|live| live.renamed = true);
+                for live in self.live.iter_mut().filter(changed) {
+                    live.renamed = true;
+                    if let Call::Dispose { delete, .. } = step.call {
+                        live.deletes = delete != 0;
+                    }
+                }
             }
             (Call::Exit { .. } | Call::Kill { .. }, _) => {
                 let process = self.identity(step.process);
@@ -84,9 +93,15 @@ impl World {
             _ => {}
         }
         let slots = self.slots;
-        self.live.retain(|live| {
+        let lives = |live: &Live| {
             slots.iter().flatten().any(|(_, open)| open.takes_part && open.save == Some(live.number))
-        });
+        };
+        for live in self.live.iter().filter(|live| live.deletes && !lives(live)) {
+            if slots.iter().flatten().any(|(_, open)| open.file == live.file) {
+                self.deleted.push(live.file);
+            }
+        }
+        self.live.retain(lives);
         let live = &self.live;
         self.displaced.retain(|(save, _)| live.iter().any(|live| live.number == *save));
     }
@@ -97,11 +112,13 @@ impl World {
         let known = self.live.iter().find(|live| (live.process, live.file) == (process, file)).copied();
         let replaced = matches!(information, 0 | 3);
         let touched = options & NEVER == 0;
+        // Who writes outside of saves already keeps the file out of one (txf-ktm §4.2).
+        let touched = touched && !self.is_written_outside(known.map(|live| live.number), file);
         let begins = touched && (granted & WRITES != 0 || replaced);
         let joins = touched && known.is_some() && granted & TXF_WRITER != 0;
         let live = known.or_else(|| {
             begins.then(|| {
-                let live = Live { number: self.saves, process, file, renamed: false };
+                let live = Live { number: self.saves, process, file, renamed: false, deletes: false };
                 self.saves += 1;
                 self.live.push(live);
                 live
@@ -166,6 +183,24 @@ impl World {
     /// Whether a save has taken a file's name away.
     pub fn is_displaced(&self, file: usize) -> bool {
         self.displaced.iter().any(|(_, displaced)| *displaced == file)
+    }
+
+    /// Whether a save has deleted a file that somebody else had open; any file, for `None`.
+    pub fn is_deleted(&self, file: Option<usize>) -> bool {
+        file.map_or(!self.deleted.is_empty(), |file| self.deleted.contains(&file))
+    }
+
+    /// Files that saves have deleted while somebody else had them open.
+    pub fn deleted(&self) -> &[usize] {
+        &self.deleted
+    }
+
+    /// Files whose names saves have taken away, and that a handle outside of them may delete.
+    pub fn displaced_and_deletable(&self) -> Vec<usize> {
+        const DELETE: u32 = 0x1_0000;
+        let outside =
+            self.slots.iter().flatten().filter(|(_, open)| !open.takes_part && open.granted & DELETE != 0);
+        outside.map(|(_, open)| open.file).filter(|file| self.is_displaced(*file)).collect()
     }
 
     /// Whether a handle that takes no part in a save is a writer of a file or directory in TxF's sense.

@@ -84,6 +84,21 @@ const STRUCK: &[(Stroke, &str)] = &[
          p0 open slot=1 name=4 how=0 root=0 access=0x40000000 share=0 disposition=1 options=0 attributes=0 allocation=0 ea=0 security=0\n\
          p0 attributes name=0",
     ),
+    // It waits for a lock that it holds itself.
+    (
+        Stroke::KillDuring,
+        "p0 open slot=0 name=0 how=0 root=0 access=0x1 share=0 disposition=0 options=0 attributes=0 allocation=0 ea=0 security=0\n\
+         p0 lock slot=0 start=0 length=1 exclusive=0 wait=0\n\
+         p0 lock slot=0 start=0 length=1 exclusive=1 wait=1",
+    ),
+    // A file that a save deletes is gone with its end, although somebody else has it open.
+    (
+        Stroke::Abort(33),
+        "p0 open slot=0 name=7 how=0 root=0 access=0x10000 share=0 disposition=0 options=0 attributes=0 allocation=0 ea=0 security=0\n\
+         p0 open slot=1 name=7 how=0 root=0 access=0 share=0 disposition=1 options=0 attributes=0 allocation=0 ea=0 security=0\n\
+         p0 dispose slot=0 delete=1 ex=0\n\
+         p0 close slot=0",
+    ),
     // A link that was not made does not keep a flush from committing.
     (
         Stroke::KillBefore,

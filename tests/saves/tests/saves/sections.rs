@@ -173,6 +173,24 @@ fn a_save_whose_file_is_still_mapped_waits_for_the_last_view() {
 }
 
 #[test]
+fn the_locks_of_a_handle_end_with_it_although_the_file_is_still_mapped() {
+    let scene = Scene::new();
+    let (writer, other) = (scene.program("writer.exe"), scene.program("other.exe"));
+    let handle = scene.open_file(&writer);
+    let view = writer.call(move |caller| {
+        caller.lock(handle, 0, 10, true, false).unwrap();
+        map_new(caller, handle)
+    });
+    assert_eq!(other.contents(FILE), Err(Status::FILE_LOCK_CONFLICT));
+    writer.close(handle).unwrap();
+    assert_eq!(other.contents(FILE), Ok(OLD.to_vec()), "the save waits for the view, the lock does not");
+    writer.call(move |caller| caller.close_section(view));
+    wait(&scene);
+    scene.assert_committed(FILE, NEW);
+    scene.end();
+}
+
+#[test]
 fn a_process_that_ends_with_the_file_mapped_decides_by_its_status() {
     for (status, committed, expected) in [(0, true, NEW), (1, false, OLD)] {
         let scene = Scene::new();

@@ -209,11 +209,18 @@ pub(super) fn lock_control(call: &Call<'_>) -> Answer {
             }
             let granted = std::cell::Cell::new(None);
             // The scheduler may ask more than once before this thread runs; the lock is taken the first time. The cleanup of
-            // its file object ends the wait (txf-ktm §4.8: FsRtlFastUnlockAll; the status is inferred).
+            // its file object ends the wait (txf-ktm §4.8: FsRtlFastUnlockAll; the status is inferred), and so does the end of
+            // the thread (txf-ktm §8.2: IoCancelThreadIo).
+            let thread = call.lab.thread();
             call.lab.block_until("a byte-range lock", None, || {
                 if granted.get().is_none() {
                     let cleaned_up = call.file.has_flags(lab_nt::FO_CLEANUP_COMPLETE);
-                    match if cleaned_up { Err(Status::RANGE_NOT_LOCKED) } else { try_lock() } {
+                    let ended = match (cleaned_up, thread.terminating.get()) {
+                        (true, _) => Err(Status::RANGE_NOT_LOCKED),
+                        (false, true) => Err(Status::CANCELLED),
+                        (false, false) => Ok(()),
+                    };
+                    match ended.and_then(|()| try_lock()) {
                         Err(Status::LOCK_NOT_GRANTED) => return false,
                         other => granted.set(Some(other)),
                     }

@@ -356,7 +356,12 @@ impl Volume {
         changes.extend(removed.into_iter().map(|((parent, key), _)| Change::Unlink(*parent, key.clone())));
         let entries = added.into_iter().filter_map(|((parent, _), entry)| Some((*parent, entry.clone()?)));
         changes.extend(entries.map(|(parent, entry)| Change::Link(parent, entry)));
-        changes.extend(tx.touched.iter().map(|(&number, &time)| Change::Touch(number, time)));
+        // Others change directories meanwhile (`txf-ktm §4.1`): a later change's times stay.
+        let is_later = |number: RecordNumber, time: i64| {
+            self.metadata.file(number).is_none_or(|directory| directory.times.change <= time)
+        };
+        let touched = tx.touched.iter().filter(|&(&number, &time)| is_later(number, time));
+        changes.extend(touched.map(|(&number, &time)| Change::Touch(number, time)));
         changes
     }
 
