@@ -211,6 +211,8 @@ fn grid(text: &mut String, crashes: &Crashes) {
     }
     text.push_str(
         "</tbody></table></div><p class='hint'>Power cuts count different disks without Intact and crash states with it. \
+         Disk full counts runs in which a write failed and the program took no notice. At the highest IRQL each callback of \
+         the driver is entered at the highest level that its documentation admits, and the program is told the same. \
          A disk that ignores flushes can lose what any software was told is safe: no software can save these files.</p>",
     );
 }
