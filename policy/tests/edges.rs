@@ -252,3 +252,10 @@ fn rules_with_the_same_pattern_are_all_there_and_once() {
     }
     assert_eq!(policy.0.match_path(&path, &RuleSet::EMPTY, &HostUpcase), None);
 }
+
+#[test]
+fn a_pattern_that_waits_for_its_volume_takes_no_room_for_its_text() {
+    let size = |pattern: &str| paths(&[r"C:\x", pattern]).policy().0.size();
+    assert_eq!(size(r"E:\x"), size(r"E:\a\much\longer\pattern\*.txt"));
+    assert_eq!(size(r"S:\x"), size(r"S:\a\much\longer\pattern\*.txt"));
+}
