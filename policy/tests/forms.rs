@@ -76,6 +76,33 @@ fn device_management_sets_the_published_template_too() {
 }
 
 #[test]
+fn device_management_switches_the_policy_off_and_leaves_the_version_to_it() {
+    let set = |name: &str, data: &str| {
+        let xml = format!(
+            r#"<SyncML xmlns="SYNCML:SYNCML1.2"><SyncBody><Replace><Item>
+            <Target><LocURI>./Device/Vendor/MSFT/Policy/Config/Intact~Policy~Intact/{name}</LocURI></Target>
+            <Data><![CDATA[{data}]]></Data></Item></Replace></SyncBody></SyncML>"#
+        );
+        let document = from_oma_uri(&xml).expect("a setting of the policy");
+        document.sections.into_iter().flat_map(|section| section.values).collect::<Vec<_>>()
+    };
+    assert_eq!(set("Enabled", "<enabled/>"), [(Value::Enabled, Data::Number(1))]);
+    assert_eq!(set("Enabled", "<disabled/>"), [(Value::Enabled, Data::Number(0))]);
+    assert_eq!(set("Version", "<enabled/>"), [(Value::Version, Data::Number(1))]);
+    // A version that is switched off is one that is not there, not version 0.
+    assert_eq!(set("Version", "<disabled/>"), []);
+}
+
+#[test]
+fn a_rule_without_values_is_not_given_to_device_management() {
+    let mut document = document(&sample());
+    let oma = to_oma_uri(&document).expect("rules of Group Policy's key");
+    let empty = |key| Section { key, rule: Some("Nothing".into()), values: Vec::new() };
+    document.sections.extend([empty(Key::Policies), empty(Key::Parameters)]);
+    assert_eq!(to_oma_uri(&document), Ok(oma));
+}
+
+#[test]
 fn what_a_form_cannot_hold_is_named_and_not_left_out() {
     let body = "[HKEY_LOCAL_MACHINE\\SOFTWARE\\Policies\\Intact\\R]\n\"Path\"=\"x\"\n\"Scope\"=dword:1\n\"Paths\"=hex(7):00,d8,00,00\n\"Order\"=hex(4):01\n";
     let file = RegFile::parse(format!("Windows Registry Editor Version 5.00\n{body}").as_bytes()).unwrap();
