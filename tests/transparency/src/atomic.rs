@@ -71,7 +71,7 @@ struct Past {
     old: Versions,
     /// What the steps had made of the files on the bare machine a step ago.
     new: Versions,
-    /// Files that handles outside of the save which has taken their names away may still delete, or streams of them.
+    /// Files that somebody may delete, or streams of them, at a close after the two runs have parted.
     loose: Vec<usize>,
     /// Files that saves have deleted while somebody else had them open: they are gone, where without Intact they wait for the
     /// others.
@@ -86,7 +86,7 @@ impl Past {
 
     /// A step was told.
     fn told(&mut self, world: &World) {
-        self.loose.extend(world.displaced_and_deletable());
+        self.loose.extend(world.deletable());
         self.deleted = world.deleted().to_vec();
     }
 
@@ -186,6 +186,9 @@ fn kill(
     }
     pair.intact.kill_during(process, during)?;
     struck.operations += 1;
+    // What the last step has made was told to nobody.
+    pair.bare.number_files();
+    pair.intact.number_files();
     let (new, now) = (pair.bare.committed(), pair.intact.committed());
     // Handles that take no part close as they do without Intact: some delete.
     pair.bare.kill_during(process, None)?;
@@ -289,7 +292,7 @@ fn neither(
         let was = past.old.get(path).or_else(|| past.origin.get(path));
         !now.contains_key(path) && was.is_some_and(|was| past.deleted.contains(&was.id))
     };
-    // Of an old version a handle outside has deleted streams, as it would have without the save.
+    // Of an old version a handle that was closed at the end has deleted streams.
     let deleted_of = |path: &String| {
         let (Some(old), Some(now)) = (past.origin.get(path), now.get(path)) else { return false };
         let unnamed = |version: &Version| version.whole.streams.get("").cloned();

@@ -455,7 +455,8 @@ impl Machine {
     pub fn kill_during(&mut self, index: usize, step: Option<&Step>) -> Result<(), Rc<Violation>> {
         let waits = self.waiting.as_ref().and_then(|(slot, _)| self.slots[*slot as usize]);
         if waits.is_some_and(|held| held.process == index) {
-            return Ok(());
+            // Its end ends the wait, too, whose answer nobody is told.
+            self.waiting = None;
         }
         let taken = |slot: u64| self.slots[(slot % SLOTS) as usize].is_some();
         let step = step.filter(|step| !matches!(step.call, Call::Open { slot, .. } if taken(slot)));
@@ -483,6 +484,14 @@ impl Machine {
     /// Has a transaction aborted after so many more operations inside transactions.
     pub fn abort_after(&self, operations: u64) {
         self.scene.lab.with_volume(|volume| volume.abort_after_operations(operations));
+    }
+
+    /// Numbers the files that no answer has told of.
+    pub fn number_files(&mut self) {
+        let found = self.scene.lab.with_volume(|volume| volume.subtree(&self.folder));
+        for whole in found.values() {
+            number_of(&mut self.ids, whole.id.0);
+        }
     }
 
     /// What is committed in the program's folder, by path, past every open and cache.

@@ -195,12 +195,11 @@ impl World {
         &self.deleted
     }
 
-    /// Files whose names saves have taken away, and that a handle outside of them may delete.
-    pub fn displaced_and_deletable(&self) -> Vec<usize> {
+    /// Files that somebody may delete, or streams of them, when a handle is closed.
+    pub fn deletable(&self) -> Vec<usize> {
         const DELETE: u32 = 0x1_0000;
-        let outside =
-            self.slots.iter().flatten().filter(|(_, open)| !open.takes_part && open.granted & DELETE != 0);
-        outside.map(|(_, open)| open.file).filter(|file| self.is_displaced(*file)).collect()
+        let handles = self.slots.iter().flatten().map(|(_, open)| open);
+        handles.filter(|open| open.granted & DELETE != 0).map(|open| open.file).collect()
     }
 
     /// Whether a handle that takes no part in a save is a writer of a file or directory in TxF's sense.
