@@ -235,6 +235,16 @@ impl<'ast> Visit<'ast> for Finder<'_> {
         }
     }
 
+    fn visit_block(&mut self, block: &'ast syn::Block) {
+        match block.stmts.split_last() {
+            // It would be dropped here in any case.
+            Some((Stmt::Expr(Expr::Call(call), Some(_)), before)) if drops_a_name(call) => {
+                before.iter().for_each(|statement| self.visit_stmt(statement));
+            }
+            _ => visit::visit_block(self, block),
+        }
+    }
+
     fn visit_stmt(&mut self, statement: &'ast Stmt) {
         match statement {
             Stmt::Expr(expression, semicolon) if is_left_out(expression, semicolon.is_some()) => {
@@ -431,6 +441,12 @@ fn is_left_out(expression: &Expr, ends: bool) -> bool {
         }
         _ => false,
     }
+}
+
+/// `drop(name)`
+fn drops_a_name(call: &syn::ExprCall) -> bool {
+    let names = |expression: &Expr| matches!(expression, Expr::Path(path) if path.path.get_ident().is_some());
+    matches!(&*call.func, Expr::Path(path) if path.path.is_ident("drop")) && call.args.iter().all(names)
 }
 
 /// `let _ = act();`

@@ -99,6 +99,12 @@ fn statements_that_only_act_are_left_out() {
 }
 
 #[test]
+fn what_is_dropped_last_is_dropped_in_any_case() {
+    assert_eq!(in_body("drop(a); drop(b);"), ["delete the statement: drop(a);"]);
+    assert_eq!(in_body("drop(a());"), ["delete the statement: drop(a());"]);
+}
+
+#[test]
 fn functions_return_at_once_what_is_simple() {
     let of = |kind: &str| changes(&format!("fn f() -> {kind} {{ a }}"));
     assert_eq!(of("bool"), ["return true at once: a", "return false at once: a"]);
