@@ -294,6 +294,21 @@ fn who_waits_for_a_lock_while_the_file_is_flushed_is_told_that_it_was_not_grante
 }
 
 #[test]
+fn of_two_locks_on_one_range_each_process_gives_back_its_own() {
+    let scene = Scene::new();
+    let (writer, heir) = (scene.program("writer.exe"), scene.program("heir.exe"));
+    let handle = scene.write_new(&writer);
+    let copy = writer.duplicate(handle, &heir).unwrap();
+    writer.call(move |caller| caller.lock(handle, 0, 5, false, false)).unwrap();
+    heir.call(move |caller| caller.lock(copy, 0, 5, false, false)).unwrap();
+    heir.call(move |caller| caller.unlock(copy, 0, 5)).unwrap();
+    writer.flush(handle).unwrap();
+    assert_eq!(heir.call(move |caller| caller.unlock(copy, 0, 5)), Err(Status::RANGE_NOT_LOCKED));
+    writer.call(move |caller| caller.unlock(handle, 0, 5)).unwrap();
+    scene.end();
+}
+
+#[test]
 fn a_lock_that_was_refused_is_not_taken_at_a_flush() {
     let scene = Scene::new();
     let writer = scene.program("writer.exe");
