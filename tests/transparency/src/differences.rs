@@ -549,7 +549,7 @@ fn others_see_the_old_names(situation: &Situation<'_>) -> bool {
             | Call::Query { .. }
             | Call::Dispose { .. }
     );
-    by_name && situation.world.any_renamed() && !situation.world.has_renamed(situation.process())
+    by_name && situation.world.others_have_renamed(situation.process())
 }
 
 fn listings_show_the_old_names(situation: &Situation<'_>) -> bool {

@@ -175,6 +175,11 @@ impl World {
         self.live.iter().any(|live| live.process == process && live.renamed)
     }
 
+    /// Whether a process other than this one has changed names in a save.
+    pub fn others_have_renamed(&self, process: u64) -> bool {
+        self.live.iter().any(|live| live.process != process && live.renamed)
+    }
+
     /// Whether anybody has changed names in a save.
     pub fn any_renamed(&self) -> bool {
         self.live.iter().any(|live| live.renamed)
