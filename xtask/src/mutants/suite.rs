@@ -27,10 +27,7 @@ const LAB: &[(&str, &str, &str)] = &[
 
 /// A program that is one test, and what it is given.
 const FAULTS: &str = "intact-fault-tests";
-const FAULTS_OF: &[&[&str]] = &[
-    &["--only", "schedules", "--slice", "--threads", "1"],
-    &["--only", "calls", "--actions", "1", "--minutes", "60", "--threads", "1"],
-];
+const FAULTS_OF: &[&[&str]] = &[&["--only", "calls", "--actions", "1", "--minutes", "60", "--threads", "1"]];
 
 /// What takes longest and is about the policy rather than about saves: left out.
 const LEFT_OUT: &[&str] = &[
