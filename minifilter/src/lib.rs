@@ -68,6 +68,7 @@ pub mod driver {
     use crate::operations::write::SwappedWrite;
     use crate::report;
     use crate::report::{Report, counters};
+    use crate::save::clock::Clock;
     use crate::save::files::Files;
     use crate::save::live::Redirect;
     use crate::save::postponed::Postponed;
@@ -101,6 +102,8 @@ pub mod driver {
         reloader: Reloader,
         /// Saves that wait for the last view of their file.
         pub postponed: Postponed,
+        /// Saves that end, or go on otherwise, when their time is over.
+        pub clock: Clock,
         /// The policy in force.
         pub policy: Shared<InForce>,
         /// Where events go.
@@ -152,12 +155,15 @@ pub mod driver {
             let report = Shared::new(TAG, Report::register())?;
             let policy = Shared::new(TAG, InForce::new()?)?;
             let reloader = Reloader::start(load.registry_path, policy.clone(), report.clone())?;
-            Ok(Intact { reloader, postponed: Postponed::start()?, policy, report })
+            let (postponed, clock) = (Postponed::start()?, Clock::start()?);
+            Ok(Intact { reloader, postponed, clock, policy, report })
         }
 
         /// Refused while a redirected handle lives: without us its writes would go around the transaction
         /// (minifilter-rules §3.3).
         fn may_unload(&self, mandatory: bool) -> Result<()> {
+            // What only waits for the end of its process to be noticed keeps nobody.
+            let _ = self.clock.settling().look(self);
             if mandatory || counters::close_door() {
                 self.report.totals();
                 return Ok(());
@@ -178,6 +184,7 @@ pub mod driver {
 
         /// As for unloading, for one volume.
         fn may_detach(&self, instance: Instance<'_>) -> Result<()> {
+            let _ = self.clock.settling().look(self);
             if Files::is_idle(instance) { Ok(()) } else { Err(Status::FLT_DO_NOT_DETACH) }
         }
 
@@ -185,6 +192,7 @@ pub mod driver {
         fn teardown(&self, instance: Instance<'_>, _reason: u32) {
             Files::break_off(self, instance);
             self.postponed.end_all(self, instance);
+            self.clock.rest();
         }
     }
 

@@ -51,6 +51,8 @@ pub mod swap;
 #[cfg(windows)]
 pub mod view;
 #[cfg(windows)]
+pub mod way;
+#[cfg(windows)]
 pub mod write;
 
 /// What becomes of an operation.

@@ -207,6 +207,17 @@ impl Report {
         );
     }
 
+    /// A save has made its file empty and waits for what is to be in it.
+    pub fn settles(&self, save: &Save) {
+        self.published(
+            event!(
+                "SaveWaits",
+                "Save": U64, "File": Text, "ProcessId": ProcessId, "Image": Text, "Rule": Text, "Bytes": U64,
+            ),
+            save,
+        );
+    }
+
     /// A save was committed, and its handles go on without a transaction.
     pub fn demoted(&self, save: &Save, why: Demotion, status: Status) {
         self.not_committed(
@@ -526,8 +537,10 @@ pub mod counters {
     static PASSED_THROUGH: AtomicU64 = AtomicU64::new(0);
     static CHECKPOINTED: AtomicU64 = AtomicU64::new(0);
     static DEMOTED: AtomicU64 = AtomicU64::new(0);
-    /// Saves whose twins are being exchanged.
-    static EXCHANGING: AtomicU32 = AtomicU32::new(0);
+    /// Saves whose twins are being exchanged, and saves that wait for more.
+    static IN_THE_WAY: AtomicU32 = AtomicU32::new(0);
+    /// Saves that wait for more.
+    static SETTLING: AtomicU32 = AtomicU32::new(0);
     static DENIED: AtomicU64 = AtomicU64::new(0);
     /// Handles with a redirect, readers too.
     static REDIRECTED: AtomicU32 = AtomicU32::new(0);
@@ -629,18 +642,36 @@ pub mod counters {
 
     /// Twins are about to be exchanged.
     pub fn exchange_begins() {
-        EXCHANGING.fetch_add(1, Ordering::SeqCst);
+        IN_THE_WAY.fetch_add(1, Ordering::SeqCst);
     }
 
     /// They have been.
     pub fn exchange_ends() {
-        EXCHANGING.fetch_sub(1, Ordering::SeqCst);
+        IN_THE_WAY.fetch_sub(1, Ordering::SeqCst);
     }
 
-    /// Whether any twins are being exchanged.
+    /// Whether a create may have to wait: twins are being exchanged, or a save waits for more.
     #[inline]
-    pub fn exchanging() -> bool {
-        EXCHANGING.load(Ordering::Relaxed) != 0
+    pub fn any_in_the_way() -> bool {
+        IN_THE_WAY.load(Ordering::Relaxed) != 0
+    }
+
+    /// Whether any save waits for more.
+    #[inline]
+    pub fn any_settling() -> bool {
+        SETTLING.load(Ordering::Relaxed) != 0
+    }
+
+    /// A save waits for more.
+    pub fn settles() {
+        SETTLING.fetch_add(1, Ordering::SeqCst);
+        IN_THE_WAY.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// It waits no longer.
+    pub fn settles_no_more() {
+        IN_THE_WAY.fetch_sub(1, Ordering::SeqCst);
+        SETTLING.fetch_sub(1, Ordering::SeqCst);
     }
 
     /// An open was denied.

@@ -3,13 +3,16 @@
 //! What it knows and how it decides is pure: [`state`], [`wounds`], [`failure`], [`outcome`]. What it holds and how the
 //! outcome is carried out is in `live`; how its twins are exchanged under live handles in `exchange`, and what becomes of
 //! byte-range locks then in `locks`; which saves live on a volume, and who may join them, in `files`. How a handle leaves is in
-//! `leaving`; sections over a handle, and handles closed while the file is mapped, are in `mapping` and `postponed`.
+//! `leaving`; sections over a handle, and handles closed while the file is mapped, are in `mapping` and `postponed`. Saves that
+//! wait for more are in `settling`; what time does to saves, in `clock`.
 
 pub mod failure;
 pub mod outcome;
 pub mod state;
 pub mod wounds;
 
+#[cfg(windows)]
+pub mod clock;
 #[cfg(windows)]
 pub mod exchange;
 #[cfg(windows)]
@@ -24,3 +27,5 @@ pub mod locks;
 pub mod mapping;
 #[cfg(windows)]
 pub mod postponed;
+#[cfg(windows)]
+pub mod settling;

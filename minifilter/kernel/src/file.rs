@@ -170,6 +170,12 @@ impl<'a> FileObject<'a> {
         Ok(self.query::<StandardInformation>(instance, FILE_STANDARD_INFORMATION)?.delete_pending != 0)
     }
 
+    /// Where it ends, asked below `instance`: for a file object outside of transactions, in the last committed version.
+    /// PASSIVE_LEVEL.
+    pub fn end_of_file(self, instance: Instance<'_>) -> Result<i64> {
+        Ok(self.query::<StandardInformation>(instance, FILE_STANDARD_INFORMATION)?.end_of_file)
+    }
+
     /// Whether it is a directory. PASSIVE_LEVEL.
     pub fn is_directory(self, instance: Instance<'_>) -> Result<bool> {
         let mut directory = 0;

@@ -86,6 +86,8 @@ pub mod sync;
 #[cfg(windows)]
 pub mod thread;
 #[cfg(windows)]
+pub mod time;
+#[cfg(windows)]
 pub mod transaction;
 #[cfg(windows)]
 pub mod work;

@@ -28,6 +28,7 @@ use super::new_file::{self, New};
 use super::opening::{self, Verdict};
 use super::reader::Reader;
 use super::view::{self, Alias, View};
+use super::way;
 use crate::Intact;
 use crate::report::{Why, counters};
 use crate::save::files::{Files, Pass};
@@ -64,8 +65,8 @@ impl Operation for Create {
     type Carry = Either<Parcel<Option<Carried>>, ()>;
 
     fn before(data: &mut Callback<'_>) -> Before<Self::Carry> {
-        if counters::exchanging() {
-            opening::wait_for_exchange(data);
+        if counters::any_in_the_way() {
+            way::of_create(data);
         }
         let alias = match view::of(data) {
             View::Committed => None,

@@ -90,8 +90,7 @@ pub fn intent(request: &Request) -> Intent {
     if !may_open_a_file(request) || request.options & NEVER != 0 {
         return Intent::Ignored;
     }
-    let replaces = matches!(request.disposition, FILE_SUPERSEDE | FILE_OVERWRITE | FILE_OVERWRITE_IF);
-    if replaces || may_modify_data(request.access) {
+    if replaces(request.disposition) || may_modify_data(request.access) {
         Intent::ModifiesData
     } else if request.access & OTHER != 0 {
         Intent::ModifiesOther
@@ -112,6 +111,19 @@ pub fn may_open_a_file(request: &Request) -> bool {
 /// makes an empty one that stays empty: there is nothing to save.
 pub fn may_modify_data(access: u32) -> bool {
     access & DATA != 0
+}
+
+/// Whether a create takes its file from a save that waits for more: it writes, deletes or executes it.
+pub fn takes(request: &Request) -> bool {
+    const FILE_EXECUTE: u32 = 0x0020;
+    const GENERIC_EXECUTE: u32 = 0x2000_0000;
+    replaces(request.disposition)
+        || request.access & (DATA | OTHER | FILE_EXECUTE | GENERIC_EXECUTE) != 0
+        || request.options & FILE_DELETE_ON_CLOSE != 0
+}
+
+fn replaces(disposition: u32) -> bool {
+    matches!(disposition, FILE_SUPERSEDE | FILE_OVERWRITE | FILE_OVERWRITE_IF)
 }
 
 /// Whether granted rights let their holder modify data.
@@ -262,6 +274,21 @@ mod tests {
         for request in never {
             assert_eq!(intent(&request), Intent::Ignored, "{request:?}");
         }
+    }
+
+    #[test]
+    fn who_writes_deletes_or_executes_takes_the_file_and_who_reads_does_not() {
+        let takes_it = [
+            WRITE,
+            Request { disposition: FILE_OVERWRITE, ..READ },
+            Request { access: READ.access | DELETE, ..READ },
+            Request { access: READ.access | FILE_WRITE_ATTRIBUTES, ..READ },
+            Request { access: READ.access | 0x20, ..READ },
+            Request { options: FILE_DELETE_ON_CLOSE, ..READ },
+        ];
+        assert!(takes_it.iter().all(takes));
+        assert!(!takes(&READ));
+        assert!(!takes(&Request { options: FILE_OPEN_REQUIRING_OPLOCK, ..READ }));
     }
 
     #[test]

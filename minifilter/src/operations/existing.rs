@@ -1,5 +1,7 @@
 //! The twin of an existing file: opened before the application's create, which then goes down for attributes only.
 
+use core::sync::atomic::Ordering;
+
 use kernel::Status;
 use kernel::access::AccessEdit;
 use kernel::callback::{Callback, Create as Parameters};
@@ -180,7 +182,10 @@ impl Twin {
         let prepared = Redirect::new(file, how, Some(part.save.clone()), Some(pass), stream)
             .and_then(|redirect| Ok((redirect, AccessEdit::begin(data, shown, TAG)?)));
         let (redirect, edit) = match prepared {
-            Ok(prepared) => prepared,
+            Ok((redirect, edit)) => {
+                redirect.emptied.store(information != FILE_OPENED, Ordering::Release);
+                (redirect, edit)
+            }
             Err(status) => {
                 candidate.passes(Why::Resources, status);
                 return None;

@@ -6,16 +6,17 @@ use kernel::file::{FileObject, Open, Opened};
 use kernel::instance::Instance;
 use kernel::name::{FileName, NameForm};
 use kernel::pool::Shared;
-use kernel::{Result, Status, process};
+use kernel::{Result, Status};
 use wdk_sys::SL_CASE_SENSITIVE;
 
-use super::create::{Candidate, STACK_NEEDED};
+use super::create::Candidate;
 use super::decision::{self, Intent, Request};
 use super::existing::Twin;
 use crate::Intact;
 use crate::save::files::Files;
 use crate::save::live::{Redirect, Save, stream_of};
 use crate::save::outcome::Ending;
+use crate::save::settling;
 use crate::save::state::Stream;
 
 /// A create's part in a save, until its handle has one. Dropped before, the create leaves the save, and a save that it
@@ -66,7 +67,7 @@ impl Drop for Part {
             self.save.force();
         }
         if let Some(intact) = Intact::get() {
-            self.save.leave(intact, &self.files, Ending::Closed, None);
+            settling::leave(&self.save, intact, &self.files, Ending::Closed, None);
         }
     }
 }
@@ -128,33 +129,6 @@ pub(super) fn request(data: &Callback<'_>, file: FileObject<'_>, parameters: &Pa
 /// What a create wants.
 pub(super) fn intent(data: &Callback<'_>, file: FileObject<'_>, parameters: &Parameters) -> Intent {
     decision::intent(&request(data, file, parameters))
-}
-
-/// Waits while the twins of this file are exchanged: an open in between could keep them from coming back. Bounded; where
-/// the file cannot be told, nothing is waited for. PASSIVE_LEVEL.
-#[cold]
-pub fn wait_for_exchange(data: &Callback<'_>) {
-    let (Some(parameters), Some(file), Some(filter)) = (data.create(), data.file(), Intact::filter()) else {
-        return;
-    };
-    let request = request(data, file, &parameters);
-    if !decision::may_open_a_file(&request)
-        || process::is_inside_file_system()
-        || process::remaining_stack() < STACK_NEEDED
-    {
-        return;
-    }
-    let instance = data.instance();
-    let saves = ContextRef::<Files>::of_instance(instance);
-    let save = saves.and_then(|files| {
-        let name = FileName::of(data, NameForm::Normalized)?;
-        let looked = Open::look(name.full(), is_case_sensitive(data)).open(filter, instance)?;
-        let id = looked.file.object().id(instance)?;
-        Ok(files.exchanging(id))
-    });
-    if let Ok(Some(save)) = save {
-        save.wait_while_exchanging();
-    }
 }
 
 pub(super) fn is_case_sensitive(data: &Callback<'_>) -> bool {

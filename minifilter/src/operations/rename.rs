@@ -18,6 +18,7 @@ use widestring::U16Str;
 
 use super::names::{self, Request};
 use super::swap::{after, came_back_untouched, enter, redirected, unknown};
+use super::way;
 use crate::report::counters;
 use crate::save::failure::{Failure, classify};
 use crate::save::live::Redirect;
@@ -38,7 +39,10 @@ impl Operation for SetInformation {
     fn before(data: &mut Callback<'_>) -> Before<Self::Carry> {
         match Redirect::of(data) {
             // It may run into a save: a name that it has given, an ancestor of its file, the file itself.
-            Ok(None) if counters::any_redirected() => Before::Watch(Either::Second(())),
+            Ok(None) if counters::any_redirected() => {
+                way::of_names(data);
+                Before::Watch(Either::Second(()))
+            }
             Ok(None) => Before::Pass,
             Ok(Some(redirect)) if is_about_names(data) => change(data, redirect),
             Ok(Some(redirect)) => redirected(data, redirect),
@@ -76,6 +80,7 @@ fn change(
     data: &Callback<'_>,
     redirect: ContextRef<Redirect>,
 ) -> Before<<SetInformation as Operation>::Carry> {
+    way::of_names(data);
     let entered = match enter(redirect) {
         Ok(entered) => entered,
         Err(answer) => return answer.into(),

@@ -56,7 +56,7 @@ fn begin(data: &Callback<'_>, redirect: ContextRef<Redirect>) -> Before<ContextR
         && let Some(save) = &entered.save
     {
         // Nobody tells when a view is written.
-        save.note_modified();
+        save.note_written();
     }
     Before::Watch(ContextRef::clone(&entered))
 }

@@ -29,8 +29,10 @@ impl<const MAJOR: u8> Operation for NoShortcut<MAJOR> {
 /// These opens have no handle and no context; their file object must not be touched (minifilter-rules §2.2).
 fn process_saves(data: &Callback<'_>) -> bool {
     counters::any_redirected()
-        && ContextRef::<Files>::of_instance(data.instance())
-            .is_ok_and(|files| files.has(data.process().key()))
+        // A save whose process has just ended is over for whoever asks, but only a create can see to that.
+        && (counters::any_settling()
+            || ContextRef::<Files>::of_instance(data.instance())
+                .is_ok_and(|files| files.has(data.process().key())))
 }
 
 /// The fast I/O form.

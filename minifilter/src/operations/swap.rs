@@ -1,12 +1,16 @@
 //! Operations that go to the twin, by the table in `operations.rs`.
 
+use core::sync::atomic::Ordering;
+
 use kernel::Status;
 use kernel::callback::{Before, Callback, Either, Operation};
 use kernel::context::{ContextRef, Entered};
 use kernel::file::LowerFile;
-use kernel::fltkernel::{IRP_MJ_FILE_SYSTEM_CONTROL, IRP_MJ_QUERY_INFORMATION, IRP_MJ_READ, IRP_MJ_WRITE};
+use kernel::fltkernel::{
+    IRP_MJ_FILE_SYSTEM_CONTROL, IRP_MJ_QUERY_INFORMATION, IRP_MJ_READ, IRP_MJ_SET_INFORMATION, IRP_MJ_WRITE,
+};
 
-use super::{Modifies, Treatment, treatment};
+use super::{Modifies, Treatment, treatment, way};
 use wdk_sys::{IRP_PAGING_IO, IRP_SYNCHRONOUS_PAGING_IO};
 
 use crate::report::counters;
@@ -27,7 +31,8 @@ impl<const MAJOR: u8> Operation for Swapped<MAJOR> {
     #[inline]
     fn before(data: &mut Callback<'_>) -> Before<Self::Carry> {
         match Redirect::of(data) {
-            Ok(None) if may_meet_transaction(data) => Before::Watch(Either::Second(())),
+            // Some controls need no right on their handle that would keep it and a transaction apart. (Settings: `rename.rs`.)
+            Ok(None) if MAJOR == IRP_MJ_FILE_SYSTEM_CONTROL && counters::any_redirected() => untouched(data),
             Ok(None) => Before::Pass,
             Ok(Some(redirect)) => redirected(data, redirect),
             Err(status) => unknown(data, status),
@@ -51,6 +56,9 @@ pub(super) fn after(data: &mut Callback<'_>, redirect: &Entered<Redirect>) {
                 && let Some(save) = &redirect.save
             {
                 save.note_modified();
+            }
+            if empties(data) {
+                redirect.emptied.store(true, Ordering::Release);
             }
             effect(data, modifies)
         }
@@ -80,11 +88,14 @@ pub(super) fn unknown<C>(data: &Callback<'_>, status: Status) -> Before<C> {
     Before::Complete(status, 0)
 }
 
-/// Whether an operation on a handle that is not redirected may be told about somebody's transaction: some controls need no
-/// right on their handle that would keep it and the transaction apart. (Settings: `rename.rs`.)
-#[inline]
-fn may_meet_transaction(data: &Callback<'_>) -> bool {
-    data.major() == IRP_MJ_FILE_SYSTEM_CONTROL && counters::any_redirected()
+/// A control of a handle that is not redirected, which may be told about somebody's transaction.
+#[cold]
+#[inline(never)]
+fn untouched(data: &Callback<'_>) -> Before<Either<Entered<Redirect>, ()>> {
+    if counters::any_settling() {
+        way::of_control(data);
+    }
+    Before::Watch(Either::Second(()))
 }
 
 /// A redirected operation.
@@ -211,6 +222,19 @@ fn effect(data: &Callback<'_>, modifies: Modifies) -> Effect {
         },
         Modifies::Other(change) => Effect::Change(change),
     }
+}
+
+/// Whether it has made a file empty: its end or its allocation was set to nothing.
+fn empties(data: &Callback<'_>) -> bool {
+    const FILE_ALLOCATION_INFORMATION: u32 = 19;
+    const FILE_END_OF_FILE_INFORMATION: u32 = 20;
+    data.status().is_success()
+        && matches!(
+            data.information_class(),
+            Some(FILE_ALLOCATION_INFORMATION | FILE_END_OF_FILE_INFORMATION)
+        )
+        && data.major() == IRP_MJ_SET_INFORMATION
+        && data.information_buffer().first_chunk::<8>() == Some(&[0; 8])
 }
 
 fn zeros(from: i64, to: i64) -> Option<Range> {

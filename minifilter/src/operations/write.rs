@@ -55,7 +55,7 @@ impl Operation for SwappedWrite {
             // Where it would have ended up is not known: everything may be wounded, nothing is healed.
             None if data.status().is_success() => {
                 if let Some(save) = entered.save.as_ref().filter(|_| written != 0) {
-                    save.note_modified();
+                    save.note_written();
                 }
                 None
             }

@@ -83,9 +83,9 @@ impl Files {
         self.saves.read().iter().find(|save| save.process == process && save.file() == file).cloned()
     }
 
-    /// A save of this file whose twins are being exchanged. IRQL up to APC_LEVEL.
-    pub fn exchanging(&self, file: u64) -> Option<Shared<Save>> {
-        self.saves.read().iter().find(|save| save.is_exchanging() && save.file() == file).cloned()
+    /// The first save that is wanted. IRQL up to APC_LEVEL.
+    pub fn first(&self, wanted: impl Fn(&Save) -> bool) -> Option<Shared<Save>> {
+        self.saves.read().iter().find(|save| wanted(save)).cloned()
     }
 
     /// A save of the process that is on the way to its first twin: of the file with this name, or of any. IRQL up to

@@ -1,5 +1,7 @@
 //! How a handle leaves its save.
 
+use core::sync::atomic::Ordering;
+
 use kernel::context::ContextRef;
 use kernel::file::{FileObject, LowerFile};
 use kernel::gate::Held;
@@ -8,6 +10,7 @@ use kernel::instance::Instance;
 use super::live::{Own, Redirect};
 use super::locks;
 use super::outcome::Ending;
+use super::settling;
 use crate::Intact;
 
 /// A handle's operations are out: its twin is flushed and closed, and it leaves its save. `own` is the application's file
@@ -32,7 +35,18 @@ pub fn leave(
     save.delist(redirect);
     if let Some(files) = redirect.files() {
         let own = own.map(|file| Own { instance, file, stream: redirect.stream });
-        save.leave(intact, files, ending, own);
+        settling::leave(save, intact, files, ending, own);
+    }
+}
+
+/// A handle is closed by a living process of its save: is that all? One through which a file was made empty that is not
+/// empty outside of the save, leaves a hollow save. `own` is the application's file object. PASSIVE_LEVEL.
+pub fn is_closed(redirect: &Redirect, instance: Instance<'_>, own: FileObject<'_>) {
+    if let Some(save) = &redirect.save
+        && redirect.emptied.load(Ordering::Acquire)
+        && own.end_of_file(instance).is_ok_and(|end| end != 0)
+    {
+        save.note_emptied();
     }
 }
 

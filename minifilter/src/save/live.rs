@@ -9,7 +9,7 @@ use kernel::file::{FileObject, LowerFile};
 use kernel::gate::Gate;
 use kernel::instance::Instance;
 use kernel::pool::{PoolSlice, PoolVec, Shared, Tag};
-use kernel::process::{Process, ProcessKey, current_thread_is_terminating};
+use kernel::process::{Process, ProcessKey, ProcessRef, current_thread_is_terminating};
 use kernel::sync::{Event, PushLock, SpinLock};
 use kernel::transaction::{Transaction, TransactionRef};
 use kernel::{Result, Status};
@@ -19,7 +19,7 @@ use super::files::{Files, Pass};
 use super::locks::Locks;
 use super::mapping::Mapping;
 use super::outcome::{Ending, Facts, Outcome, Reason, outcome};
-use super::state::{Effect, Left, Phase, State, Stream};
+use super::state::{Effect, Joined, Left, Phase, State, Stream, Turn};
 use crate::Intact;
 use crate::report::counters;
 
@@ -93,6 +93,8 @@ pub struct Save {
     pub process: ProcessKey,
     /// Its process id.
     pub process_id: u32,
+    /// The process, to learn how it ends.
+    owner: Option<ProcessRef>,
     /// What the rule says.
     pub settings: Settings,
     /// Names, for events.
@@ -150,6 +152,7 @@ impl Save {
                 number: counters::next_number(),
                 process: process.key(),
                 process_id: process.id(),
+                owner: process.reference(),
                 settings,
                 label,
                 file: AtomicU64::new(0),
@@ -271,10 +274,16 @@ impl Save {
             return false;
         }
         let joined = self.state.lock().join();
-        if !joined {
-            self.gate.leave();
+        match joined {
+            Joined::No => self.gate.leave(),
+            Joined::Yes => {}
+            Joined::Again(turn) => {
+                if let Some(intact) = Intact::get() {
+                    intact.clock.settling().forget(self, turn);
+                }
+            }
         }
-        joined
+        joined != Joined::No
     }
 
     /// A create that only looks at it is on its way to a twin, if it is not too late. Waits while twins are exchanged. A
@@ -296,6 +305,46 @@ impl Save {
     /// Something was modified that no effect describes. Up to DISPATCH_LEVEL.
     pub fn note_modified(&self) {
         self.state.lock().note_modified();
+    }
+
+    /// Bytes may have been written at a place that is not known. Up to DISPATCH_LEVEL.
+    pub fn note_written(&self) {
+        self.state.lock().note_written();
+    }
+
+    /// A handle is closed that has made a file empty which is not empty outside of it.
+    pub fn note_emptied(&self) {
+        self.state.lock().note_emptied();
+    }
+
+    /// Whether it has made its file empty and written nothing.
+    pub fn is_hollow(&self) -> bool {
+        self.state.lock().is_hollow()
+    }
+
+    /// Whether it waits for more (`turn`: and it is this time).
+    pub fn settles(&self, turn: Option<Turn>) -> bool {
+        self.state.lock().settles(turn)
+    }
+
+    /// Whether it is not over although nobody writes into it and no close is under way.
+    pub fn is_alone(&self) -> bool {
+        self.state.lock().is_alone()
+    }
+
+    /// It waits no longer: what its end is decided by, if it did wait.
+    pub(super) fn settles_no_more(&self, turn: Option<Turn>, ending: Ending) -> Option<(Turn, Facts)> {
+        self.state.lock().settle(turn, ending, self.settings.on_exit)
+    }
+
+    /// The exit status of its process; `PENDING` while it lives. IRQL up to APC_LEVEL.
+    pub fn owner_status(&self) -> Status {
+        self.owner.as_ref().map_or(Status::PENDING, |owner| owner.get().exit_status())
+    }
+
+    /// Whether its process has ended, or is about to. IRQL up to APC_LEVEL.
+    pub fn has_lost_its_process(&self) -> bool {
+        self.owner_status() != Status::PENDING
     }
 
     /// It must not commit.
@@ -350,7 +399,7 @@ impl Save {
         };
         let mut list = list.write();
         let phase = self.state.lock().phase();
-        phase == Phase::Live && list.push(redirect.clone()).is_ok()
+        matches!(phase, Phase::Live | Phase::Settling) && list.push(redirect.clone()).is_ok()
     }
 
     /// Forgets a handle's twin.
@@ -363,13 +412,9 @@ impl Save {
         drop(taken);
     }
 
-    /// A handle that takes part is done; if it was the last, the outcome is decided and carried out. `own` is the
-    /// application's file object, by which a placeholder is removed. PASSIVE_LEVEL, without locks.
-    pub fn leave(&self, intact: &Intact, files: &Files, ending: Ending, own: Option<Own<'_>>) {
-        let left = self.state.lock().leave(ending, self.settings.on_exit);
-        if let Left::Last(facts) = left {
-            self.finish(intact, files, facts, own);
-        }
+    /// A handle that takes part is done. The caller carries out what is left to do.
+    pub(super) fn has_left(&self, ending: Ending, may_settle: bool) -> Left {
+        self.state.lock().leave(ending, self.settings.on_exit, may_settle)
     }
 
     /// The volume goes: ends it now, whoever writes. PASSIVE_LEVEL, without locks.
@@ -378,10 +423,13 @@ impl Save {
         if let Some(facts) = facts {
             self.close_twins(&self.writers);
             self.finish(intact, files, facts, None);
+            intact.clock.settling().forget_all(self);
         }
     }
 
-    fn finish(&self, intact: &Intact, files: &Files, facts: Facts, own: Option<Own<'_>>) {
+    /// Carries its end out. `own` is the application's file object, by which a placeholder is removed. PASSIVE_LEVEL,
+    /// without locks.
+    pub(super) fn finish(&self, intact: &Intact, files: &Files, facts: Facts, own: Option<Own<'_>>) {
         // Whoever exchanges twins, or is on the way to one, is waited for.
         let _alone = self.gate.close_and_hold(None);
         // Handles of a transaction die with it (txf-ktm §4.4): those that read go back to their own files first.
@@ -491,6 +539,8 @@ pub struct Redirect {
     pub locks: SpinLock<Locks>,
     /// Its cleanup found it.
     pub cleaned_up: AtomicBool,
+    /// Its file was made empty through it.
+    pub emptied: AtomicBool,
     /// The sections that are being made over it.
     pub mapping: Mapping,
     /// What keeps the driver here as long as a redirected handle writes; readers have none.
@@ -516,12 +566,24 @@ impl Redirect {
         let filter = Intact::filter().ok_or(Status::UNSUCCESSFUL)?;
         let gate = Gate::new(REDIRECT_TAG, twin)?;
         let role = if pass.is_some() { Role::Writer } else { Role::Reader };
-        let (locks, cleaned_up) = (SpinLock::new(Locks::new()), AtomicBool::new(false));
+        let locks = SpinLock::new(Locks::new());
+        let (cleaned_up, emptied) = (AtomicBool::new(false), AtomicBool::new(false));
         // Before the context is set, so that no operation on the handle misses it; taken back by `Drop`.
         counters::redirected();
         ContextRef::new(
             filter,
-            Redirect { gate, how, save, role, stream, locks, cleaned_up, mapping: Mapping::new(), pass },
+            Redirect {
+                gate,
+                how,
+                save,
+                role,
+                stream,
+                locks,
+                cleaned_up,
+                emptied,
+                mapping: Mapping::new(),
+                pass,
+            },
         )
     }
 

@@ -22,6 +22,8 @@ pub const UNNAMED: Stream = 0;
 pub enum Phase {
     /// Handles write into it.
     Live,
+    /// Nobody writes into it any more, and yet it is not over: it has made its file empty, and waits for what is to be in it.
+    Settling,
     /// Its last writing handle was closed; the outcome is being carried out. Who wants to join waits.
     Ending,
     /// It is over.
@@ -61,6 +63,11 @@ pub struct State {
     phase: Phase,
     writers: u32,
     modified: bool,
+    wrote: bool,
+    emptied: bool,
+    settled: u32,
+    /// Its end is carried out without a handle that would be closed only after it.
+    ends_alone: bool,
     forced: bool,
     flush_failed: bool,
     gone: bool,
@@ -80,6 +87,22 @@ pub enum Left {
     Others,
     /// It was the last: decide by these facts, carry out, then [`State::end`].
     Last(Facts),
+    /// It was the last, and the save waits for more, for this time: [`State::settle`] ends that, or [`State::join`].
+    Settles(Turn),
+}
+
+/// One of the times that a save waits for more.
+pub type Turn = u32;
+
+/// What became of an attempt to take part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Joined {
+    /// It is too late.
+    No,
+    /// Others write.
+    Yes,
+    /// It waited for this.
+    Again(Turn),
 }
 
 impl State {
@@ -89,6 +112,10 @@ impl State {
             phase: Phase::Live,
             writers: 1,
             modified: false,
+            wrote: false,
+            emptied: false,
+            settled: 0,
+            ends_alone: false,
             forced: false,
             flush_failed: false,
             gone: false,
@@ -107,12 +134,31 @@ impl State {
     }
 
     /// Another handle takes part, if it is not too late.
-    pub fn join(&mut self) -> bool {
-        let joined = self.phase == Phase::Live;
-        if joined {
-            self.writers = self.writers.saturating_add(1);
-        }
+    pub fn join(&mut self) -> Joined {
+        let joined = match self.phase {
+            Phase::Live => Joined::Yes,
+            Phase::Settling => Joined::Again(self.settled),
+            Phase::Ending | Phase::Ended => return Joined::No,
+        };
+        self.phase = Phase::Live;
+        self.writers = self.writers.saturating_add(1);
         joined
+    }
+
+    /// Bytes may have been written at a place that is not known.
+    pub fn note_written(&mut self) {
+        self.modified = true;
+        self.wrote = true;
+    }
+
+    /// A handle is closed that has made a file empty which is not empty outside of the save.
+    pub fn note_emptied(&mut self) {
+        self.emptied = true;
+    }
+
+    /// Whether it has made its file empty and written nothing: hardly what its program wants to leave.
+    pub fn is_hollow(&self) -> bool {
+        self.emptied && !self.wrote
     }
 
     /// Something was modified that no [`Effect`] describes: by opening (created, overwritten, superseded), or at a place
@@ -180,22 +226,60 @@ impl State {
     }
 
     /// A handle that took part was closed. An abnormal end of any of them counts for all.
-    pub fn leave(&mut self, ending: Ending, on_exit: OnExit) -> Left {
+    ///
+    /// A hollow save that would commit, and whose handles were all closed by a living program, waits for more if it
+    /// `may_settle`.
+    pub fn leave(&mut self, ending: Ending, on_exit: OnExit, may_settle: bool) -> Left {
         self.ending = worse(self.ending, ending, on_exit);
         self.writers = self.writers.saturating_sub(1);
         if self.writers != 0 || self.phase != Phase::Live {
             return Left::Others;
         }
+        let facts = self.facts(on_exit);
+        if may_settle
+            && self.is_hollow()
+            && self.ending == Ending::Closed
+            && outcome(&facts) == Outcome::Commit
+        {
+            self.phase = Phase::Settling;
+            self.settled = self.settled.wrapping_add(1);
+            return Left::Settles(self.settled);
+        }
         self.phase = Phase::Ending;
-        Left::Last(self.facts(on_exit))
+        Left::Last(facts)
     }
 
-    /// The volume goes: whoever writes, the save ends now. `None` if it is ending already.
-    pub fn break_off(&mut self, on_exit: OnExit) -> Option<Facts> {
-        if self.phase != Phase::Live {
+    /// It waits no longer (`turn`: only if it is this time): decide by the facts, with what has become of its program.
+    /// `None` if it does not wait.
+    pub fn settle(&mut self, turn: Option<Turn>, ending: Ending, on_exit: OnExit) -> Option<(Turn, Facts)> {
+        if !self.settles(turn) {
             return None;
         }
-        self.forced = true;
+        self.ending = worse(self.ending, ending, on_exit);
+        self.ends_alone = true;
+        self.phase = Phase::Ending;
+        Some((self.settled, self.facts(on_exit)))
+    }
+
+    /// Whether it waits for more (`turn`: and it is this time).
+    pub fn settles(&self, turn: Option<Turn>) -> bool {
+        self.phase == Phase::Settling && turn.is_none_or(|turn| turn == self.settled)
+    }
+
+    /// Whether it is not over although nobody writes into it and no close is under way: it waits for more, or did so until
+    /// its end began.
+    pub fn is_alone(&self) -> bool {
+        self.phase == Phase::Settling || self.phase == Phase::Ending && self.ends_alone
+    }
+
+    /// The volume goes: whoever writes, the save ends now. `None` if it is ending already. What no handle writes into any
+    /// more is not forced: its program has closed the file.
+    pub fn break_off(&mut self, on_exit: OnExit) -> Option<Facts> {
+        match self.phase {
+            Phase::Live => self.forced = true,
+            Phase::Settling => {}
+            Phase::Ending | Phase::Ended => return None,
+        }
         self.phase = Phase::Ending;
         Some(self.facts(on_exit))
     }
@@ -227,6 +311,7 @@ impl State {
     /// What was there is durable: the save begins anew from it.
     pub fn checkpointed(&mut self) {
         self.modified = false;
+        self.emptied = false;
         self.checkpoints = self.checkpoints.saturating_add(1);
     }
 
@@ -264,6 +349,7 @@ impl State {
             Effect::None => return,
             Effect::Bytes(range) => {
                 let Some(range) = range else { return };
+                self.wrote = true;
                 self.bytes = self.bytes.saturating_add(range.length());
                 if let Some(wounds) = wounds {
                     wounds.heal(range);
@@ -343,9 +429,9 @@ mod tests {
     }
 
     fn last(state: &mut State, ending: Ending) -> Outcome {
-        match state.leave(ending, OnExit::ByStatus) {
+        match state.leave(ending, OnExit::ByStatus, false) {
             Left::Last(facts) => outcome(&facts),
-            Left::Others => panic!("others still take part"),
+            left => panic!("{left:?}"),
         }
     }
 
@@ -421,18 +507,18 @@ mod tests {
     #[test]
     fn the_last_of_several_handles_decides() {
         let mut state = State::new();
-        assert!(state.join());
+        assert_eq!(state.join(), Joined::Yes);
         state.came_back(0, bytes(0, 10), 0);
-        assert_eq!(state.leave(Ending::Closed, OnExit::ByStatus), Left::Others);
+        assert_eq!(state.leave(Ending::Closed, OnExit::ByStatus, false), Left::Others);
         assert_eq!(last(&mut state, Ending::Closed), Outcome::Commit);
     }
 
     #[test]
     fn a_holder_that_died_counts_even_if_it_was_not_the_last() {
         let mut state = State::new();
-        assert!(state.join());
+        assert_eq!(state.join(), Joined::Yes);
         state.came_back(0, bytes(0, 10), 0);
-        assert_eq!(state.leave(Ending::ProcessEnded(1), OnExit::ByStatus), Left::Others);
+        assert_eq!(state.leave(Ending::ProcessEnded(1), OnExit::ByStatus, false), Left::Others);
         assert_eq!(last(&mut state, Ending::Closed), Outcome::RollBack(Reason::ProcessDied));
     }
 
@@ -502,12 +588,12 @@ mod tests {
     fn what_a_rule_says_of_exits_decides_for_every_handle() {
         let with = |first, second, on_exit| {
             let mut state = State::new();
-            assert!(state.join());
+            assert_eq!(state.join(), Joined::Yes);
             state.came_back(0, bytes(0, 10), 0);
-            assert_eq!(state.leave(first, on_exit), Left::Others);
-            match state.leave(second, on_exit) {
+            assert_eq!(state.leave(first, on_exit, false), Left::Others);
+            match state.leave(second, on_exit, false) {
                 Left::Last(facts) => outcome(&facts),
-                Left::Others => panic!("others still take part"),
+                left => panic!("{left:?}"),
             }
         };
         let (closed, died, well) = (Ending::Closed, Ending::ProcessEnded(1), Ending::ProcessEnded(0));
@@ -525,12 +611,12 @@ mod tests {
     #[test]
     fn nobody_joins_a_save_that_is_ending() {
         let mut state = State::new();
-        let _ = state.leave(Ending::Closed, OnExit::ByStatus);
+        let _ = state.leave(Ending::Closed, OnExit::ByStatus, false);
         assert_eq!(state.phase(), Phase::Ending);
-        assert!(!state.join());
+        assert_eq!(state.join(), Joined::No);
         state.end();
         assert_eq!(state.phase(), Phase::Ended);
-        assert!(!state.join());
+        assert_eq!(state.join(), Joined::No);
     }
 
     #[test]
@@ -540,7 +626,7 @@ mod tests {
         let facts = state.break_off(OnExit::ByStatus).unwrap();
         assert_eq!(outcome(&facts), Outcome::RollBack(Reason::Forced));
         assert_eq!(state.break_off(OnExit::ByStatus), None);
-        assert_eq!(state.leave(Ending::Closed, OnExit::ByStatus), Left::Others);
+        assert_eq!(state.leave(Ending::Closed, OnExit::ByStatus, false), Left::Others);
     }
 
     #[test]
@@ -564,9 +650,9 @@ mod tests {
     #[test]
     fn a_flush_does_not_commit_what_a_dead_process_left() {
         let mut state = State::new();
-        assert!(state.join());
+        assert_eq!(state.join(), Joined::Yes);
         state.came_back(0, bytes(0, 10), 0);
-        assert_eq!(state.leave(Ending::ProcessEnded(1), OnExit::ByStatus), Left::Others);
+        assert_eq!(state.leave(Ending::ProcessEnded(1), OnExit::ByStatus, false), Left::Others);
         let flush = state.at_flush(OnExit::ByStatus, OnFlush::Checkpoint);
         assert_eq!(flush, Flush::Fail(UNEXPECTED_IO_ERROR));
     }
@@ -599,5 +685,87 @@ mod tests {
         state.came_back(0, bytes(100, 10), DISK_FULL);
         state.came_back(0, Effect::Size(100), 0);
         assert_eq!(last(&mut state, Ending::Closed), Outcome::Commit);
+    }
+
+    /// A save whose only handle has made its file empty.
+    fn hollow() -> State {
+        let mut state = State::new();
+        state.note_modified();
+        state.note_emptied();
+        state
+    }
+
+    fn settles(state: &mut State) -> Turn {
+        match state.leave(Ending::Closed, OnExit::ByStatus, true) {
+            Left::Settles(turn) => turn,
+            left => panic!("{left:?}"),
+        }
+    }
+
+    #[test]
+    fn a_hollow_save_waits_and_commits_when_nothing_more_comes() {
+        let mut state = hollow();
+        let turn = settles(&mut state);
+        assert_eq!(state.settle(Some(turn + 1), Ending::Closed, OnExit::ByStatus), None, "another time");
+        assert!(state.is_alone());
+        let (_, facts) = state.settle(Some(turn), Ending::Closed, OnExit::ByStatus).unwrap();
+        assert_eq!(outcome(&facts), Outcome::Commit);
+        assert!(state.is_alone(), "until it is over");
+        assert_eq!(state.settle(None, Ending::Closed, OnExit::ByStatus), None, "once");
+        state.end();
+        assert!(!state.is_alone());
+    }
+
+    #[test]
+    fn how_its_program_ends_decides_about_a_hollow_save() {
+        for (status, on_exit, commits) in [
+            (0, OnExit::ByStatus, true),
+            (1, OnExit::ByStatus, false),
+            (1, OnExit::Commit, true),
+            (0, OnExit::Rollback, false),
+        ] {
+            let mut state = hollow();
+            settles(&mut state);
+            let (_, facts) = state.settle(None, Ending::ProcessEnded(status), on_exit).unwrap();
+            assert_eq!(outcome(&facts) == Outcome::Commit, commits, "{status} {on_exit:?}");
+        }
+    }
+
+    #[test]
+    fn what_joins_a_hollow_save_makes_it_live_again_and_bytes_make_it_whole() {
+        let mut state = hollow();
+        let first = settles(&mut state);
+        assert_eq!(state.join(), Joined::Again(first));
+        assert_ne!(settles(&mut state), first, "nothing was written: it waits again");
+        assert!(matches!(state.join(), Joined::Again(_)));
+        state.came_back(0, bytes(0, 10), 0);
+        assert!(matches!(state.leave(Ending::Closed, OnExit::ByStatus, true), Left::Last(_)));
+    }
+
+    #[test]
+    fn only_a_hollow_save_that_would_commit_waits() {
+        let mut wounded = hollow();
+        wounded.came_back(0, bytes(0, 10), DISK_FULL);
+        assert_eq!(last(&mut wounded, Ending::Closed), Outcome::RollBack(Reason::Wounded));
+        let mut wounded = hollow();
+        wounded.came_back(0, bytes(0, 10), DISK_FULL);
+        assert!(matches!(wounded.leave(Ending::Closed, OnExit::ByStatus, true), Left::Last(_)));
+        let mut died = hollow();
+        assert!(matches!(died.leave(Ending::ProcessEnded(0), OnExit::ByStatus, true), Left::Last(_)));
+        let mut mapped = hollow();
+        mapped.note_written();
+        assert!(matches!(mapped.leave(Ending::Closed, OnExit::ByStatus, true), Left::Last(_)));
+        let mut published = hollow();
+        published.checkpointed();
+        published.note_modified();
+        assert!(matches!(published.leave(Ending::Closed, OnExit::ByStatus, true), Left::Last(_)));
+    }
+
+    #[test]
+    fn a_volume_that_goes_ends_a_hollow_save_without_forcing_it() {
+        let mut state = hollow();
+        settles(&mut state);
+        let facts = state.break_off(OnExit::ByStatus).unwrap();
+        assert_eq!(outcome(&facts), Outcome::Commit);
     }
 }

@@ -12,6 +12,7 @@ pub struct Limit {
 
 const ENDINGS: &str = "tests/saves/tests/saves/endings.rs";
 const CHECKPOINTS: &str = "tests/saves/tests/saves/checkpoints.rs";
+const HOLLOW: &str = "tests/saves/tests/saves/hollow.rs";
 const MEGABYTES: &str = "tests/saves/tests/saves/limits.rs";
 const NAMES: &str = "tests/saves/tests/saves/names.rs";
 const REFUSALS: &str = "tests/saves/tests/saves/refusals.rs";
@@ -31,6 +32,18 @@ pub const LIMITS: &[Limit] = &[
         begins: "One save is one handle's life",
         differences: &[],
         tests: &[(ENDINGS, "each_file_of_a_process_is_a_save_of_its_own")],
+    },
+    Limit {
+        begins: "A handle that made its file empty and is closed without having written a byte",
+        differences: &[],
+        tests: &[
+            (HOLLOW, "what_is_emptied_in_one_open_and_written_in_the_next_is_one_save"),
+            (HOLLOW, "when_the_time_is_over_it_commits_as_without_intact"),
+            (HOLLOW, "on_exit_decides_here_too"),
+            (HOLLOW, "who_needs_the_file_ends_the_wait"),
+            (HOLLOW, "what_is_no_hollow_close_ends_at_once"),
+            (HOLLOW, "a_hollow_save_is_an_unfinished_one_for_who_unloads_or_detaches"),
+        ],
     },
     Limit {
         begins: "A flush commits all that the save has written so far",

@@ -10,6 +10,7 @@ mod data;
 mod denied;
 mod endings;
 mod faults;
+mod hollow;
 mod imports;
 mod limits;
 mod names;

@@ -64,6 +64,8 @@ fn what_an_open_alone_does_to_the_file_is_part_of_the_save() {
             } else {
                 writer.close(handle).unwrap()
             }
+            // Nothing was written: the save waits for more, for two seconds.
+            scene.pass(2_100);
             scene.assert_committed(FILE, expected);
             scene.end();
         }

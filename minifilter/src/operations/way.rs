@@ -1,0 +1,126 @@
+//! Saves in the way of others: whose twins are being exchanged, and those that wait for more.
+//!
+//! Who comes across an exchange waits for its end. A save that waits for more has no handle that could keep anybody out,
+//! so who needs its file gets it: the save ends first.
+
+use kernel::callback::Callback;
+use kernel::context::ContextRef;
+use kernel::file::Open;
+use kernel::name::{FileName, NameForm};
+use kernel::process;
+use kernel::string::upcase;
+use widestring::U16Str;
+
+use super::create::STACK_NEEDED;
+use super::decision::{self, Intent, Request};
+use super::names;
+use super::opening::{is_case_sensitive, request};
+use crate::Intact;
+use crate::report::counters;
+use crate::save::files::Files;
+use crate::save::live::Save;
+
+/// Before a create: waits while the twins of its file are exchanged, because an open in between could keep them from coming
+/// back (bounded); and ends a save of its file that waits for more, if the create takes the file from it, or if the
+/// process of the save has ended. Where the file cannot be told, nothing is done. PASSIVE_LEVEL.
+#[cold]
+pub fn of_create(data: &Callback<'_>) {
+    let (Some(parameters), Some(file), Some(filter)) = (data.create(), data.file(), Intact::filter()) else {
+        return;
+    };
+    let request = request(data, file, &parameters);
+    let from_anybody = Request { from_kernel: false, ..request };
+    if !decision::may_open_a_file(&from_anybody)
+        || process::is_inside_file_system()
+        || process::remaining_stack() < STACK_NEEDED
+    {
+        return;
+    }
+    let waits = decision::may_open_a_file(&request);
+    let takes = decision::takes(&from_anybody);
+    let joins = matches!(decision::intent(&request), Intent::ModifiesData | Intent::ModifiesOther);
+    let process = data.process().key();
+    let is_in_the_way = |save: &Save| {
+        waits && save.is_exchanging()
+            || save.is_alone()
+                && (takes && !(joins && save.process == process) || save.has_lost_its_process())
+    };
+    let instance = data.instance();
+    let Ok(files) = ContextRef::<Files>::of_instance(instance) else { return };
+    if files.first(is_in_the_way).is_none() {
+        return;
+    }
+    let save = FileName::of(data, NameForm::Normalized).and_then(|name| {
+        let looked = Open::look(name.full(), is_case_sensitive(data)).open(filter, instance)?;
+        let id = looked.file.object().id(instance)?;
+        Ok(files.first(|save| save.file() == id && is_in_the_way(save)))
+    });
+    let (Ok(Some(save)), Some(intact)) = (save, Intact::get()) else { return };
+    if save.is_alone() {
+        save.settle(intact, &files, None);
+    } else {
+        save.wait_while_exchanging();
+    }
+}
+
+/// Before a rename or a hard link: a folder above a file cannot be renamed while a transaction holds the file, nor can a
+/// name be given that is its own (txf-ktm §4.3). Saves of such files that wait for more end. PASSIVE_LEVEL.
+#[inline]
+pub fn of_names(data: &Callback<'_>) {
+    if counters::any_settling() && data.information_class().is_some_and(names::is_about_names) {
+        names_needed(data);
+    }
+}
+
+#[cold]
+fn names_needed(data: &Callback<'_>) {
+    let class = data.information_class().unwrap_or(0);
+    let given = match names::Request::parse(class, data.information_buffer()) {
+        Ok(names::Request::Rename { name, .. } | names::Request::Link { name, .. }) => name,
+        Ok(names::Request::Dispose { .. }) | Err(_) => return,
+    };
+    let Ok(files) = ContextRef::<Files>::of_instance(data.instance()) else { return };
+    // Whose name cannot be told may be an ancestor of any.
+    let renamed = FileName::of(data, NameForm::Normalized);
+    end_all(&files, |save| {
+        let file = save.label.file();
+        has_last_component(file, given) || renamed.as_ref().map_or(true, |name| is_below(file, name.full()))
+    });
+}
+
+/// Before a control of a volume that wants it without open files. PASSIVE_LEVEL.
+#[cold]
+pub fn of_control(data: &Callback<'_>) {
+    const FSCTL_LOCK_VOLUME: u32 = 0x0009_0018;
+    const FSCTL_DISMOUNT_VOLUME: u32 = 0x0009_0020;
+    if matches!(data.control_code(), Some(FSCTL_LOCK_VOLUME | FSCTL_DISMOUNT_VOLUME))
+        && let Ok(files) = ContextRef::<Files>::of_instance(data.instance())
+    {
+        end_all(&files, |_| true);
+    }
+}
+
+fn end_all(files: &ContextRef<Files>, wanted: impl Fn(&Save) -> bool) {
+    let Some(intact) = Intact::get() else { return };
+    while let Some(save) = files.first(|save| save.is_alone() && wanted(save)) {
+        save.settle(intact, files, None);
+    }
+}
+
+const BACKSLASH: u16 = b'\\' as u16;
+
+/// Whether a file is in a folder, at any depth.
+fn is_below(file: &U16Str, folder: &U16Str) -> bool {
+    let (file, folder) = (file.as_slice(), folder.as_slice());
+    file.get(folder.len()) == Some(&BACKSLASH)
+        && file.iter().zip(folder).all(|(one, other)| upcase(*one) == upcase(*other))
+}
+
+/// Whether a file's name, without folders and stream, is the last component of a name that is given.
+fn has_last_component(file: &U16Str, given: &[u8]) -> bool {
+    const COLON: u16 = b':' as u16;
+    let given = names::units(given).rev().take_while(|&unit| unit != BACKSLASH).map(upcase);
+    let last = file.as_slice().rsplit(|&unit| unit == BACKSLASH).next().unwrap_or(&[]);
+    let last = last.split(|&unit| unit == COLON).next().unwrap_or(&[]);
+    given.eq(last.iter().rev().map(|&unit| upcase(unit)))
+}

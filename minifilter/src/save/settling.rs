@@ -1,0 +1,171 @@
+//! Saves that wait for more: the hollow close.
+//!
+//! A handle that made its file empty and is closed without having written a byte is hardly what its program wants to
+//! leave: some programs open a file to truncate it, close it, and open it again to write. Committed at once, a crash
+//! between the two would leave the file empty. So the save waits, without a twin, until its process opens the file for
+//! writing again and takes part in it, until the process ends (its exit status decides), until somebody needs the file,
+//! or until the rule's settle time is over. Then it commits, as the file would have become without us.
+//!
+//! Nobody may be called from the end of a process to end a transaction there (txf-ktm §8.1), so a thread looks whether
+//! the process lives, and so does whoever opens the file meanwhile: none of them sees a version that is no longer right.
+
+use kernel::context::ContextRef;
+use kernel::pool::{PoolVec, Shared, Tag};
+use kernel::sync::PushLock;
+use kernel::time;
+use kernel::{Result, Status};
+
+use super::files::{Files, Pass};
+use super::live::{Own, Save};
+use super::outcome::Ending;
+use super::state::{Left, Turn};
+use crate::Intact;
+use crate::report::counters;
+
+const TAG: Tag = Tag::new(b"InSe");
+
+/// How often it is looked whether processes of waiting saves live, in milliseconds.
+const INTERVAL: u32 = 50;
+
+/// A save that waits.
+struct Waiting {
+    save: Shared<Save>,
+    /// What keeps the driver on the volume.
+    pass: Pass,
+    turn: Turn,
+    /// Until then, in milliseconds of [`time`].
+    until: u64,
+}
+
+impl Waiting {
+    fn new(save: &Shared<Save>, files: &ContextRef<Files>) -> Option<Self> {
+        let pass = Pass::enter(files)?;
+        let until = time::milliseconds().saturating_add(u64::from(save.settings.settle_milliseconds));
+        // What looks for a save of the process asks whether there is a redirected handle first.
+        counters::redirected();
+        counters::settles();
+        Some(Waiting { save: save.clone(), pass, turn: 0, until })
+    }
+
+    fn is_due(&self, now: u64) -> bool {
+        self.until <= now || !self.save.settles(Some(self.turn)) || self.save.has_lost_its_process()
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        counters::settles_no_more();
+        counters::not_redirected();
+    }
+}
+
+/// Those that wait.
+pub struct Settling(PushLock<PoolVec<Waiting>>);
+
+impl Settling {
+    /// None.
+    pub const fn new() -> Self {
+        Settling(PushLock::new(PoolVec::new(TAG)))
+    }
+
+    fn put(&self, waiting: Waiting) -> Result<()> {
+        self.0.write().push(waiting)
+    }
+
+    /// Forgets a save that waits no longer. IRQL up to APC_LEVEL.
+    pub fn forget(&self, save: &Save, turn: Turn) {
+        let mut all = self.0.write();
+        let taken = all.take(|waiting| waiting.save.number == save.number && waiting.turn == turn);
+        drop(all);
+        drop(taken);
+    }
+
+    /// Forgets a save that is over. IRQL up to APC_LEVEL.
+    pub fn forget_all(&self, save: &Save) {
+        let taken = self.0.write().take(|waiting| waiting.save.number == save.number);
+        drop(taken);
+    }
+
+    /// Ends those whose time is over or whose process has ended; how many milliseconds later to look again. PASSIVE_LEVEL,
+    /// without locks.
+    pub fn look(&self, intact: &Intact) -> Option<u32> {
+        loop {
+            let now = time::milliseconds();
+            let due = {
+                let all = self.0.read();
+                let due = all.iter().find(|waiting| waiting.is_due(now));
+                due.map(|waiting| (waiting.save.clone(), waiting.pass.files().clone(), waiting.turn))
+            };
+            let Some((save, files, turn)) = due else { break };
+            save.settle(intact, &files, Some(turn));
+            self.forget(&save, turn);
+        }
+        (!self.0.read().is_empty()).then_some(INTERVAL)
+    }
+}
+
+impl Default for Settling {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A handle that takes part in a save is done; if it was the last, the save waits for more, or its outcome is decided and
+/// carried out. `own` is the application's file object, by which a placeholder is removed. PASSIVE_LEVEL, without locks.
+pub fn leave(
+    save: &Shared<Save>,
+    intact: &Intact,
+    files: &ContextRef<Files>,
+    ending: Ending,
+    own: Option<Own<'_>>,
+) {
+    let waiting = if save.may_settle() { Waiting::new(save, files) } else { None };
+    let left = save.has_left(ending, waiting.is_some());
+    match (left, waiting) {
+        (Left::Others, _) => {}
+        (Left::Last(facts), _) => save.finish(intact, files, facts, own),
+        (Left::Settles(turn), Some(mut waiting)) => {
+            waiting.turn = turn;
+            intact.report.settles(save);
+            if intact.clock.settling().put(waiting).is_err() {
+                // Without memory to wait with it ends as any other.
+                save.settle(intact, files, Some(turn));
+                return;
+            }
+            if save.settles(Some(turn)) {
+                intact.clock.wake();
+            } else {
+                // Somebody was faster than the list.
+                intact.clock.settling().forget(save, turn);
+            }
+        }
+        (Left::Settles(turn), None) => save.settle(intact, files, Some(turn)),
+    }
+}
+
+impl Save {
+    /// Whether it would wait for more if nobody wrote into it.
+    fn may_settle(&self) -> bool {
+        self.settings.settle_milliseconds != 0
+            // A deletion counts from when the handles are closed, and names that were given keep others away.
+            && !self.has_changed_names()
+            && self.is_hollow()
+            && self.is_transacted()
+    }
+
+    /// It waits no longer (`turn`: only if it is this time): its outcome is decided and carried out. Waits while somebody
+    /// else does that. PASSIVE_LEVEL, without locks.
+    pub fn settle(&self, intact: &Intact, files: &Files, turn: Option<Turn>) {
+        let ending = match self.owner_status() {
+            Status::PENDING => Ending::Closed,
+            status => Ending::ProcessEnded(status.0 as u32),
+        };
+        match self.settles_no_more(turn, ending) {
+            Some((turn, facts)) => {
+                self.finish(intact, files, facts, None);
+                intact.clock.settling().forget(self, turn);
+            }
+            None => self.wait_if_ending(),
+        }
+    }
+}
