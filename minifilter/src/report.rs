@@ -67,6 +67,10 @@ pub enum Demotion {
     NoTransaction,
     /// It has written more than its rule allows.
     TooLarge,
+    /// It has taken longer than its rule allows.
+    TooLong,
+    /// Nothing has been modified for longer than its rule allows.
+    Idle,
 }
 
 impl Demotion {
@@ -75,6 +79,8 @@ impl Demotion {
         match self {
             Self::NoTransaction => "after a flush no new transaction could be had",
             Self::TooLarge => "it has written more than its rule allows",
+            Self::TooLong => "it has taken longer than its rule allows",
+            Self::Idle => "nothing was modified for longer than its rule allows",
         }
     }
 }

@@ -4,7 +4,7 @@
 //! outcome is carried out is in `live`; how its twins are exchanged under live handles in `exchange`, and what becomes of
 //! byte-range locks then in `locks`; which saves live on a volume, and who may join them, in `files`. How a handle leaves is in
 //! `leaving`; sections over a handle, and handles closed while the file is mapped, are in `mapping` and `postponed`. Saves that
-//! wait for more are in `settling`; what time does to saves, in `clock`.
+//! wait for more are in `settling`, limits of time in `limits`; both are looked after by the thread in `clock`.
 
 pub mod failure;
 pub mod outcome;
@@ -19,6 +19,8 @@ pub mod exchange;
 pub mod files;
 #[cfg(windows)]
 pub mod leaving;
+#[cfg(windows)]
+pub mod limits;
 #[cfg(windows)]
 pub mod live;
 #[cfg(windows)]

@@ -150,7 +150,7 @@ fn accept(
             return Verdict::Pass;
         }
     };
-    part.establish(candidate.intact, id);
+    part.establish(candidate.intact, instance, id);
     let how = How {
         access: granted,
         share: u32::from(candidate.parameters.share),

@@ -173,7 +173,7 @@ impl New {
                     part.save.made(adds_stream.then_some(stream));
                     part.modified = true;
                 }
-                part.establish(intact, file.id(instance).unwrap_or(0));
+                part.establish(intact, instance, file.id(instance).unwrap_or(0));
                 (Ok(opened), Some(part))
             }
             Err(Status::SHARING_VIOLATION) => (Err(Status::SHARING_VIOLATION), Some(part)),

@@ -42,11 +42,15 @@ impl Part {
     }
 
     /// It has a twin: the save may be joined from now on.
-    pub(super) fn establish(&self, intact: &Intact, file: u64) {
+    pub(super) fn establish(&self, intact: &Intact, instance: Instance<'_>, file: u64) {
         if self.joined {
             intact.report.joined(&self.save, true);
         } else {
             self.save.establish(intact, file);
+            // A limit that cannot be kept for want of memory is no reason to leave the file without a save.
+            if let Ok(true) = intact.clock.limits().add(&self.save, instance) {
+                intact.clock.wake();
+            }
         }
     }
 

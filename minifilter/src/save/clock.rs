@@ -7,6 +7,7 @@ use kernel::pool::{Shared, Tag};
 use kernel::sync::Event;
 use kernel::thread::{Body, SystemThread};
 
+use super::limits::Limits;
 use super::settling::Settling;
 use crate::Intact;
 
@@ -18,6 +19,14 @@ struct Control {
     /// The thread uses nothing of any volume.
     at_rest: Event,
     settling: Settling,
+    limits: Limits,
+}
+
+impl Control {
+    fn look(&self, intact: &Intact) -> Option<u32> {
+        let (one, other) = (self.settling.look(intact), self.limits.look(intact));
+        one.into_iter().chain(other).min()
+    }
 }
 
 /// The thread, and the saves that it looks after. Dropped, it has ended.
@@ -35,6 +44,7 @@ impl Clock {
             stop: AtomicBool::new(false),
             at_rest: Event::new(TAG)?,
             settling: Settling::new(),
+            limits: Limits::new(),
         };
         control.at_rest.set();
         let control = Shared::new(TAG, control)?;
@@ -45,6 +55,11 @@ impl Clock {
     /// Saves that wait for more.
     pub fn settling(&self) -> &Settling {
         &self.control.settling
+    }
+
+    /// Saves with limits of time.
+    pub fn limits(&self) -> &Limits {
+        &self.control.limits
     }
 
     /// Waits until the thread has let go of what is no longer there to be looked after. PASSIVE_LEVEL, without locks.
@@ -82,7 +97,7 @@ impl Body for Ticking {
             // Before the driver is loaded there is nothing to look after.
             // Cleared before anything is looked at, so that whoever took it away before and waits then, waits for us.
             self.control.at_rest.clear();
-            next = Intact::get().and_then(|intact| self.control.settling.look(intact));
+            next = Intact::get().and_then(|intact| self.control.look(intact));
             self.control.at_rest.set();
         }
     }

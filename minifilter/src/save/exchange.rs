@@ -35,6 +35,9 @@ const TAG: Tag = Tag::new(b"InEg");
 /// How long operations in flight may take. They are reads and writes of a local disk.
 const PATIENCE_MS: u32 = 30_000;
 
+/// How long a thread that looks after many saves waits for one of them.
+const THREADS_PATIENCE_MS: u32 = 1_000;
+
 /// A twin of a save, nobody else at it.
 struct Twin<'a> {
     redirect: &'a ContextRef<Redirect>,
@@ -90,7 +93,7 @@ impl Save {
         }
         let _creates = self.gate.hold(Some(PATIENCE_MS)).ok_or(Status::IO_TIMEOUT)?;
         let members = self.members()?;
-        let mut twins = hold_all(&members)?;
+        let mut twins = hold_all(&members, PATIENCE_MS)?;
         // Again, with nothing in flight. What is mapped cannot be exchanged: it is flushed into the transaction.
         if !self.is_due()? || twins.iter().any(Twin::is_mapped) {
             return Ok(false);
@@ -108,7 +111,22 @@ impl Save {
     pub fn limit(&self, intact: &Intact, instance: Instance<'_>, room: bool) {
         if room && self.is_too_large() {
             // Whatever keeps it from ending now, the close will tell.
-            let _ = self.demote(intact, instance, Demotion::TooLarge);
+            let _ = self.demote(intact, instance, Demotion::TooLarge, PATIENCE_MS, || self.is_too_large());
+        }
+    }
+
+    /// As [`Self::limit`], because it is past a limit of time; `changes`: what was seen of it then, if nothing more may have
+    /// happened since. In a thread of ours.
+    pub fn end_by_time(&self, intact: &Intact, instance: Instance<'_>, why: Demotion, changes: u32) {
+        let is_still_over = || {
+            self.is_transacted()
+                && !self.has_changed_names()
+                && (why != Demotion::Idle || self.activity().changes == changes)
+                && self.state.lock().could_commit(self.settings.on_exit)
+        };
+        if is_still_over() {
+            // Whatever keeps it from ending now, the next look will find again.
+            let _ = self.demote(intact, instance, why, THREADS_PATIENCE_MS, is_still_over);
         }
     }
 
@@ -121,12 +139,19 @@ impl Save {
             && self.state.lock().is_too_large(limit, self.settings.on_exit)
     }
 
-    fn demote(&self, intact: &Intact, instance: Instance<'_>, why: Demotion) -> Result<()> {
-        let _creates = self.gate.hold(Some(PATIENCE_MS)).ok_or(Status::IO_TIMEOUT)?;
+    fn demote(
+        &self,
+        intact: &Intact,
+        instance: Instance<'_>,
+        why: Demotion,
+        patience: u32,
+        is_still_over: impl Fn() -> bool,
+    ) -> Result<()> {
+        let _creates = self.gate.hold(Some(patience)).ok_or(Status::IO_TIMEOUT)?;
         let members = self.members()?;
-        let mut twins = hold_all(&members)?;
-        // Again, with nothing in flight.
-        if !self.is_too_large() {
+        let mut twins = hold_all(&members, patience)?;
+        // Again, with nothing in flight. What is mapped cannot be exchanged.
+        if !is_still_over() || twins.iter().any(Twin::is_mapped) {
             return Ok(());
         }
         write_out(&twins, instance).map_err(|status| self.failed_to_write(status))?;
@@ -416,10 +441,10 @@ fn close_all(twins: &Twins<'_>, instance: Instance<'_>) {
 
 /// Waits until nothing is in flight on any of them, and keeps what comes waiting. Fails with `IO_TIMEOUT` if that takes too
 /// long, and with `INSUFFICIENT_RESOURCES`; all go on then.
-fn hold_all(members: &PoolVec<ContextRef<Redirect>>) -> Result<Twins<'_>> {
+fn hold_all(members: &PoolVec<ContextRef<Redirect>>, patience: u32) -> Result<Twins<'_>> {
     let mut twins = PoolVec::new(TAG);
     for redirect in members.iter() {
-        let held = redirect.gate.hold(Some(PATIENCE_MS)).ok_or(Status::IO_TIMEOUT)?;
+        let held = redirect.gate.hold(Some(patience)).ok_or(Status::IO_TIMEOUT)?;
         // One whose cleanup was faster is closed already.
         let live = held.is_open() && !held.is_closed();
         twins.push(Twin { redirect, held, name: None, live })?;

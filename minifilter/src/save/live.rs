@@ -16,6 +16,7 @@ use kernel::{Result, Status};
 use widestring::U16Str;
 
 use super::files::{Files, Pass};
+use super::limits::Activity;
 use super::locks::Locks;
 use super::mapping::Mapping;
 use super::outcome::{Ending, Facts, Outcome, Reason, outcome};
@@ -362,6 +363,12 @@ impl Save {
         self.state.lock().came_back(stream, effect, status.0 as u32);
     }
 
+    /// What has happened in it. Up to DISPATCH_LEVEL.
+    pub fn activity(&self) -> Activity {
+        let state = self.state.lock();
+        Activity { modified: state.is_modified(), changes: state.changes() }
+    }
+
     /// Whether a flush could still find out that something failed.
     pub fn needs_flush(&self) -> bool {
         let needed = {
@@ -458,6 +465,7 @@ impl Save {
             (Status(state.first_failure() as i32), state.is_checkpointed())
         };
         files.remove(self);
+        intact.clock.limits().forget(self);
         if self.counted.swap(false, Ordering::AcqRel) {
             match (decided, result) {
                 (Outcome::Commit, Ok(())) => {

@@ -63,6 +63,7 @@ pub struct State {
     phase: Phase,
     writers: u32,
     modified: bool,
+    changes: u32,
     wrote: bool,
     emptied: bool,
     settled: u32,
@@ -112,6 +113,7 @@ impl State {
             phase: Phase::Live,
             writers: 1,
             modified: false,
+            changes: 0,
             wrote: false,
             emptied: false,
             settled: 0,
@@ -147,7 +149,7 @@ impl State {
 
     /// Bytes may have been written at a place that is not known.
     pub fn note_written(&mut self) {
-        self.modified = true;
+        self.note_modified();
         self.wrote = true;
     }
 
@@ -165,6 +167,7 @@ impl State {
     /// that is not known.
     pub fn note_modified(&mut self) {
         self.modified = true;
+        self.changes = self.changes.wrapping_add(1);
     }
 
     /// An operation on a twin came back.
@@ -213,6 +216,11 @@ impl State {
     /// Whether anything was modified.
     pub fn is_modified(&self) -> bool {
         self.modified
+    }
+
+    /// Counts modifications, those that failed too.
+    pub fn changes(&self) -> u32 {
+        self.changes
     }
 
     /// Bytes written.
@@ -302,10 +310,12 @@ impl State {
     /// at a close.
     pub fn is_too_large(&self, megabytes: u32, on_exit: OnExit) -> bool {
         let limit = u64::from(megabytes).saturating_mul(1 << 20);
-        megabytes != 0
-            && self.bytes > limit
-            && self.phase == Phase::Live
-            && outcome(&self.facts(on_exit)) == Outcome::Commit
+        megabytes != 0 && self.bytes > limit && self.could_commit(on_exit)
+    }
+
+    /// Whether what it has done would commit at a close.
+    pub fn could_commit(&self, on_exit: OnExit) -> bool {
+        self.phase == Phase::Live && outcome(&self.facts(on_exit)) == Outcome::Commit
     }
 
     /// What was there is durable: the save begins anew from it.
@@ -366,10 +376,11 @@ impl State {
                 }
             }
         }
-        self.modified = true;
+        self.note_modified();
     }
 
     fn wound(&mut self, stream: Stream, effect: Effect) {
+        self.changes = self.changes.wrapping_add(1);
         if !self.wounds.iter().any(|(of, _)| *of == stream)
             && self.wounds.try_push((stream, Wounds::new())).is_err()
         {
@@ -668,6 +679,22 @@ mod tests {
         assert!(!state.is_too_large(0, OnExit::ByStatus), "no limit");
         state.came_back(0, bytes(0, 10), DISK_FULL);
         assert!(!state.is_too_large(1, OnExit::ByStatus));
+    }
+
+    #[test]
+    fn every_modification_counts_and_nothing_else() {
+        let mut state = State::new();
+        state.came_back(0, Effect::None, 0);
+        state.came_back(0, Effect::Bytes(None), 0);
+        state.came_back(0, bytes(0, 10), ACCESS_DENIED);
+        assert_eq!((state.changes(), state.could_commit(OnExit::ByStatus)), (0, false));
+        state.came_back(0, bytes(0, 10), 0);
+        state.came_back(0, Effect::Size(3), 0);
+        assert_eq!((state.changes(), state.could_commit(OnExit::ByStatus)), (2, true));
+        state.came_back(0, bytes(0, 10), DISK_FULL);
+        state.note_modified();
+        state.note_written();
+        assert_eq!((state.changes(), state.could_commit(OnExit::ByStatus)), (5, false));
     }
 
     #[test]

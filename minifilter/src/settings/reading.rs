@@ -135,7 +135,7 @@ pub fn read(
     let policy = built?;
     report.policy_loaded(policy.len() as u32, policy.is_enabled());
     for rule in policy.rules().filter_map(|id| policy.rule(id)) {
-        for value in not_served(&rule.settings).into_iter().flatten() {
+        if let Some(value) = not_served(&rule.settings) {
             report.policy_value_ignored(rule.name, value.name());
         }
     }
@@ -172,13 +172,8 @@ fn build(
 }
 
 /// What a rule asks for and this version does not do. Nobody should learn that from a lost file.
-fn not_served(settings: &intact_policy::Settings) -> [Option<Value>; 3] {
-    let named = |condition: bool, value| condition.then_some(value);
-    [
-        named(settings.scope != Scope::Handle, Value::Scope),
-        named(settings.max_seconds != 0, Value::MaxSeconds),
-        named(settings.max_idle_seconds != 0, Value::MaxIdleSeconds),
-    ]
+fn not_served(settings: &intact_policy::Settings) -> Option<Value> {
+    (settings.scope != Scope::Handle).then_some(Value::Scope)
 }
 
 /// An opened key; `None` if there is none. Any other failure may hide one.

@@ -15,8 +15,11 @@ const CHECKPOINTS: &str = "tests/saves/tests/saves/checkpoints.rs";
 const HOLLOW: &str = "tests/saves/tests/saves/hollow.rs";
 const MEGABYTES: &str = "tests/saves/tests/saves/limits.rs";
 const NAMES: &str = "tests/saves/tests/saves/names.rs";
+const POLICY: &str = "tests/saves/tests/saves/policy.rs";
 const REFUSALS: &str = "tests/saves/tests/saves/refusals.rs";
 const SECTIONS: &str = "tests/saves/tests/saves/sections.rs";
+
+const TIMES: &str = "tests/saves/tests/saves/times.rs";
 
 /// In the README's order.
 pub const LIMITS: &[Limit] = &[
@@ -31,7 +34,10 @@ pub const LIMITS: &[Limit] = &[
     Limit {
         begins: "One save is one handle's life",
         differences: &[],
-        tests: &[(ENDINGS, "each_file_of_a_process_is_a_save_of_its_own")],
+        tests: &[
+            (ENDINGS, "each_file_of_a_process_is_a_save_of_its_own"),
+            (POLICY, "what_this_version_does_not_serve_is_said"),
+        ],
     },
     Limit {
         begins: "A handle that made its file empty and is closed without having written a byte",
@@ -57,11 +63,17 @@ pub const LIMITS: &[Limit] = &[
         ],
     },
     Limit {
-        begins: "A save past `MaxMegabytes` publishes what it has written",
+        begins: "A save past `MaxMegabytes`, `MaxSeconds` or `MaxIdleSeconds` publishes what it has written",
         differences: &[],
         tests: &[
             (MEGABYTES, "a_save_past_its_limit_is_committed_and_goes_on_without_a_transaction"),
             (MEGABYTES, "a_wounded_save_past_its_limit_publishes_nothing"),
+            (TIMES, "a_save_that_takes_too_long_is_committed_and_goes_on_without_a_transaction"),
+            (TIMES, "a_save_in_which_nothing_happens_any_more_is_committed"),
+            (TIMES, "the_time_begins_with_the_first_modification"),
+            (TIMES, "a_wounded_save_past_its_limits_publishes_nothing_until_it_has_healed"),
+            (TIMES, "a_mapped_file_is_left_alone_until_it_is_mapped_no_more"),
+            (TIMES, "a_save_with_a_name_of_its_own_is_left_alone"),
         ],
     },
     Limit {

@@ -22,4 +22,5 @@ mod reload;
 mod reload_amid_saves;
 mod schedules;
 mod sections;
+mod times;
 mod unload;

@@ -101,15 +101,17 @@ fn an_audited_rule_changes_nothing_and_reports() {
 
 #[test]
 fn what_this_version_does_not_serve_is_said() {
-    let scene = Scene::builder().rule(|rule| rule.text("Scope", "Process").number("MaxSeconds", 10)).build();
-    let ignored: Vec<String> = seen(&scene.lab)
-        .into_iter()
-        .filter(|event| event.name() == "PolicyValueIgnored")
-        .map(|event| event.text("Value"))
-        .collect();
-    assert_eq!(ignored, ["Scope", "MaxSeconds"]);
-    assert!(is_saved(&scene));
-    scene.end();
+    for (scope, expected) in [("Process", 1), ("Coordinated", 1), ("Handle", 0)] {
+        let scene = Scene::builder().rule(|rule| rule.text("Scope", scope)).build();
+        let ignored: Vec<_> =
+            seen(&scene.lab).into_iter().filter(|event| event.name() == "PolicyValueIgnored").collect();
+        assert_eq!(ignored.len(), expected, "{scope}");
+        for event in ignored {
+            assert_eq!((event.text("Rule"), event.text("Value")), ("Saved".into(), "Scope".into()));
+        }
+        assert!(is_saved(&scene), "a save is a handle's then");
+        scene.end();
+    }
 }
 
 #[test]
