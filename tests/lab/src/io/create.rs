@@ -227,6 +227,7 @@ fn make_file(lab: &Executive, open: &Open) -> Rc<File> {
         directory: Cell::new(false),
         fcb: RefCell::new(None),
         ccb: Cell::new(std::ptr::null_mut()),
+        unlocked: RefCell::default(),
         cancelled: Cell::new(false),
         scan: RefCell::new(None),
         opener,

@@ -1,6 +1,7 @@
 //! File objects: the public structure, and what the lab knows besides.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use lab_nt::{FILE_OBJECT, SECTION_OBJECT_POINTERS, UNICODE_STRING};
@@ -59,6 +60,8 @@ pub(crate) struct File {
     pub(crate) fcb: RefCell<Option<Rc<Fcb>>>,
     /// FsContext2.
     pub(crate) ccb: Cell<*mut u8>,
+    /// How often a process has given back all of its locks, or all with a key.
+    pub(crate) unlocked: RefCell<BTreeMap<(u64, Option<u32>), u32>>,
     /// The open was undone by FltCancelFileOpen.
     pub(crate) cancelled: Cell<bool>,
     /// Where a directory query stands: pattern and entries still to give.

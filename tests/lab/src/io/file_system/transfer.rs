@@ -208,14 +208,20 @@ pub(super) fn lock_control(call: &Call<'_>) -> Answer {
                 return fail(STATUS_FLT_DISALLOW_FAST_IO);
             }
             let granted = std::cell::Cell::new(None);
+            let unlocked = || {
+                let unlocked = call.file.unlocked.borrow();
+                [None, Some(owner.key)].map(|key| unlocked.get(&(owner.process, key)).copied())
+            };
+            let before = unlocked();
             // The scheduler may ask more than once before this thread runs; the lock is taken the first time. The cleanup of
-            // its file object ends the wait (txf-ktm §4.8: FsRtlFastUnlockAll; the status is inferred), and so does the end of
-            // the thread (txf-ktm §8.2: IoCancelThreadIo).
+            // its file object ends the wait, and so does who gives back all of the owner's locks: what had been granted before
+            // is gone then, and what waited is taken off the queue (txf-ktm §4.8: FsRtlFastUnlockAll; inferred, and so is the
+            // status); and so does the end of the thread (txf-ktm §8.2: IoCancelThreadIo).
             let thread = call.lab.thread();
             call.lab.block_until("a byte-range lock", None, || {
                 if granted.get().is_none() {
-                    let cleaned_up = call.file.has_flags(lab_nt::FO_CLEANUP_COMPLETE);
-                    let ended = match (cleaned_up, thread.terminating.get()) {
+                    let over = call.file.has_flags(lab_nt::FO_CLEANUP_COMPLETE) || unlocked() != before;
+                    let ended = match (over, thread.terminating.get()) {
                         (true, _) => Err(Status::RANGE_NOT_LOCKED),
                         (false, true) => Err(Status::CANCELLED),
                         (false, false) => Ok(()),
@@ -230,9 +236,10 @@ pub(super) fn lock_control(call: &Call<'_>) -> Answer {
             granted.take().unwrap_or(Ok(())).map(|()| 0).map_err(Failure::from)
         }
         UNLOCK_SINGLE => call.with_volume(|volume| volume.unlock(open, owner, start, length)).map(|()| 0),
-        UNLOCK_ALL => call.with_volume(|volume| volume.unlock_all(open, owner.process, None)).map(|()| 0),
-        UNLOCK_ALL_BY_KEY => {
-            call.with_volume(|volume| volume.unlock_all(open, owner.process, Some(owner.key))).map(|()| 0)
+        minor @ (UNLOCK_ALL | UNLOCK_ALL_BY_KEY) => {
+            let key = (minor == UNLOCK_ALL_BY_KEY).then_some(owner.key);
+            *call.file.unlocked.borrow_mut().entry((owner.process, key)).or_default() += 1;
+            call.with_volume(|volume| volume.unlock_all(open, owner.process, key)).map(|()| 0)
         }
         _ => fail(status::INVALID_PARAMETER),
     }
