@@ -126,9 +126,8 @@ fn a_path_that_does_not_begin_with_a_backslash_is_matched_from_its_first_compone
 
 #[test]
 fn a_root_that_is_no_drive_is_told_from_one_that_lacks_its_backslash() {
-    let message = |pattern: &str| paths(&[pattern]).messages().remove(0);
-    let (relative, number) = (message(r"C:x"), message(r"1:x"));
-    assert_ne!(relative.split("\": ").last(), number.split("\": ").last(), "{relative}; {number}");
+    let says = |pattern: &str| paths(&[pattern]).messages().remove(0).split(": ").skip(1).collect::<String>();
+    assert_ne!(says(r"C:x"), says(r"1:x"));
     assert!(!paths(&[r"1:\x"]).is_valid() && !paths(&[r"\??\1:\x"]).is_valid());
 }
 
@@ -258,4 +257,25 @@ fn a_pattern_that_waits_for_its_volume_takes_no_room_for_its_text() {
     let size = |pattern: &str| paths(&[r"C:\x", pattern]).policy().0.size();
     assert_eq!(size(r"E:\x"), size(r"E:\a\much\longer\pattern\*.txt"));
     assert_eq!(size(r"S:\x"), size(r"S:\a\much\longer\pattern\*.txt"));
+}
+
+/// What is asked for before a policy is compiled is enough, and not much more than what it takes.
+#[test]
+fn no_more_room_is_asked_for_than_the_patterns_may_take() {
+    let room = |patterns: &[String]| {
+        let registry = paths(&patterns.iter().map(String::as_str).collect::<Vec<_>>());
+        let needed = registry.gather(&mut []).unwrap_err().needed;
+        let mut block = vec![0; needed];
+        let raw = registry.gather(&mut block).unwrap();
+        let asked = check(&raw, &HostUpcase, &mut volumes, &mut |_: &Problem<'_>| {}).unwrap();
+        (asked, registry.policy().0.size())
+    };
+    let long: Vec<String> = (0..40).map(|number| format!(r"C:\{number}{}", "x".repeat(150))).collect();
+    let deep: Vec<String> =
+        (0..40).map(|number| format!(r"C:{}", format!(r"\{number}").repeat(10))).collect();
+    let stars: Vec<String> = (0..40).map(|number| format!(r"C:\**\{number}*x\a?b")).collect();
+    for (patterns, quarters) in [(long, 5), (deep, 6), (stars, 9)] {
+        let (asked, taken) = room(&patterns);
+        assert!(asked >= taken && asked * 4 < taken * quarters, "{asked} for {taken}");
+    }
 }
