@@ -126,8 +126,8 @@ fn a_path_that_does_not_begin_with_a_backslash_is_matched_from_its_first_compone
 
 #[test]
 fn a_root_that_is_no_drive_is_told_from_one_that_lacks_its_backslash() {
-    let says = |pattern: &str| paths(&[pattern]).messages().remove(0).split(": ").skip(1).collect::<String>();
-    assert_ne!(says(r"C:x"), says(r"1:x"));
+    let says = |pattern: &str| paths(&[pattern]).messages().remove(0);
+    assert!(says(r"C:x").contains("character 3") && !says(r"1:x").contains("character 3"));
     assert!(!paths(&[r"1:\x"]).is_valid() && !paths(&[r"\??\1:\x"]).is_valid());
 }
 
