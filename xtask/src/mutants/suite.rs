@@ -149,6 +149,10 @@ impl Suite {
         let mut drivers = Vec::new();
         for (name, image) in DRIVERS.iter().zip(&built.drivers) {
             let copy = Switched::copy(image, &folder.join(format!("{name}.sys")))?;
+            // The fault tests name places by its symbols.
+            let symbols = image.with_extension("pdb");
+            fs::copy(&symbols, folder.join(format!("{name}.pdb")))
+                .with_context(|| format!("copying {}", symbols.display()))?;
             drivers.push(copy.with_context(|| format!("{} has no switch", image.display()))?);
         }
         let mut suite = Self { programs: Vec::new(), tests: Vec::new(), drivers, folder: folder.to_owned() };
