@@ -279,3 +279,10 @@ fn no_more_room_is_asked_for_than_the_patterns_may_take() {
         assert!(asked >= taken && asked * 4 < taken * quarters, "{asked} for {taken}");
     }
 }
+
+#[test]
+fn the_keys_are_where_the_documentation_says() {
+    assert_eq!(Key::Policies.path(), r"HKEY_LOCAL_MACHINE\SOFTWARE\Policies\Intact");
+    let service = r"HKEY_LOCAL_MACHINE\SYSTEM\CurrentControlSet\Services\Intact\Parameters";
+    assert_eq!(Key::Parameters.path(), service);
+}
