@@ -194,3 +194,73 @@ fn a_forgotten_header_is_one_error_and_what_follows_it_is_judged() {
     assert_eq!(lines("junk\n[K]\n\"x\"=1\n"), [1, 3]);
     assert_eq!(lines("junk\nmore\n"), [1]);
 }
+
+/// As Regedit writes it, so that a policy that is exported from either can be compared.
+#[test]
+fn each_value_is_written_as_regedit_writes_it() {
+    let mut file = RegFile::default();
+    let list: Vec<u8> = utf16("one\0two\0\0").into_iter().flat_map(u16::to_le_bytes).collect();
+    let long: Vec<u8> = (0..40).collect();
+    for value in [
+        text("", "a \"b\" \\c"),
+        value("Number", kind::DWORD, &[0xCD, 0xAB, 0, 0]),
+        value("Short", kind::DWORD, &[1, 2]),
+        text("Control", "x\u{1}"),
+        value("Endless", kind::SZ, &[0x41, 0]),
+        value("Odd", kind::SZ, &[0x41, 0, 0, 0, 0]),
+        value("Nothing", kind::SZ, &[]),
+        value("Bytes", kind::BINARY, &long),
+        value("List", kind::MULTI_SZ, &list),
+        value("Expand", kind::EXPAND_SZ, &[]),
+    ] {
+        file.set(&utf16("K"), Some(value));
+    }
+    let expected = [
+        "Windows Registry Editor Version 5.00",
+        "",
+        "[K]",
+        r#"@="a \"b\" \\c""#,
+        r#""Number"=dword:0000abcd"#,
+        r#""Short"=hex(4):01,02"#,
+        r#""Control"=hex(1):78,00,01,00,00,00"#,
+        r#""Endless"=hex(1):41,00"#,
+        r#""Odd"=hex(1):41,00,00,00,00"#,
+        r#""Nothing"=hex(1):"#,
+        r#""Bytes"=hex:00,01,02,03,04,05,06,07,08,09,0a,0b,0c,0d,0e,0f,10,11,12,13,14,\"#,
+        r"  15,16,17,18,19,1a,1b,1c,1d,1e,1f,20,21,22,23,24,25,26,27",
+        r"; List: one",
+        r"; List: two",
+        r#""List"=hex(7):6f,00,6e,00,65,00,00,00,74,00,77,00,6f,00,00,00,00,00"#,
+        r#""Expand"=hex(2):"#,
+        "",
+    ];
+    assert_eq!(file.to_text(), expected.join("\r\n"));
+    let again = RegFile::parse(file.to_text().as_bytes()).unwrap_or_else(|errors| panic!("{errors:?}"));
+    let data = |file: &RegFile| file.values("K").unwrap().iter().map(|v| v.data.clone()).collect::<Vec<_>>();
+    assert_eq!(data(&again), data(&file));
+}
+
+#[test]
+fn what_follows_a_value_on_its_line_is_no_part_of_it() {
+    for junk in ["\"Number\"=dword:1 x", "\"Text\"=\"a\" b", "\"Bytes\"=hex:01 02", "@=- x"] {
+        let errors = RegFile::parse(format!("{HEAD}[K]\r\n{junk}\r\n").as_bytes()).unwrap_err();
+        assert_eq!(errors.iter().map(|error| error.line).collect::<Vec<_>>(), [4], "{junk}: {errors:?}");
+    }
+}
+
+#[test]
+fn what_is_no_byte_is_said_to_be_none() {
+    let message = |line: &str| {
+        RegFile::parse(format!("{HEAD}[K]\r\n{line}\r\n").as_bytes()).unwrap_err()[0].to_string()
+    };
+    assert!(message("\"Bytes\"=hex:01,zz").contains("two hexadecimal digits"));
+    assert!(message("\"Bytes\"=hex:01 zz").contains("something follows the data"));
+    assert_eq!(
+        parse("[K]\r\n\"Bytes\"=hex:01,;end\r\n").values("K"),
+        Some(&[value_on(4, "Bytes", &[1])][..])
+    );
+}
+
+fn value_on(line: usize, name: &str, data: &[u8]) -> RegValue {
+    RegValue { line, ..value(name, kind::BINARY, data) }
+}
