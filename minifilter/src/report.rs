@@ -5,6 +5,7 @@
 
 use core::sync::atomic::Ordering;
 
+use arrayvec::ArrayVec;
 use intact_policy::Problem;
 use kernel::Status;
 use kernel::etw::{Datum, Level, Provider};
@@ -120,23 +121,8 @@ impl Report {
 
     /// A save has begun.
     pub fn begun(&self, save: &Save) {
-        let (file, image, rule) = names(save);
-        self.write(
-            Level::Information,
-            event!("SaveBegun", "Save": U64, "File": Text, "ProcessId": ProcessId, "Image": Text, "Rule": Text),
-            &mut [
-                Datum::default(),
-                Datum::default(),
-                Datum::u64(&save.number),
-                Datum::u16(&file.bytes),
-                file.text,
-                Datum::u32(&save.process_id),
-                Datum::u16(&image.bytes),
-                image.text,
-                Datum::u16(&rule.bytes),
-                rule.text,
-            ],
-        );
+        let event = event!("SaveBegun", "Save": U64, "File": Text, "ProcessId": ProcessId, "Image": Text, "Rule": Text);
+        self.about(Level::Information, event, save, &[]);
     }
 
     /// Another handle takes part in a save, or reads in it.
@@ -270,25 +256,7 @@ impl Report {
     }
 
     fn published(&self, event: &'static [u8], save: &Save) {
-        let (file, image, rule) = names(save);
-        let bytes = save.bytes();
-        self.write(
-            Level::Information,
-            event,
-            &mut [
-                Datum::default(),
-                Datum::default(),
-                Datum::u64(&save.number),
-                Datum::u16(&file.bytes),
-                file.text,
-                Datum::u32(&save.process_id),
-                Datum::u16(&image.bytes),
-                image.text,
-                Datum::u16(&rule.bytes),
-                rule.text,
-                Datum::u64(&bytes),
-            ],
-        );
+        self.about(Level::Information, event, save, &[Datum::u64(&save.bytes())]);
     }
 
     fn not_committed(
@@ -299,29 +267,31 @@ impl Report {
         reason: &'static str,
         status: Status,
     ) {
+        let (bytes, reason) = (save.bytes(), Counted::ascii(reason));
+        let more = [Datum::u64(&bytes), Datum::u16(&reason.bytes), reason.text, Datum::status(&status)];
+        self.about(level, event, save, &more);
+    }
+
+    /// An event about a save: which, of which file, process and rule, and `more`.
+    fn about(&self, level: Level, event: &'static [u8], save: &Save, more: &[Datum<'_>]) {
         let (file, image, rule) = names(save);
-        let reason = Counted::ascii(reason);
-        let bytes = save.bytes();
-        self.write(
-            level,
-            event,
-            &mut [
-                Datum::default(),
-                Datum::default(),
-                Datum::u64(&save.number),
-                Datum::u16(&file.bytes),
-                file.text,
-                Datum::u32(&save.process_id),
-                Datum::u16(&image.bytes),
-                image.text,
-                Datum::u16(&rule.bytes),
-                rule.text,
-                Datum::u64(&bytes),
-                Datum::u16(&reason.bytes),
-                reason.text,
-                Datum::status(&status),
-            ],
-        );
+        let mut data = ArrayVec::<Datum<'_>, 14>::new();
+        let save = [
+            Datum::default(),
+            Datum::default(),
+            Datum::u64(&save.number),
+            Datum::u16(&file.bytes),
+            file.text,
+            Datum::u32(&save.process_id),
+            Datum::u16(&image.bytes),
+            image.text,
+            Datum::u16(&rule.bytes),
+            rule.text,
+        ];
+        // There is room for the longest: `not_committed`.
+        if data.try_extend_from_slice(&save).is_ok() && data.try_extend_from_slice(more).is_ok() {
+            self.write(level, event, &mut data);
+        }
     }
 
     /// An open that the policy matched goes on without a transaction. PASSIVE_LEVEL.
