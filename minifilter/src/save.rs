@@ -4,13 +4,16 @@
 //! outcome is carried out is in `live`; how its twins are exchanged under live handles in `exchange`, and what becomes of
 //! byte-range locks then in `locks`; which saves live on a volume, and who may join them, in `files`. How a handle leaves is in
 //! `leaving`; sections over a handle, and handles closed while the file is mapped, are in `mapping` and `postponed`. Saves that
-//! wait for more are in `settling`, limits of time in `limits`; both are looked after by the thread in `clock`.
+//! wait for more are in `settling`, limits of time in `limits`; both are looked after by the thread in `clock`. Its form is that in
+//! `attendant`, which `postponed` has too.
 
 pub mod failure;
 pub mod outcome;
 pub mod state;
 pub mod wounds;
 
+#[cfg(windows)]
+pub mod attendant;
 #[cfg(windows)]
 pub mod clock;
 #[cfg(windows)]

@@ -5,18 +5,18 @@
 //! the end of a process takes its views with it, so there is always an end. Until then the handle counts as one that takes
 //! part.
 
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicU32, Ordering};
 
 use kernel::context::ContextRef;
 use kernel::file::LowerFile;
 use kernel::instance::{Instance, InstanceRef};
-use kernel::pool::{PoolVec, Shared, Tag};
+use kernel::pool::{PoolVec, Tag};
 use kernel::process::{Process, ProcessRef};
 use kernel::section::{self, Section};
-use kernel::sync::{Event, PushLock};
-use kernel::thread::{Body, SystemThread};
+use kernel::sync::PushLock;
 use kernel::{Result, Status};
 
+use super::attendant::{Attendant, Attended};
 use super::leaving;
 use super::live::Redirect;
 use super::outcome::Ending;
@@ -92,71 +92,60 @@ impl Closed {
     }
 }
 
-struct Control {
-    wake: Event,
-    stop: AtomicBool,
+struct Views {
     closed: PushLock<PoolVec<Closed>>,
+    /// How long it is until the next look, in milliseconds.
+    interval: AtomicU32,
 }
 
 /// Those that wait. Dropped, the thread has ended.
-pub struct Postponed {
-    control: Shared<Control>,
-    /// Dropped after `stop` was told.
-    _thread: SystemThread,
-}
+pub struct Postponed(Attendant<Views>);
 
 impl Postponed {
     /// None yet. PASSIVE_LEVEL. Fails with `INSUFFICIENT_RESOURCES`.
     pub fn start() -> Result<Self> {
-        let control = Control {
-            wake: Event::new(TAG)?,
-            stop: AtomicBool::new(false),
-            closed: PushLock::new(PoolVec::new(TAG)),
-        };
-        let control = Shared::new(TAG, control)?;
-        let thread = SystemThread::start(TAG, Watcher { control: control.clone() })?;
-        Ok(Postponed { control, _thread: thread })
+        let views = Views { closed: PushLock::new(PoolVec::new(TAG)), interval: AtomicU32::new(FIRST) };
+        Ok(Postponed(Attendant::start(TAG, views)?))
     }
 
     /// Puts a handle off. IRQL up to APC_LEVEL. Fails with `INSUFFICIENT_RESOURCES`, and gives it back.
     pub fn put(&self, closed: Closed) -> core::result::Result<(), Closed> {
-        self.control.put(closed)?;
-        self.control.wake.set();
+        self.0.attended().put(closed)?;
+        self.0.wake();
         Ok(())
     }
 
     /// A volume goes: its handles end now. PASSIVE_LEVEL, without locks.
     pub fn end_all(&self, intact: &Intact, instance: Instance<'_>) {
         loop {
-            let next = self.control.closed.write().take(|closed| closed.instance.get().is(instance));
+            let next = self.0.attended().closed.write().take(|closed| closed.instance.get().is(instance));
             let Some(closed) = next else { return };
             closed.end(intact);
         }
     }
 }
 
-impl Drop for Postponed {
-    fn drop(&mut self) {
-        self.control.stop.store(true, Ordering::Release);
-        self.control.wake.set();
-    }
-}
-
-impl Control {
+impl Attended for Views {
     /// Ends those that are over.
-    fn look(&self, intact: &Intact) {
+    fn look(&self, intact: &Intact, woken: bool) -> Option<u32> {
+        let last = self.interval.load(Ordering::Relaxed);
+        let interval = if woken { FIRST } else { last.saturating_mul(2).min(LONGEST) };
+        self.interval.store(interval, Ordering::Relaxed);
         let count = self.closed.read().len();
         for _ in 0..count {
             let next = self.closed.write().take(|_| true);
-            let Some(mut closed) = next else { return };
+            let Some(mut closed) = next else { break };
             if closed.is_over() {
                 closed.end(intact);
             } else if let Err(closed) = self.put(closed) {
                 closed.give_up(intact);
             }
         }
+        (!self.closed.read().is_empty()).then_some(interval)
     }
+}
 
+impl Views {
     fn put(&self, closed: Closed) -> core::result::Result<(), Closed> {
         let mut all = self.closed.write();
         if all.reserve_one().is_err() {
@@ -164,30 +153,5 @@ impl Control {
         }
         let _ = all.push(closed);
         Ok(())
-    }
-}
-
-struct Watcher {
-    control: Shared<Control>,
-}
-
-impl Body for Watcher {
-    fn run(self) {
-        let mut interval = FIRST;
-        loop {
-            let idle = self.control.closed.read().is_empty();
-            if self.control.wake.wait(if idle { None } else { Some(interval) }) {
-                self.control.wake.clear();
-                interval = FIRST;
-            } else {
-                interval = interval.saturating_mul(2).min(LONGEST);
-            }
-            if self.control.stop.load(Ordering::Acquire) {
-                return;
-            }
-            if let Some(intact) = Intact::get() {
-                self.control.look(intact);
-            }
-        }
     }
 }
