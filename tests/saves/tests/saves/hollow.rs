@@ -1,16 +1,14 @@
 //! A handle that made its file empty and is closed without having written a byte does not end its save.
 
-use intact_saves::{FILE, Happened, INTACT_ALTITUDE, NEW, OLD, Rule, Scene, SceneBuilder, intact};
-use lab::loading::{InstanceDefinition, Service};
+use intact_saves::{FILE, Happened, NEW, OLD, Rule, Scene, SceneBuilder};
 use lab::{Caller, CreateOptions, DELETE, GENERIC_READ, GENERIC_WRITE, Handle, Offset, Process, Status};
 use lab_executive::import::{Failure, FaultKind, PlannedFault};
+
+use crate::unload::{DO_NOT_DETACH, attached_by_hand};
 
 const ALL: u32 = GENERIC_READ | GENERIC_WRITE;
 const DIED: &str = "the process died with the file open";
 const WOUNDED: &str = "a write failed and was not made good";
-/// STATUS_FLT_DO_NOT_DETACH.
-const DO_NOT_DETACH: Status = Status(0xC01C_0010);
-const NO_AUTOMATIC_ATTACHMENT: u32 = 1;
 const FILE_SUPERSEDE: u32 = 0;
 const FILE_DELETE_ON_CLOSE: u32 = 0x1000;
 /// More than the two seconds that a rule without the value has.
@@ -372,12 +370,7 @@ fn who_reads_does_not_end_the_wait() {
 
 #[test]
 fn a_hollow_save_is_an_unfinished_one_for_who_unloads_or_detaches() {
-    let scene = Scene::builder().bare().build();
-    let mut service = Service::new("Intact", INTACT_ALTITUDE);
-    service.instances[0].flags = NO_AUTOMATIC_ATTACHMENT;
-    let driver = scene.lab.load(&intact(), &service).unwrap();
-    let by_hand = InstanceDefinition { name: "by hand".into(), altitude: "225001".into(), flags: 0 };
-    let instance = scene.lab.attach(&driver, by_hand).unwrap();
+    let (scene, driver, instance) = attached_by_hand();
     let writer = scene.program("writer.exe");
     empty(&writer);
     assert_eq!(scene.lab.unload_driver(&driver).err(), Some(DO_NOT_DETACH));

@@ -3,18 +3,30 @@
 use std::rc::Rc;
 
 use intact_saves::{FILE, Happened, INTACT_ALTITUDE, NEW, OLD, Scene, intact, seen, test_driver};
+use lab::flt::instance::Instance;
 use lab::loading::{Driver, InstanceDefinition, SERVICES, Service};
 use lab::{CreateOptions, GENERIC_READ, Lab, Status};
 use lab_executive::registry::Value;
 
 /// STATUS_FLT_DO_NOT_DETACH.
-const DO_NOT_DETACH: Status = Status(0xC01C_0010);
+pub(crate) const DO_NOT_DETACH: Status = Status(0xC01C_0010);
 /// STATUS_FLT_DO_NOT_ATTACH.
 const DO_NOT_ATTACH: Status = Status(0xC01C_000F);
 const NO_AUTOMATIC_ATTACHMENT: u32 = 1;
 
 fn driver(lab: &Lab) -> Rc<Driver> {
     lab.drivers().into_iter().find(|driver| driver.name == "Intact").unwrap()
+}
+
+/// A scene with Intact loaded, and its only instance attached by hand.
+pub(crate) fn attached_by_hand() -> (Scene, Rc<Driver>, Rc<Instance>) {
+    let scene = Scene::builder().bare().build();
+    let mut service = Service::new("Intact", INTACT_ALTITUDE);
+    service.instances[0].flags = NO_AUTOMATIC_ATTACHMENT;
+    let driver = scene.lab.load(&intact(), &service).unwrap();
+    let by_hand = InstanceDefinition { name: "by hand".into(), altitude: "225001".into(), flags: 0 };
+    let instance = scene.lab.attach(&driver, by_hand).unwrap();
+    (scene, driver, instance)
 }
 
 #[test]
@@ -40,12 +52,7 @@ fn unload_is_refused_while_a_redirected_handle_lives() {
 
 #[test]
 fn detaching_is_refused_while_a_redirected_handle_lives() {
-    let scene = Scene::builder().bare().build();
-    let mut service = Service::new("Intact", INTACT_ALTITUDE);
-    service.instances[0].flags = NO_AUTOMATIC_ATTACHMENT;
-    let driver = scene.lab.load(&intact(), &service).unwrap();
-    let by_hand = InstanceDefinition { name: "by hand".into(), altitude: "225001".into(), flags: 0 };
-    let instance = scene.lab.attach(&driver, by_hand).unwrap();
+    let (scene, _, instance) = attached_by_hand();
     let writer = scene.program("writer.exe");
     let handle = scene.write_new(&writer);
     assert_eq!(scene.lab.detach(&instance), Err(DO_NOT_DETACH));
