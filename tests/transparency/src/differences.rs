@@ -190,8 +190,8 @@ pub const LIST: &[Difference] = &[
     },
     Difference {
         id: "by-id-or-folder",
-        reason: "an open by file id, or relative to a handle, goes down as it is: it cannot be led to the committed name of a \
-                 file that its process has renamed or removed in a save",
+        reason: "not forced, but not there yet: an open by file id, or relative to a handle, goes down as it is, and is not led to \
+                 the committed name of a file that its process has renamed or removed in a save",
         source: "txf-ktm §4.3",
         example: "p0 open slot=0 name=0 how=0 root=0 access=0xC0110000 share=7 disposition=1 options=0x20 attributes=0 allocation=0 ea=0 security=0\n\
                   p0 rename slot=0 name=10 replace=0 ex=0\n\
