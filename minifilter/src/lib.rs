@@ -11,8 +11,8 @@
 //!
 //! # Limits
 //!
-//! - A save is one file and its names. Sections of it are refused on a redirected handle, and so are controls that a
-//!   transaction cannot take back. The table says with which status.
+//! - A save is one file and its names, or all that a process modifies under a rule (`Scope` = `Process`). Controls that a
+//!   transaction cannot take back are refused on a redirected handle. The table says with which status.
 //! - While names are changed in a save, folders list them as they are committed, and a name that was given away cannot be
 //!   used for another file before the save ends.
 //! - While a save lives nobody else opens its file for writing, whatever the share modes: TxF forbids it.

@@ -126,8 +126,8 @@ impl Report {
     }
 
     /// Another handle takes part in a save, or reads in it.
-    pub fn joined(&self, save: &Save, writes: bool) {
-        let file = Counted::units(save.label.file());
+    pub fn joined(&self, save: &Save, file: &U16Str, writes: bool) {
+        let file = Counted::units(file);
         let role = Counted::ascii(if writes { "writer" } else { "reader" });
         self.write(
             Level::Information,
@@ -241,18 +241,15 @@ impl Report {
     }
 
     /// The placeholder of a new file could not be taken away: an empty file stays.
-    pub fn placeholder_left(&self, save: &Save, status: Status) {
-        self.not_committed(
-            Level::Error,
-            event!(
-                "PlaceholderLeft",
-                "Save": U64, "File": Text, "ProcessId": ProcessId, "Image": Text, "Rule": Text, "Bytes": U64,
-                "Reason": Utf8, "Status": Status,
-            ),
-            save,
-            "an empty new file could not be deleted",
-            status,
+    pub fn placeholder_left(&self, save: &Save, file: &U16Str, status: Status) {
+        let event = event!(
+            "PlaceholderLeft",
+            "Save": U64, "File": Text, "ProcessId": ProcessId, "Image": Text, "Rule": Text, "Bytes": U64,
+            "Reason": Utf8, "Status": Status,
         );
+        let (bytes, reason) = (save.bytes(), Counted::ascii("an empty new file could not be deleted"));
+        let more = [Datum::u64(&bytes), Datum::u16(&reason.bytes), reason.text, Datum::status(&status)];
+        self.about_file(Level::Error, event, save, file, &more);
     }
 
     fn published(&self, event: &'static [u8], save: &Save) {
@@ -272,9 +269,15 @@ impl Report {
         self.about(level, event, save, &more);
     }
 
-    /// An event about a save: which, of which file, process and rule, and `more`.
+    /// An event about a save: which, with which file it began, process and rule, and `more`.
     fn about(&self, level: Level, event: &'static [u8], save: &Save, more: &[Datum<'_>]) {
-        let (file, image, rule) = names(save);
+        self.about_file(level, event, save, save.label.file(), more);
+    }
+
+    /// As [`Self::about`], with one of its files.
+    fn about_file(&self, level: Level, event: &'static [u8], save: &Save, file: &U16Str, more: &[Datum<'_>]) {
+        let file = Counted::units(file);
+        let (image, rule) = (Counted::units(save.label.image()), Counted::units(save.label.rule()));
         let mut data = ArrayVec::<Datum<'_>, 14>::new();
         let save = [
             Datum::default(),
@@ -492,10 +495,6 @@ impl Report {
             ],
         );
     }
-}
-
-fn names(save: &Save) -> (Counted<'_>, Counted<'_>, Counted<'_>) {
-    (Counted::units(save.label.file()), Counted::units(save.label.image()), Counted::units(save.label.rule()))
 }
 
 pub mod counters {

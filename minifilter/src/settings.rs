@@ -18,7 +18,7 @@ pub use policy::Settings;
 
 #[cfg(windows)]
 mod policy {
-    use intact_policy::{Policy, Rule, RuleId, RuleSet};
+    use intact_policy::{Policy, Rule, RuleId, RuleSet, Scope};
     use kernel::pool::PoolSlice;
     use kernel::string;
     use widestring::U16Str;
@@ -32,6 +32,12 @@ mod policy {
         /// Whether nothing can match.
         pub fn is_off(&self) -> bool {
             !self.policy.is_enabled() || self.policy.is_empty()
+        }
+
+        /// Whether a rule makes one save of all that a process modifies.
+        pub fn has_saves_of_processes(&self) -> bool {
+            let mut rules = self.policy.rules().filter_map(|id| self.policy.rule(id));
+            rules.any(|rule| rule.settings.scope == Scope::Process)
         }
 
         /// The rules that are about a process with this image.

@@ -11,13 +11,13 @@
 
 use core::cell::Cell;
 
-use intact_policy::{OnUnavailable, Rule};
+use intact_policy::{OnUnavailable, Rule, Scope};
 use kernel::callback::{Before, Callback, Create as Parameters, Either, Operation, Parcel};
 use kernel::context::ContextRef;
 use kernel::file::Open;
 use kernel::fltkernel::IRP_MJ_CREATE;
 use kernel::name::{FileName, NameForm};
-use kernel::pool::{Shared, Tag};
+use kernel::pool::Tag;
 use kernel::process::{self, Process};
 use kernel::{Result, Status};
 use widestring::U16Str;
@@ -25,7 +25,7 @@ use widestring::U16Str;
 use super::decision::{self, FILE_CREATE, FILE_OPEN_BY_FILE_ID, Intent};
 use super::existing::{self, Existing};
 use super::new_file::{self, New};
-use super::opening::{self, Verdict};
+use super::opening::{self, Part, Verdict, Way};
 use super::reader::Reader;
 use super::view::{self, Alias, View};
 use super::way;
@@ -162,15 +162,18 @@ impl Candidate<'_> {
     }
 
     /// A transaction for it. `None`, with an event, if there is none to be had.
-    pub fn begin(&self) -> Option<Shared<Save>> {
+    pub fn begin(&self, data: &Callback<'_>) -> Option<Part> {
         let rule = self.rule?;
-        let begun = self
-            .label(rule.name)
-            .and_then(|label| Save::begin(self.process, rule.settings, label))
+        let begun = data.instance().reference().and_then(|instance| {
+            let save = Save::begin(self.process, rule.settings, self.label(rule.name)?)?;
             // Known before it has its file, so that other threads of the process find it and wait.
-            .and_then(|save| self.files.insert(&save).map(|()| save));
+            let other = self.files.insert_or_find(&save)?;
+            Ok((save, other, instance))
+        });
         match begun {
-            Ok(save) => Some(save),
+            Ok((save, None, instance)) => Some(Part::new(save, self.files, instance, Way::Begins)),
+            // Another thread of the process has begun the one that there may be.
+            Ok((_, Some(other), _)) => opening::part_of(data, self, other, Way::Extends),
             Err(Status::INSUFFICIENT_RESOURCES) => {
                 self.passes(Why::Resources, Status::INSUFFICIENT_RESOURCES);
                 None
@@ -222,7 +225,8 @@ fn prepare(data: &mut Callback<'_>, alias: Option<&Alias>) -> Option<Prepared> {
         return None;
     }
     let intact = Intact::get()?;
-    if intent != Intent::ModifiesData && !counters::any_redirected() {
+    let begins = intent != Intent::Reads && intact.policy.begins(intent == Intent::ModifiesData);
+    if !begins && !counters::any_redirected() {
         return None;
     }
     let process = data.process();
@@ -241,7 +245,6 @@ fn prepare(data: &mut Callback<'_>, alias: Option<&Alias>) -> Option<Prepared> {
     if intent == Intent::Reads {
         return if may_join { Reader::prepare(data, alias).map(Prepared::Watch) } else { None };
     }
-    let begins = intent == Intent::ModifiesData && !intact.policy.is_off();
     if !may_join && !begins {
         return None;
     }
@@ -267,7 +270,12 @@ fn prepare(data: &mut Callback<'_>, alias: Option<&Alias>) -> Option<Prepared> {
     }
     // A rule for audit only begins no save, but the process may have begun one of the file by an earlier policy.
     let audited = rule.filter(|rule| rule.settings.audit_only);
-    let rule = rule.filter(|rule| !rule.settings.audit_only);
+    // What modifies no data begins nothing, but is part of what a process saves.
+    let begins_by = |rule: &Rule<'_>| intent == Intent::ModifiesData || rule.settings.scope == Scope::Process;
+    let rule = rule.filter(|rule| !rule.settings.audit_only && begins_by(rule));
+    if !may_join && rule.is_none() && audited.is_none() {
+        return None;
+    }
     let denied = Cell::new(None);
     let candidate =
         Candidate { intact, files: &files, parameters, process, name: &name, rule, denied, alias };
@@ -329,13 +337,13 @@ fn open(data: &mut Callback<'_>, candidate: &Candidate<'_>) -> Option<Prepared> 
             }
             Verdict::Fail(status) => return Some(Prepared::Fail(status)),
             // Somebody else opened it meanwhile: if it was a thread of the same process, there is a save to join.
-            Verdict::Rival(status) => {
+            Verdict::Rival { status, began } => {
                 rival = Some(status);
                 match candidate.files.opening(candidate.process.key(), None) {
                     Some(save) => save.wait_until_opened(),
                     // Only the save that this attempt began has come and gone, and the process has no other that the
                     // file could have been found in: the rival is somebody else's.
-                    None if candidate.files.changes() == before.wrapping_add(2)
+                    None if candidate.files.changes() == before.wrapping_add(if began { 2 } else { 0 })
                         && (attempt > 0 || !candidate.files.has(candidate.process.key())) =>
                     {
                         break;

@@ -19,7 +19,7 @@ use crate::report::Why;
 use crate::save::failure::{Failure, classify, is_transaction_problem};
 use crate::save::files::Pass;
 use crate::save::live::{How, Redirect, stream_of};
-use crate::save::state::{Effect, Stream, UNNAMED};
+use crate::save::state::Place;
 
 const TAG: Tag = Tag::new(b"InEx");
 
@@ -44,8 +44,8 @@ pub fn open(
     let (Some(filter), instance) = (Intact::filter(), data.instance()) else { return Verdict::Pass };
     let part = match joined {
         Some(part) => part,
-        None => match candidate.begin() {
-            Some(save) => Part::new(save, candidate.files, false),
+        None => match candidate.begin(data) {
+            Some(part) => part,
             None => return Verdict::Pass,
         },
     };
@@ -84,14 +84,19 @@ fn decline(candidate: &Candidate<'_>, part: Part, status: Status) -> Verdict {
     match status {
         Status::OBJECT_NAME_NOT_FOUND if creates || !part.joined => return Verdict::NoFile(Some(part)),
         Status::SHARING_VIOLATION | Status::TRANSACTIONAL_CONFLICT if !part.joined => {
-            return Verdict::Rival(status);
+            return Verdict::Rival { status, began: part.began };
+        }
+        // What the process has saved is lost, and it is told where it has a handle of it. What comes next is another save.
+        _ if !part.joined && !part.began && classify(status.0 as u32) == Failure::TransactionGone => {
+            part.save.lose(status);
+            return Verdict::Rival { status, began: false };
         }
         Status::INSUFFICIENT_RESOURCES => candidate.passes(Why::Resources, status),
         // The one that has an answer which programs know.
         CANNOT_EXECUTE_FILE_IN_TRANSACTION if part.joined => return Verdict::Fail(Status::SHARING_VIOLATION),
         // The handles of its save are lost, and one beside them would change the old version without a transaction.
         _ if part.joined && classify(status.0 as u32) == Failure::TransactionGone => {
-            part.save.came_back(UNNAMED, Effect::None, status);
+            part.save.lose(status);
             return Verdict::Fail(Status::UNEXPECTED_IO_ERROR);
         }
         _ if is_transaction_problem(status.0 as u32) => candidate.passes(Why::Transaction, status),
@@ -119,14 +124,16 @@ fn accept(
         FILE_OPENED => {}
         // Superseding made it inside the transaction, where the application's own create could not find it.
         FILE_CREATED => {
-            part.modified = part.joined;
+            part.modified = !part.began;
             file.close();
             return Verdict::NoFile(None);
         }
         _ => part.modified(),
     }
     // MAXIMUM_ALLOWED may turn out to be no right to modify, and a save of its own would only be in the way then.
-    if !part.joined && !part.modified && !decision::can_modify_data(granted) {
+    let takes_part = decision::can_modify_data(granted)
+        || part.save.is_of_process() && decision::locks_in_transaction(granted);
+    if !part.joined && !part.modified && !takes_part {
         file.close();
         return Verdict::Pass;
     }
@@ -150,7 +157,11 @@ fn accept(
             return Verdict::Pass;
         }
     };
-    part.establish(candidate.intact, instance, id);
+    if let Err(status) = part.establish(candidate.intact, id, candidate.name.full()) {
+        file.close();
+        candidate.passes(Why::Resources, status);
+        return Verdict::Pass;
+    }
     let how = How {
         access: granted,
         share: u32::from(candidate.parameters.share),
@@ -167,19 +178,18 @@ pub struct Existing {
     edit: AccessEdit,
     redirect: ContextRef<Redirect>,
     part: Part,
-    id: u64,
+    place: Place,
     granted: u32,
     information: usize,
-    stream: Stream,
 }
 
 impl Twin {
     /// Reduces the application's create to a harmless open. `None`: out of memory; nothing was changed.
     pub fn reduce(self, candidate: &Candidate<'_>, data: &mut Callback<'_>, pass: Pass) -> Option<Existing> {
         let Twin { file, part, id, granted, information, shown, how } = self;
-        let stream = stream_of(candidate.name.stream());
+        let place = Place { file: id, stream: stream_of(candidate.name.stream()) };
         let part_number = part.save.number;
-        let prepared = Redirect::new(file, how, Some(part.save.clone()), Some(pass), stream)
+        let prepared = Redirect::new(file, how, Some(part.save.clone()), Some(pass), place)
             .and_then(|redirect| Ok((redirect, AccessEdit::begin(data, shown, TAG)?)));
         let (redirect, edit) = match prepared {
             Ok((redirect, edit)) => {
@@ -205,7 +215,7 @@ impl Twin {
             ..candidate.parameters
         });
         data.drop_create_ea();
-        Some(Existing { edit, redirect, part, id, granted, information, stream })
+        Some(Existing { edit, redirect, part, place, granted, information })
     }
 }
 
@@ -214,8 +224,8 @@ impl Existing {
     pub fn complete(self, data: &mut Callback<'_>) {
         let (Some(file), true) = (data.file(), came_through(data)) else { return };
         let instance = data.instance();
-        let Existing { edit, redirect, part, id, granted, information, stream } = self;
-        let bound = same(data, file, instance, id, stream)
+        let Existing { edit, redirect, part, place, granted, information } = self;
+        let bound = same(data, file, instance, place)
             .inspect_err(|_| redirect.close_twin())
             .and_then(|()| bind(instance, file, &redirect, Some(part)));
         match bound {

@@ -19,7 +19,7 @@ use crate::report::Why;
 use crate::save::failure::{Failure, classify};
 use crate::save::files::Pass;
 use crate::save::live::{How, Redirect, stream_of};
-use crate::save::state::{Stream, UNNAMED};
+use crate::save::state::{Place, Stream, UNNAMED};
 
 const TAG: Tag = Tag::new(b"InNe");
 
@@ -49,7 +49,7 @@ pub fn prepare(
 ) -> Option<New> {
     let part = match part {
         Some(part) => part,
-        None => Part::new(candidate.begin()?, candidate.files, false),
+        None => candidate.begin(data)?,
     };
     let parameters = candidate.parameters;
     let rights = decision::rights(parameters.access);
@@ -153,7 +153,15 @@ impl New {
         let modifies = outside.is_none_or(|allowed| {
             decision::can_modify_data(allowed) || decision::may_modify_data(rights.twin & !MAXIMUM_ALLOWED)
         });
-        let in_save = |part: &Part| part.save.inside().and_then(|inside| open(inside.as_ref()));
+        let in_save = |part: &Part| {
+            let opened = part.save.inside().and_then(|inside| open(inside.as_ref()))?;
+            let place = Place { file: file.id(instance)?, stream };
+            part.establish(intact, place.file, name)?;
+            if created {
+                part.save.files.made(place, name, adds_stream)?;
+            }
+            Ok(opened)
+        };
         // The most that is allowed may be no right to modify data: then there is nothing to save.
         let mut needs_save = modifies || part.joined;
         let mut opened = if needs_save { in_save(&part) } else { open(None) };
@@ -161,7 +169,10 @@ impl New {
             // Another thread of the process may have found the placeholder first: it is in that thread's save then.
             let theirs = file.id(instance).ok().and_then(|id| part.files.find(process.key(), id));
             if let Some(save) = theirs.filter(|save| save.join()) {
-                part = Part::new(save, &part.files.clone(), true);
+                part = match part.moves(save) {
+                    Ok(part) => part,
+                    Err(status) => return give_up(data, edit, created, status),
+                };
                 needs_save = true;
                 opened = in_save(&part);
             }
@@ -170,10 +181,8 @@ impl New {
             opened if !needs_save => (opened, None),
             Ok(opened) => {
                 if created {
-                    part.save.made(adds_stream.then_some(stream));
-                    part.modified = true;
+                    part.modified();
                 }
-                part.establish(intact, instance, file.id(instance).unwrap_or(0));
                 (Ok(opened), Some(part))
             }
             Err(Status::SHARING_VIOLATION) => (Err(Status::SHARING_VIOLATION), Some(part)),
@@ -212,20 +221,27 @@ impl New {
                 options: decision::twin_options(parameters.options),
                 case_sensitive,
             };
-            let redirect = Redirect::new(lower, how, save, Some(pass), stream)?;
+            let place = Place { file: file.id(instance)?, stream };
+            let redirect = Redirect::new(lower, how, save, Some(pass), place)?;
             bind(instance, file, &redirect, part)?;
             Ok(granted & !rights.surplus)
         });
         match bound {
             Ok(granted) => edit.grant(granted),
-            Err(status) => {
-                drop(edit);
-                if created {
-                    // Cancelling does not undo what the create made (minifilter-rules §1.9).
-                    let _ = file.delete(instance);
-                }
-                undo(data, file, status);
-            }
+            Err(status) => give_up(data, edit, created, status),
         }
+    }
+}
+
+/// The create fails.
+fn give_up(data: &mut Callback<'_>, edit: AccessEdit, created: bool, status: Status) {
+    drop(edit);
+    if let Some(file) = data.file() {
+        let instance = data.instance();
+        if created {
+            // Cancelling does not undo what the create made (minifilter-rules §1.9).
+            let _ = file.delete(instance);
+        }
+        undo(data, file, status);
     }
 }

@@ -1,13 +1,15 @@
 //! What all ways to a twin share: a create's part in a save, joining, and binding a twin to the application's handle.
 
+use intact_policy::Scope;
 use kernel::callback::{Callback, Create as Parameters};
 use kernel::context::ContextRef;
 use kernel::file::{FileObject, Open, Opened};
-use kernel::instance::Instance;
+use kernel::instance::{Instance, InstanceRef};
 use kernel::name::{FileName, NameForm};
 use kernel::pool::Shared;
 use kernel::{Result, Status};
 use wdk_sys::SL_CASE_SENSITIVE;
+use widestring::U16Str;
 
 use super::create::Candidate;
 use super::decision::{self, Intent, Request};
@@ -17,23 +19,56 @@ use crate::save::files::Files;
 use crate::save::live::{Redirect, Save, stream_of};
 use crate::save::outcome::Ending;
 use crate::save::settling;
-use crate::save::state::Stream;
+use crate::save::state::Place;
 
 /// A create's part in a save, until its handle has one. Dropped before, the create leaves the save, and a save that it
 /// began is rolled back.
 pub struct Part {
     pub(super) save: Shared<Save>,
     pub(super) files: ContextRef<Files>,
+    instance: InstanceRef,
+    /// The file is in the save already.
     pub(super) joined: bool,
+    /// The create began the save.
+    pub(super) began: bool,
     /// The open itself modified the file.
     pub(super) modified: bool,
     kept: bool,
 }
 
+/// How a create comes to its part in a save.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    /// It begins the save.
+    Begins,
+    /// Its file is in the save.
+    Joins,
+    /// Its file becomes part of the save, which is of all that the process modifies.
+    Extends,
+}
+
 impl Part {
     /// Of a save that was begun or joined: its gate is left when this ends.
-    pub(super) fn new(save: Shared<Save>, files: &ContextRef<Files>, joined: bool) -> Self {
-        Part { save, files: files.clone(), joined, modified: false, kept: false }
+    pub(super) fn new(
+        save: Shared<Save>,
+        files: &ContextRef<Files>,
+        instance: InstanceRef,
+        way: Way,
+    ) -> Self {
+        let (joined, began) = (way == Way::Joins, way == Way::Begins);
+        Part { save, files: files.clone(), instance, joined, began, modified: false, kept: false }
+    }
+
+    /// Of another save, which was joined, instead.
+    pub(super) fn moves(self, to: Shared<Save>) -> Result<Self> {
+        let instance = match self.instance.get().reference() {
+            Ok(instance) => instance,
+            Err(status) => {
+                abandon(&to, &self.files, self.instance.get());
+                return Err(status);
+            }
+        };
+        Ok(Part::new(to, &self.files, instance, Way::Joins))
     }
 
     /// The handle takes over.
@@ -41,17 +76,15 @@ impl Part {
         self.kept = true;
     }
 
-    /// It has a twin: the save may be joined from now on.
-    pub(super) fn establish(&self, intact: &Intact, instance: Instance<'_>, file: u64) {
-        if self.joined {
-            intact.report.joined(&self.save, true);
-        } else {
-            self.save.establish(intact, file);
-            // A limit that cannot be kept for want of memory is no reason to leave the file without a save.
-            if let Ok(true) = intact.clock.limits().add(&self.save, instance) {
-                intact.clock.wake();
-            }
+    /// It has a twin of this file: the save may be joined from now on. IRQL up to APC_LEVEL. Fails with
+    /// `INSUFFICIENT_RESOURCES`.
+    pub(super) fn establish(&self, intact: &Intact, file: u64, name: &U16Str) -> Result<()> {
+        let first = self.save.establish(intact, file, name)?;
+        // A limit that cannot be kept for want of memory is no reason to leave the file without a save.
+        if first && let Ok(true) = intact.clock.limits().add(&self.save, self.instance.get()) {
+            intact.clock.wake();
         }
+        Ok(())
     }
 
     pub(super) fn modified(&mut self) {
@@ -62,17 +95,23 @@ impl Part {
 
 impl Drop for Part {
     fn drop(&mut self) {
-        self.save.is_through();
         if self.kept {
+            self.save.is_through();
             return;
         }
         if self.modified {
             // What the open did inside the transaction cannot be taken back alone.
             self.save.force();
         }
-        if let Some(intact) = Intact::get() {
-            settling::leave(&self.save, intact, &self.files, Ending::Closed, None);
-        }
+        abandon(&self.save, &self.files, self.instance.get());
+    }
+}
+
+/// A create leaves a save without a handle for it.
+fn abandon(save: &Shared<Save>, files: &ContextRef<Files>, instance: Instance<'_>) {
+    save.is_through();
+    if let Some(intact) = Intact::get() {
+        settling::leave(save, intact, instance, files, Ending::Closed, None);
     }
 }
 
@@ -82,8 +121,13 @@ pub enum Verdict {
     Twin(Twin),
     /// There is no such file. The save that would have been, if it can still be used.
     NoFile(Option<Part>),
-    /// Somebody is in the way who may be a thread of the same process.
-    Rival(Status),
+    /// Somebody is in the way who may be a thread of the same process. The create had begun a save for it, or had not.
+    Rival {
+        /// What the file system said.
+        status: Status,
+        /// The save has come and gone.
+        began: bool,
+    },
     /// In the save that it joined, this is the answer. Outside of it the file system would give another one.
     Fail(Status),
     /// The create goes down untouched.
@@ -92,16 +136,42 @@ pub enum Verdict {
 
 /// The save of the create's process that the file is in already, joined. Waits while that save is ending.
 /// PASSIVE_LEVEL.
+///
+/// If there is none, that of all that the process modifies under the rule.
 pub fn join(data: &Callback<'_>, candidate: &Candidate<'_>) -> Option<Part> {
-    let process = candidate.process.key();
-    if !candidate.files.has(process) {
+    if !candidate.files.has(candidate.process.key()) {
         return None;
     }
-    if let Some(alias) = candidate.alias {
-        if alias.save.join() {
-            return Some(Part::new(alias.save.clone(), candidate.files, true));
-        }
-        alias.save.wait_if_ending();
+    join_its_own(data, candidate).or_else(|| extend(data, candidate))
+}
+
+fn extend(data: &Callback<'_>, candidate: &Candidate<'_>) -> Option<Part> {
+    let rule = candidate.rule.filter(|rule| rule.settings.scope == Scope::Process)?;
+    let save = candidate.files.of_process(candidate.process.key(), rule.name)?;
+    part_of(data, candidate, save, Way::Extends)
+}
+
+/// A part in a save that is joined for it.
+pub(super) fn part_of(
+    data: &Callback<'_>,
+    candidate: &Candidate<'_>,
+    save: Shared<Save>,
+    way: Way,
+) -> Option<Part> {
+    let instance = data.instance().reference().ok()?;
+    if save.join() {
+        return Some(Part::new(save, candidate.files, instance, way));
+    }
+    save.wait_if_ending();
+    None
+}
+
+fn join_its_own(data: &Callback<'_>, candidate: &Candidate<'_>) -> Option<Part> {
+    let process = candidate.process.key();
+    if let Some(alias) = candidate.alias
+        && let Some(part) = part_of(data, candidate, alias.save.clone(), Way::Joins)
+    {
+        return Some(part);
     }
     // Another thread may be on the way to the same file.
     if let Some(save) = candidate.files.opening(process, Some(candidate.name.full())) {
@@ -110,12 +180,7 @@ pub fn join(data: &Callback<'_>, candidate: &Candidate<'_>) -> Option<Part> {
     // By what it is, not by how it is called: it may be opened by another of its names.
     let look = Open::look(candidate.name.full(), is_case_sensitive(data));
     let id = look.open(Intact::filter()?, data.instance()).ok()?.file.object().id(data.instance()).ok()?;
-    let save = candidate.files.find(process, id)?;
-    if save.join() {
-        return Some(Part::new(save, candidate.files, true));
-    }
-    save.wait_if_ending();
-    None
+    part_of(data, candidate, candidate.files.find(process, id)?, Way::Joins)
 }
 
 /// What decides about a create.
@@ -150,12 +215,11 @@ pub(super) fn same(
     data: &Callback<'_>,
     file: FileObject<'_>,
     instance: Instance<'_>,
-    id: u64,
-    stream: Stream,
+    place: Place,
 ) -> Result<()> {
     // A name that cannot be had says nothing against it.
-    let same_stream = |name: FileName| stream_of(name.stream()) == stream;
-    if file.id(instance)? == id && FileName::of(data, NameForm::Opened).map_or(true, same_stream) {
+    let same_stream = |name: FileName| stream_of(name.stream()) == place.stream;
+    if file.id(instance)? == place.file && FileName::of(data, NameForm::Opened).map_or(true, same_stream) {
         Ok(())
     } else {
         Err(Status::SHARING_VIOLATION)

@@ -15,6 +15,7 @@ use super::view::Alias;
 use crate::Intact;
 use crate::save::files::Files;
 use crate::save::live::{How, Redirect, Save, stream_of};
+use crate::save::state::Place;
 
 const SHARE_ALL: u32 = FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE;
 
@@ -99,12 +100,13 @@ impl Reader {
             options: decision::twin_options(parameters.options),
             case_sensitive: is_case_sensitive(data),
         };
-        let stream = stream_of(name.stream());
-        let Ok(redirect) = Redirect::new(opened.file, how, Some(save.clone()), None, stream) else { return };
+        let Ok(id) = file.id(instance) else { return };
+        let place = Place { file: id, stream: stream_of(name.stream()) };
+        let Ok(redirect) = Redirect::new(opened.file, how, Some(save.clone()), None, place) else { return };
         if redirect.set_on_handle(instance, file).is_err() {
             redirect.close_twin();
         } else if save.enlist(&redirect) {
-            intact.report.joined(save, false);
+            intact.report.joined(save, name.full(), false);
         } else {
             // It ended meanwhile: the handle reads its own file.
             redirect.close_twin();

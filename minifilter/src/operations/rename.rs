@@ -10,6 +10,8 @@
 use kernel::callback::{Before, Callback, Either, Operation};
 use kernel::context::{ContextRef, Entered};
 use kernel::fltkernel::IRP_MJ_SET_INFORMATION;
+use kernel::instance::Instance;
+use kernel::name::FileName;
 use kernel::pool::{PoolSlice, Tag};
 use kernel::process;
 use kernel::rename::{Folder, NewName};
@@ -21,7 +23,7 @@ use super::swap::{after, came_back_untouched, enter, redirected, unknown};
 use super::way;
 use crate::report::counters;
 use crate::save::failure::{Failure, classify};
-use crate::save::live::Redirect;
+use crate::save::live::{Redirect, Save};
 use crate::save::state::Effect;
 use crate::save::wounds::Change;
 
@@ -100,14 +102,28 @@ fn change(
     if let Some(save) = &entered.save {
         if !status.is_success() {
             save.changed_no_names();
+        } else if save.is_of_process() {
+            remember(save, &entered, data.instance(), &request);
         }
         let change = match request {
             Request::Dispose { .. } => Change::Deletion,
             Request::Rename { .. } | Request::Link { .. } => Change::Name,
         };
-        save.came_back(entered.stream, Effect::Change(change), if gone { status } else { told });
+        save.came_back(entered.place, Effect::Change(change), if gone { status } else { told });
     }
     Before::Complete(told, 0)
+}
+
+/// What a save has given nobody else sees, and who wants it has to be known.
+fn remember(save: &Save, redirect: &Entered<Redirect>, instance: Instance<'_>, request: &Request<'_>) {
+    match request {
+        Request::Rename { .. } => {
+            let now = FileName::of_open(redirect.inside().object(), instance);
+            save.files.gave(now.as_ref().ok().map(FileName::full));
+        }
+        Request::Link { .. } => save.files.gave(None),
+        Request::Dispose { .. } => {}
+    }
 }
 
 fn perform(data: &Callback<'_>, redirect: &Entered<Redirect>, request: &Request<'_>) -> Result<()> {

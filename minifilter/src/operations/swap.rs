@@ -196,7 +196,7 @@ pub(super) fn came_back(
     }
     let Some(save) = &redirect.save else { return };
     if redirect.role == Role::Writer {
-        save.came_back(redirect.stream, effect, status);
+        save.came_back(redirect.place, effect, status);
     }
     if !status.is_success() && classify(status.0 as u32) == Failure::TransactionGone {
         data.set_status(Status::UNEXPECTED_IO_ERROR, 0);

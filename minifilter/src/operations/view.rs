@@ -8,7 +8,7 @@ use kernel::callback::{Callback, Create as Parameters};
 use kernel::context::ContextRef;
 use kernel::file::Open;
 use kernel::name::{FileName, NameForm};
-use kernel::pool::{PoolSlice, Shared, Tag};
+use kernel::pool::{PoolSlice, Shared};
 use kernel::process;
 use kernel::transaction::TransactionRef;
 use kernel::{Result, Status};
@@ -21,9 +21,6 @@ use crate::report::counters;
 use crate::save::failure::{Failure, classify};
 use crate::save::files::Files;
 use crate::save::live::Save;
-use crate::save::state::{Effect, UNNAMED};
-
-const TAG: Tag = Tag::new(b"InVi");
 
 /// A create by a name that exists inside a save only: the application's own create goes down by a committed name of the
 /// same stream of the same file.
@@ -34,16 +31,11 @@ pub struct Alias {
 }
 
 impl Alias {
-    /// For a create by `name`. Fails with `INSUFFICIENT_RESOURCES`.
-    fn new(save: Shared<Save>, name: &FileName) -> Result<Self> {
+    /// For a create by `name` of one of the save's files. Fails with `INSUFFICIENT_RESOURCES`. `None`: it is none of them.
+    fn new(save: &Shared<Save>, name: &FileName, file: u64) -> Option<Result<Self>> {
         // The save may have begun with another stream of the file than this create is about.
-        let file = save.label.without_stream().as_slice();
-        let (file, stream) = (file.get(name.volume_length()..).unwrap_or(&[]), name.stream().as_slice());
-        let mut committed = PoolSlice::zeroed(TAG, file.len().saturating_add(stream.len()))?;
-        for (to, from) in committed.iter_mut().zip(file.iter().chain(stream)) {
-            *to = *from;
-        }
-        Ok(Alias { save, committed })
+        let committed = save.files.committed_name(file, name.volume_length(), name.stream().as_slice())?;
+        Some(committed.map(|committed| Alias { save: save.clone(), committed }))
     }
 
     /// The committed name, from the root of the volume.
@@ -104,26 +96,36 @@ fn look(data: &Callback<'_>) -> View {
         save.is_through();
         let Ok(Some(found)) = found else { continue };
         let view = match found {
-            (Ok(inside), outside) if inside == save.file() && outside != Ok(inside) => {
+            (Ok(inside), outside) if outside != Ok(inside) && save.files.has(inside) => {
                 if decision::intent(&request) == Intent::Ignored {
                     // It takes no part in saves, so it is kept out of this one, as it would be by the file's other name.
                     View::Fails(Status::SHARING_VIOLATION)
                 } else if parameters.disposition == FILE_CREATE {
                     View::Fails(Status::OBJECT_NAME_COLLISION)
                 } else {
-                    match Alias::new(save.clone(), &name) {
-                        Ok(alias) => View::Alias(alias),
-                        Err(status) => View::Fails(status),
+                    match Alias::new(&save, &name, inside) {
+                        Some(Ok(alias)) => View::Alias(alias),
+                        Some(Err(status)) => View::Fails(status),
+                        None => continue,
                     }
                 }
             }
             // Its program is told now. What it would open is not what it means.
             (Err(status), _) if classify(status.0.cast_unsigned()) == Failure::TransactionGone => {
-                save.came_back(UNNAMED, Effect::None, status);
+                save.lose(status);
                 View::Fails(Status::UNEXPECTED_IO_ERROR)
             }
             (Err(Status::DELETE_PENDING), outside) if outside != Err(Status::DELETE_PENDING) => {
                 View::Fails(Status::DELETE_PENDING)
+            }
+            // Its program wants a new file there. Where nobody writes into the save, it can have it.
+            (Err(Status::OBJECT_NAME_NOT_FOUND), Ok(_))
+                if decision::creates(parameters.disposition) && save.is_alone() =>
+            {
+                if let Some(intact) = Intact::get() {
+                    save.settle(intact, instance, &files, None);
+                }
+                continue;
             }
             (Err(Status::OBJECT_NAME_NOT_FOUND), Ok(_)) => View::Fails(missing(&parameters)),
             _ => continue,

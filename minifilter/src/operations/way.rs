@@ -3,9 +3,11 @@
 //! Who comes across an exchange waits for its end. A save that waits for more has no handle that could keep anybody out,
 //! so who needs its file gets it: the save ends first.
 
+use kernel::Status;
 use kernel::callback::Callback;
 use kernel::context::ContextRef;
 use kernel::file::Open;
+use kernel::instance::Instance;
 use kernel::name::{FileName, NameForm};
 use kernel::process;
 use kernel::string::upcase;
@@ -21,8 +23,9 @@ use crate::save::files::Files;
 use crate::save::live::Save;
 
 /// Before a create: waits while the twins of its file are exchanged, because an open in between could keep them from coming
-/// back (bounded); and ends a save of its file that waits for more, if the create takes the file from it, or if the
-/// process of the save has ended. Where the file cannot be told, nothing is done. PASSIVE_LEVEL.
+/// back (bounded); and ends a save of its file that waits for more, if the create takes the file from it, would find nothing
+/// but a placeholder, or if the process of the save has ended. So does one that makes a file by a name that the save has
+/// given. Where the file cannot be told, nothing is done. PASSIVE_LEVEL.
 #[cold]
 pub fn of_create(data: &Callback<'_>) {
     let (Some(parameters), Some(file), Some(filter)) = (data.create(), data.file(), Intact::filter()) else {
@@ -40,24 +43,39 @@ pub fn of_create(data: &Callback<'_>) {
     let takes = decision::takes(&from_anybody);
     let joins = matches!(decision::intent(&request), Intent::ModifiesData | Intent::ModifiesOther);
     let process = data.process().key();
-    let is_in_the_way = |save: &Save| {
+    // `file`: the one that is opened, if that is known.
+    let is_in_the_way = |save: &Save, file: Option<u64>| {
+        let finds_nothing = || save.process != process && save.files.has_made(file);
         waits && save.is_exchanging()
             || save.is_alone()
-                && (takes && !(joins && save.process == process) || save.has_lost_its_process())
+                && (takes && !(joins && save.process == process)
+                    || save.has_lost_its_process()
+                    || finds_nothing())
+    };
+    let makes = decision::creates(parameters.disposition);
+    let gives = |save: &Save, name: &FileName| {
+        let is_it = |given: &U16Str| are_the_same(given, name.full());
+        save.is_alone() && save.process != process && save.has_changed_names() && save.files.any_given(is_it)
     };
     let instance = data.instance();
     let Ok(files) = ContextRef::<Files>::of_instance(instance) else { return };
-    if files.first(is_in_the_way).is_none() {
+    let may_be =
+        |save: &Save| is_in_the_way(save, None) || makes && save.is_alone() && save.has_changed_names();
+    if files.first(may_be).is_none() {
         return;
     }
-    let save = FileName::of(data, NameForm::Normalized).and_then(|name| {
-        let looked = Open::look(name.full(), is_case_sensitive(data)).open(filter, instance)?;
-        let id = looked.file.object().id(instance)?;
-        Ok(files.first(|save| save.file() == id && is_in_the_way(save)))
-    });
-    let (Ok(Some(save)), Some(intact)) = (save, Intact::get()) else { return };
+    let Ok(name) = FileName::of(data, NameForm::Normalized) else { return };
+    let looked = Open::look(name.full(), is_case_sensitive(data))
+        .open(filter, instance)
+        .and_then(|looked| looked.file.object().id(instance));
+    let save = match looked {
+        Ok(id) => files.first(|save| save.files.has(id) && is_in_the_way(save, Some(id))),
+        Err(Status::OBJECT_NAME_NOT_FOUND) if makes => files.first(|save| gives(save, &name)),
+        Err(_) => None,
+    };
+    let (Some(save), Some(intact)) = (save, Intact::get()) else { return };
     if save.is_alone() {
-        save.settle(intact, &files, None);
+        save.settle(intact, instance, &files, None);
     } else {
         save.wait_while_exchanging();
     }
@@ -82,10 +100,11 @@ fn names_needed(data: &Callback<'_>) {
     let Ok(files) = ContextRef::<Files>::of_instance(data.instance()) else { return };
     // Whose name cannot be told may be an ancestor of any.
     let renamed = FileName::of(data, NameForm::Normalized);
-    end_all(&files, |save| {
-        let file = save.label.file();
-        has_last_component(file, given) || renamed.as_ref().map_or(true, |name| is_below(file, name.full()))
-    });
+    let is_needed = |name: &U16Str| {
+        has_last_component(name, given)
+            || renamed.as_ref().map_or(true, |renamed| is_below(name, renamed.full()))
+    };
+    end_all(&files, data.instance(), |save| save.files.any_name(is_needed));
 }
 
 /// Before a control of a volume that wants it without open files. PASSIVE_LEVEL.
@@ -96,18 +115,23 @@ pub fn of_control(data: &Callback<'_>) {
     if matches!(data.control_code(), Some(FSCTL_LOCK_VOLUME | FSCTL_DISMOUNT_VOLUME))
         && let Ok(files) = ContextRef::<Files>::of_instance(data.instance())
     {
-        end_all(&files, |_| true);
+        end_all(&files, data.instance(), |_| true);
     }
 }
 
-fn end_all(files: &ContextRef<Files>, wanted: impl Fn(&Save) -> bool) {
+fn end_all(files: &ContextRef<Files>, instance: Instance<'_>, wanted: impl Fn(&Save) -> bool) {
     let Some(intact) = Intact::get() else { return };
     while let Some(save) = files.first(|save| save.is_alone() && wanted(save)) {
-        save.settle(intact, files, None);
+        save.settle(intact, instance, files, None);
     }
 }
 
 const BACKSLASH: u16 = b'\\' as u16;
+
+fn are_the_same(one: &U16Str, other: &U16Str) -> bool {
+    let (one, other) = (one.as_slice().iter(), other.as_slice().iter());
+    one.copied().map(upcase).eq(other.copied().map(upcase))
+}
 
 /// Whether a file is in a folder, at any depth.
 fn is_below(file: &U16Str, folder: &U16Str) -> bool {

@@ -87,7 +87,7 @@ fn write(
         return Before::Watch(Either::First(entered));
     }
     let start = start(data, &entered);
-    let (save, stream) = (entered.save.clone(), entered.stream);
+    let (save, place) = (entered.save.clone(), entered.place);
     match Parcel::new(TAG, Write { entered, start, length }) {
         Ok(parcel) => {
             send(data, &parcel.entered);
@@ -97,7 +97,7 @@ fn write(
             // The program is told, and the bytes are missing.
             if let Some(save) = save {
                 let range = start.map_or(Some(Range::from(0)), |start| Range::new(start, u64::from(length)));
-                save.came_back(stream, Effect::Bytes(range), status);
+                save.came_back(place, Effect::Bytes(range), status);
             }
             Before::Complete(status, 0)
         }

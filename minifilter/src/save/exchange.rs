@@ -236,7 +236,7 @@ impl Save {
             Ok(()) => {
                 self.state.lock().checkpointed();
                 // What was made as a placeholder is a file now.
-                self.keeps_what_it_made();
+                self.files.committed();
                 Ok(())
             }
             Err(status) => {
@@ -354,8 +354,8 @@ impl Twin<'_> {
             Some(name) => (name.full(), name.stream()),
             None => (save.label.file(), save.label.stream()),
         };
-        // Of the file's streams the save's name may mean another one.
-        if stream_of(stream) != self.redirect.stream {
+        // The name that the save began with may mean another file of it, or another stream.
+        if stream_of(stream) != self.redirect.place.stream {
             return Err(Status::OBJECT_NAME_NOT_FOUND);
         }
         let how = self.redirect.how;
@@ -368,7 +368,7 @@ impl Twin<'_> {
             return Err(Status::OPLOCK_NOT_GRANTED);
         }
         let id = opened.file.object().id(instance);
-        if id != Ok(save.file()) {
+        if id != Ok(self.redirect.place.file) {
             opened.file.close();
             return Err(id.err().unwrap_or(Status::OBJECT_NAME_NOT_FOUND));
         }

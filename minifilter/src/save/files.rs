@@ -57,7 +57,7 @@ impl Files {
             let next = files.saves.write().pop();
             let Some(save) = next else { return };
             files.count.fetch_sub(1, Ordering::AcqRel);
-            save.break_off(intact, &files);
+            save.break_off(intact, instance, &files);
             save.wait_if_ending();
         }
     }
@@ -80,7 +80,7 @@ impl Files {
 
     /// The process's save of this file, live or ending. IRQL up to APC_LEVEL.
     pub fn find(&self, process: ProcessKey, file: u64) -> Option<Shared<Save>> {
-        self.saves.read().iter().find(|save| save.process == process && save.file() == file).cloned()
+        self.saves.read().iter().find(|save| save.process == process && save.files.has(file)).cloned()
     }
 
     /// The first save that is wanted. IRQL up to APC_LEVEL.
@@ -94,7 +94,7 @@ impl Files {
         let saves = self.saves.read();
         let is_wanted = |save: &&Shared<Save>| {
             save.process == process
-                && save.file() == 0
+                && save.files.is_empty()
                 && name.is_none_or(|name| save.label.file().as_slice() == name.as_slice())
         };
         saves.iter().find(is_wanted).cloned()
@@ -115,12 +115,24 @@ impl Files {
         self.saves.read().iter().filter(|save| save.process == process).for_each(|save| save.force());
     }
 
-    /// Makes a save known. Fails with `INSUFFICIENT_RESOURCES`.
-    pub fn insert(&self, save: &Shared<Save>) -> Result<()> {
-        self.saves.write().push(save.clone())?;
+    /// The process's save of all that it modifies under a rule, if more can become part of it. IRQL up to APC_LEVEL.
+    pub fn of_process(&self, process: ProcessKey, rule: &[u16]) -> Option<Shared<Save>> {
+        if self.any() { of_process(&self.saves.read(), process, rule) } else { None }
+    }
+
+    /// Makes a save known; one of all that a process modifies only if there is no other, which is the answer otherwise. Fails
+    /// with `INSUFFICIENT_RESOURCES`.
+    pub fn insert_or_find(&self, save: &Shared<Save>) -> Result<Option<Shared<Save>>> {
+        let mut saves = self.saves.write();
+        if save.is_of_process()
+            && let Some(other) = of_process(&saves, save.process, save.label.rule().as_slice())
+        {
+            return Ok(Some(other));
+        }
+        saves.push(save.clone())?;
         self.changes.fetch_add(1, Ordering::AcqRel);
         self.count.fetch_add(1, Ordering::AcqRel);
-        Ok(())
+        Ok(None)
     }
 
     /// Forgets a save.
@@ -131,6 +143,16 @@ impl Files {
             self.count.fetch_sub(1, Ordering::AcqRel);
         }
     }
+}
+
+fn of_process(saves: &[Shared<Save>], process: ProcessKey, rule: &[u16]) -> Option<Shared<Save>> {
+    let wanted = |save: &&Shared<Save>| {
+        save.process == process
+            && save.is_of_process()
+            && save.takes_more()
+            && save.label.rule().as_slice() == rule
+    };
+    saves.iter().find(wanted).cloned()
 }
 
 /// The right to redirect a writing handle of a volume. While one exists the volume cannot be detached from, nor the

@@ -7,7 +7,7 @@ use kernel::file::{FileObject, LowerFile};
 use kernel::gate::Held;
 use kernel::instance::Instance;
 
-use super::live::{Own, Redirect};
+use super::live::Redirect;
 use super::locks;
 use super::outcome::Ending;
 use super::settling;
@@ -34,8 +34,8 @@ pub fn leave(
     let Some(save) = &redirect.save else { return };
     save.delist(redirect);
     if let Some(files) = redirect.files() {
-        let own = own.map(|file| Own { instance, file, stream: redirect.stream });
-        settling::leave(save, intact, files, ending, own);
+        let own = own.map(|file| (file, redirect.place));
+        settling::leave(save, intact, instance, files, ending, own);
     }
 }
 

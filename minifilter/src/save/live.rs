@@ -1,8 +1,8 @@
 //! A live save, the redirect of a handle, and how a save ends.
 
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use intact_policy::Settings;
+use intact_policy::{Scope, Settings};
 use kernel::callback::Callback;
 use kernel::context::{Context, ContextKind, ContextRef};
 use kernel::file::{FileObject, LowerFile};
@@ -20,7 +20,8 @@ use super::limits::Activity;
 use super::locks::Locks;
 use super::mapping::Mapping;
 use super::outcome::{Ending, Facts, Outcome, Reason, outcome};
-use super::state::{Effect, Joined, Left, Phase, State, Stream, Turn};
+use super::saved::SavedFiles;
+use super::state::{Effect, Joined, Left, Phase, Place, Settles, State, Stream, Turn};
 use crate::Intact;
 use crate::report::counters;
 
@@ -50,7 +51,7 @@ impl Label {
         U16Str::from_slice(self.text.get(from..to).unwrap_or(&[]))
     }
 
-    /// The file's full name.
+    /// The full name of the file that it began with.
     pub fn file(&self) -> &U16Str {
         self.part(0, self.file)
     }
@@ -58,11 +59,6 @@ impl Label {
     /// Its stream's part of that name (`:name`), empty for the unnamed one.
     pub fn stream(&self) -> &U16Str {
         self.part(without_stream(self.file()), self.file)
-    }
-
-    /// The file's full name, without any stream.
-    pub fn without_stream(&self) -> &U16Str {
-        self.part(0, without_stream(self.file()))
     }
 
     /// The image of the process.
@@ -100,11 +96,11 @@ pub struct Save {
     pub settings: Settings,
     /// Names, for events.
     pub label: Label,
-    /// The number of its file on the volume; zero until the first twin is open.
-    file: AtomicU64,
-    /// What it made, so that rolling back has to remove it: [`NOTHING`], [`THE_FILE`] or [`A_STREAM`].
-    made: AtomicU64,
-    /// Whether it was counted as begun.
+    /// Its files; none until the first twin is open.
+    pub files: SavedFiles,
+    /// Whether it was told that it has begun.
+    begun: AtomicBool,
+    /// Whether it is counted as live.
     pub(super) counted: AtomicBool,
     /// Changes of names inside it, done or under way: names may be others there than outside.
     renamed: AtomicU32,
@@ -123,21 +119,8 @@ pub struct Save {
     ended: Event,
 }
 
-/// What a save made: nothing, its file, or a stream of a file that was there, whose hash is in the upper half.
-const NOTHING: u64 = 0;
-const THE_FILE: u64 = 1;
-const A_STREAM: u64 = 2;
-
-/// The application's file object that leaves a save, before its cleanup.
-#[derive(Clone, Copy)]
-pub struct Own<'a> {
-    /// The volume's instance.
-    pub instance: Instance<'a>,
-    /// The file object.
-    pub file: FileObject<'a>,
-    /// What it has open.
-    pub stream: Stream,
-}
+/// The application's file object that leaves a save, before its cleanup, and what it has open.
+pub type Own<'a> = (FileObject<'a>, Place);
 
 /// How long a create waits for another one of its process that is on the way to the same file.
 const PATIENCE_MS: u32 = 10_000;
@@ -156,8 +139,8 @@ impl Save {
                 owner: process.reference(),
                 settings,
                 label,
-                file: AtomicU64::new(0),
-                made: AtomicU64::new(NOTHING),
+                files: SavedFiles::new(),
+                begun: AtomicBool::new(false),
                 counted: AtomicBool::new(false),
                 renamed: AtomicU32::new(0),
                 state: SpinLock::new(State::new()),
@@ -174,21 +157,27 @@ impl Save {
         Ok(save)
     }
 
-    /// Its file.
-    pub fn file(&self) -> u64 {
-        self.file.load(Ordering::Acquire)
-    }
-
-    /// It has a twin and may be joined: it counts now.
-    pub fn establish(&self, intact: &Intact, file: u64) {
-        self.file.store(file, Ordering::Release);
+    /// A handle has a twin of a file, which the save may be joined by from now on: with the first it counts. True if this
+    /// is the first. IRQL up to APC_LEVEL. Fails with `INSUFFICIENT_RESOURCES`.
+    pub fn establish(&self, intact: &Intact, file: u64, name: &U16Str) -> Result<bool> {
+        self.files.add(file, name)?;
         // One that was broken off before it had a file was none.
         let live = self.state.lock().phase() == Phase::Live;
-        if live && !self.counted.swap(true, Ordering::AcqRel) {
+        let first = live && !self.begun.swap(true, Ordering::AcqRel);
+        if first {
+            self.counted.store(true, Ordering::Release);
             counters::begun();
             intact.report.begun(self);
+        } else {
+            intact.report.joined(self, name, true);
         }
         self.opened.set();
+        Ok(first)
+    }
+
+    /// Whether it is all that its process saves under its rule.
+    pub fn is_of_process(&self) -> bool {
+        self.settings.scope == Scope::Process
     }
 
     /// Waits until it has its file, or is over. PASSIVE_LEVEL, without locks and without a save of one's own under way.
@@ -196,36 +185,12 @@ impl Save {
         self.opened.wait(Some(PATIENCE_MS));
     }
 
-    /// The placeholder of its file is its own, or (`stream`) that of a stream of a file that was there.
-    pub fn made(&self, stream: Option<Stream>) {
-        let made = stream.map_or(THE_FILE, |stream| A_STREAM | u64::from(stream).wrapping_shl(32));
-        // What is made inside a new file goes with it.
-        let _ = self
-            .made
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |before| (before != THE_FILE).then_some(made));
-        self.note_modified();
-    }
-
-    /// What it made is committed.
-    pub(super) fn keeps_what_it_made(&self) {
-        self.made.store(NOTHING, Ordering::Release);
-    }
-
-    /// Removes what it made, by the application's own file object: no second open, no race for the name. Of a file that was
-    /// there only the stream is removed that the save made: with another handle the file itself would go.
-    fn remove_what_it_made(&self, intact: &Intact, own: Option<Own<'_>>) {
-        let made = self.made.load(Ordering::Acquire);
-        if made == NOTHING {
-            return;
-        }
-        let removed = match own {
-            Some(own) if made == THE_FILE || made.wrapping_shr(32) == u64::from(own.stream) => {
-                own.file.delete(own.instance)
+    /// Removes what it made. PASSIVE_LEVEL.
+    fn remove_what_it_made(&self, intact: &Intact, instance: Instance<'_>, own: Option<Own<'_>>) {
+        while let Some(made) = self.files.take_made() {
+            if let Err(status) = made.remove(instance, own) {
+                intact.report.placeholder_left(self, made.name(), status);
             }
-            _ => Err(Status::FILE_CLOSED),
-        };
-        if let Err(status) = removed {
-            intact.report.placeholder_left(self, status);
         }
     }
 
@@ -246,6 +211,15 @@ impl Save {
     /// Whether names may be others inside it than outside.
     pub fn has_changed_names(&self) -> bool {
         self.renamed.load(Ordering::Acquire) != 0
+    }
+
+    /// Whether more files may become part of it. IRQL up to APC_LEVEL.
+    pub fn takes_more(&self) -> bool {
+        let (phase, gone) = {
+            let state = self.state.lock();
+            (state.phase(), state.is_gone())
+        };
+        matches!(phase, Phase::Live | Phase::Settling) && !gone && self.is_transacted()
     }
 
     /// Whether handles still take part in it. Up to DISPATCH_LEVEL.
@@ -318,9 +292,18 @@ impl Save {
         self.state.lock().note_emptied();
     }
 
-    /// Whether it has made its file empty and written nothing.
-    pub fn is_hollow(&self) -> bool {
-        self.state.lock().is_hollow()
+    /// Whether it may wait for more when nobody writes into it.
+    pub(super) fn may_settle(&self) -> Settles {
+        if self.settings.settle_milliseconds == 0 || !self.is_transacted() {
+            Settles::Never
+        } else if self.is_of_process() {
+            Settles::Always
+        } else if self.state.lock().is_hollow() && !self.has_changed_names() {
+            // A deletion counts from when the handles are closed, and names that were given keep others away.
+            Settles::Hollow
+        } else {
+            Settles::Never
+        }
     }
 
     /// Whether it waits for more (`turn`: and it is this time).
@@ -359,8 +342,13 @@ impl Save {
     }
 
     /// An operation on a twin came back. Up to DISPATCH_LEVEL.
-    pub fn came_back(&self, stream: Stream, effect: Effect, status: Status) {
-        self.state.lock().came_back(stream, effect, status.0 as u32);
+    pub fn came_back(&self, place: Place, effect: Effect, status: Status) {
+        self.state.lock().came_back(place, effect, status.0 as u32);
+    }
+
+    /// An open for it found that its transaction is gone. Up to DISPATCH_LEVEL.
+    pub fn lose(&self, status: Status) {
+        self.state.lock().lose(status.0 as u32);
     }
 
     /// What has happened in it. Up to DISPATCH_LEVEL.
@@ -420,23 +408,30 @@ impl Save {
     }
 
     /// A handle that takes part is done. The caller carries out what is left to do.
-    pub(super) fn has_left(&self, ending: Ending, may_settle: bool) -> Left {
-        self.state.lock().leave(ending, self.settings.on_exit, may_settle)
+    pub(super) fn has_left(&self, ending: Ending, settles: Settles) -> Left {
+        self.state.lock().leave(ending, self.settings.on_exit, settles)
     }
 
     /// The volume goes: ends it now, whoever writes. PASSIVE_LEVEL, without locks.
-    pub fn break_off(&self, intact: &Intact, files: &Files) {
+    pub fn break_off(&self, intact: &Intact, instance: Instance<'_>, files: &Files) {
         let facts = self.state.lock().break_off(self.settings.on_exit);
         if let Some(facts) = facts {
             self.close_twins(&self.writers);
-            self.finish(intact, files, facts, None);
+            self.finish(intact, instance, files, facts, None);
             intact.clock.settling().forget_all(self);
         }
     }
 
     /// Carries its end out. `own` is the application's file object, by which a placeholder is removed. PASSIVE_LEVEL,
     /// without locks.
-    pub(super) fn finish(&self, intact: &Intact, files: &Files, facts: Facts, own: Option<Own<'_>>) {
+    pub(super) fn finish(
+        &self,
+        intact: &Intact,
+        instance: Instance<'_>,
+        files: &Files,
+        facts: Facts,
+        own: Option<Own<'_>>,
+    ) {
         // Whoever exchanges twins, or is on the way to one, is waited for.
         let _alone = self.gate.close_and_hold(None);
         // Handles of a transaction die with it (txf-ktm §4.4): those that read go back to their own files first.
@@ -457,15 +452,14 @@ impl Save {
         };
         let committed = decided == Outcome::Commit && result.is_ok();
         if !committed {
-            self.remove_what_it_made(intact, own);
+            self.remove_what_it_made(intact, instance, own);
         }
         let (first_failure, checkpointed) = {
             let mut state = self.state.lock();
             state.end();
             (Status(state.first_failure() as i32), state.is_checkpointed())
         };
-        files.remove(self);
-        intact.clock.limits().forget(self);
+        // Told before anybody can find that it is over.
         if self.counted.swap(false, Ordering::AcqRel) {
             match (decided, result) {
                 (Outcome::Commit, Ok(())) => {
@@ -487,6 +481,8 @@ impl Save {
                 }
             }
         }
+        files.remove(self);
+        intact.clock.limits().forget(self);
         self.opened.set();
         self.ended.set();
     }
@@ -541,8 +537,8 @@ pub struct Redirect {
     pub save: Option<Shared<Save>>,
     /// What it may do.
     pub role: Role,
-    /// Which stream of the file.
-    pub stream: Stream,
+    /// The file, and which of its streams.
+    pub place: Place,
     /// Byte-range locks.
     pub locks: SpinLock<Locks>,
     /// Its cleanup found it.
@@ -569,7 +565,7 @@ impl Redirect {
         how: How,
         save: Option<Shared<Save>>,
         pass: Option<Pass>,
-        stream: Stream,
+        place: Place,
     ) -> Result<ContextRef<Redirect>> {
         let filter = Intact::filter().ok_or(Status::UNSUCCESSFUL)?;
         let gate = Gate::new(REDIRECT_TAG, twin)?;
@@ -585,7 +581,7 @@ impl Redirect {
                 how,
                 save,
                 role,
-                stream,
+                place,
                 locks,
                 cleaned_up,
                 emptied,
@@ -642,7 +638,7 @@ pub fn ending_of(process: Process<'_>) -> Ending {
 }
 
 /// How much of a full name comes before its stream's part.
-fn without_stream(name: &U16Str) -> usize {
+pub(super) fn without_stream(name: &U16Str) -> usize {
     const COLON: u16 = b':' as u16;
     const BACKSLASH: u16 = b'\\' as u16;
     let name = name.as_slice();

@@ -1,4 +1,4 @@
-//! Saves that wait for more: the hollow close.
+//! Saves that wait for more: the hollow close, and all that a process saves.
 //!
 //! A handle that made its file empty and is closed without having written a byte is hardly what its program wants to
 //! leave: some programs open a file to truncate it, close it, and open it again to write. Committed at once, a crash
@@ -6,10 +6,14 @@
 //! writing again and takes part in it, until the process ends (its exit status decides), until somebody needs the file,
 //! or until the rule's settle time is over. Then it commits, as the file would have become without us.
 //!
+//! A save of all that a process modifies (`Scope` = `Process`) waits in the same way whenever its last handle is closed: the
+//! next file that the process opens to write becomes part of it.
+//!
 //! Nobody may be called from the end of a process to end a transaction there (txf-ktm §8.1), so a thread looks whether
 //! the process lives, and so does whoever opens the file meanwhile: none of them sees a version that is no longer right.
 
 use kernel::context::ContextRef;
+use kernel::instance::{Instance, InstanceRef};
 use kernel::pool::{PoolVec, Shared, Tag};
 use kernel::sync::PushLock;
 use kernel::time;
@@ -18,7 +22,7 @@ use kernel::{Result, Status};
 use super::files::{Files, Pass};
 use super::live::{Own, Save};
 use super::outcome::Ending;
-use super::state::{Left, Turn};
+use super::state::{Left, Settles, Turn};
 use crate::Intact;
 use crate::report::counters;
 
@@ -30,6 +34,7 @@ const INTERVAL: u32 = 50;
 /// A save that waits.
 struct Waiting {
     save: Shared<Save>,
+    instance: InstanceRef,
     /// What keeps the driver on the volume.
     pass: Pass,
     turn: Turn,
@@ -38,13 +43,14 @@ struct Waiting {
 }
 
 impl Waiting {
-    fn new(save: &Shared<Save>, files: &ContextRef<Files>) -> Option<Self> {
-        let pass = Pass::enter(files)?;
+    /// `None`: the volume goes, or the driver.
+    fn new(save: &Shared<Save>, instance: Instance<'_>, files: &ContextRef<Files>) -> Option<Self> {
+        let (instance, pass) = (instance.reference().ok()?, Pass::enter(files)?);
         let until = time::milliseconds().saturating_add(u64::from(save.settings.settle_milliseconds));
         // What looks for a save of the process asks whether there is a redirected handle first.
         counters::redirected();
         counters::settles();
-        Some(Waiting { save: save.clone(), pass, turn: 0, until })
+        Some(Waiting { save: save.clone(), instance, pass, turn: 0, until })
     }
 
     fn is_due(&self, now: u64) -> bool {
@@ -94,10 +100,15 @@ impl Settling {
             let due = {
                 let all = self.0.read();
                 let due = all.iter().find(|waiting| waiting.is_due(now));
-                due.map(|waiting| (waiting.save.clone(), waiting.pass.files().clone(), waiting.turn))
+                due.map(|waiting| {
+                    let instance = waiting.instance.get().reference();
+                    (waiting.save.clone(), instance, waiting.pass.files().clone(), waiting.turn)
+                })
             };
-            let Some((save, files, turn)) = due else { break };
-            save.settle(intact, &files, Some(turn));
+            let Some((save, instance, files, turn)) = due else { break };
+            // Where there is no reference to be had the volume goes, and ends it.
+            let Ok(instance) = instance else { break };
+            save.settle(intact, instance.get(), &files, Some(turn));
             self.forget(&save, turn);
         }
         (!self.0.read().is_empty()).then_some(INTERVAL)
@@ -115,21 +126,23 @@ impl Default for Settling {
 pub fn leave(
     save: &Shared<Save>,
     intact: &Intact,
+    instance: Instance<'_>,
     files: &ContextRef<Files>,
     ending: Ending,
     own: Option<Own<'_>>,
 ) {
-    let waiting = if save.may_settle() { Waiting::new(save, files) } else { None };
-    let left = save.has_left(ending, waiting.is_some());
+    let settles = save.may_settle();
+    let waiting = if settles == Settles::Never { None } else { Waiting::new(save, instance, files) };
+    let left = save.has_left(ending, if waiting.is_some() { settles } else { Settles::Never });
     match (left, waiting) {
         (Left::Others, _) => {}
-        (Left::Last(facts), _) => save.finish(intact, files, facts, own),
+        (Left::Last(facts), _) => save.finish(intact, instance, files, facts, own),
         (Left::Settles(turn), Some(mut waiting)) => {
             waiting.turn = turn;
             intact.report.settles(save);
             if intact.clock.settling().put(waiting).is_err() {
                 // Without memory to wait with it ends as any other.
-                save.settle(intact, files, Some(turn));
+                save.settle(intact, instance, files, Some(turn));
                 return;
             }
             if save.settles(Some(turn)) {
@@ -139,30 +152,21 @@ pub fn leave(
                 intact.clock.settling().forget(save, turn);
             }
         }
-        (Left::Settles(turn), None) => save.settle(intact, files, Some(turn)),
+        (Left::Settles(turn), None) => save.settle(intact, instance, files, Some(turn)),
     }
 }
 
 impl Save {
-    /// Whether it would wait for more if nobody wrote into it.
-    fn may_settle(&self) -> bool {
-        self.settings.settle_milliseconds != 0
-            // A deletion counts from when the handles are closed, and names that were given keep others away.
-            && !self.has_changed_names()
-            && self.is_hollow()
-            && self.is_transacted()
-    }
-
     /// It waits no longer (`turn`: only if it is this time): its outcome is decided and carried out. Waits while somebody
     /// else does that. PASSIVE_LEVEL, without locks.
-    pub fn settle(&self, intact: &Intact, files: &Files, turn: Option<Turn>) {
+    pub fn settle(&self, intact: &Intact, instance: Instance<'_>, files: &Files, turn: Option<Turn>) {
         let ending = match self.owner_status() {
             Status::PENDING => Ending::Closed,
             status => Ending::ProcessEnded(status.0 as u32),
         };
         match self.settles_no_more(turn, ending) {
             Some((turn, facts)) => {
-                self.finish(intact, files, facts, None);
+                self.finish(intact, instance, files, facts, None);
                 intact.clock.settling().forget(self, turn);
             }
             None => self.wait_if_ending(),

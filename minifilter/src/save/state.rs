@@ -9,7 +9,7 @@ use super::failure::{Failure, classify};
 use super::outcome::{Ending, Facts, Outcome, Reason, outcome};
 use super::wounds::{Change, Range, Wounds};
 
-/// How many streams of a file have wounds of their own.
+/// How many streams of all files of a save have wounds of their own.
 const STREAMS: usize = 4;
 
 /// Which stream of the file: zero is the unnamed one, others are told apart by a hash of their names.
@@ -17,12 +17,21 @@ pub type Stream = u32;
 /// The unnamed stream.
 pub const UNNAMED: Stream = 0;
 
+/// What of a save a handle is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The number of the file on its volume.
+    pub file: u64,
+    /// Which of its streams.
+    pub stream: Stream,
+}
+
 /// Where a save is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
     /// Handles write into it.
     Live,
-    /// Nobody writes into it any more, and yet it is not over: it has made its file empty, and waits for what is to be in it.
+    /// Nobody writes into it any more, and yet it is not over: it waits for more.
     Settling,
     /// Its last writing handle was closed; the outcome is being carried out. Who wants to join waits.
     Ending,
@@ -76,7 +85,7 @@ pub struct State {
     first_failure: u32,
     ending: Ending,
     bytes: u64,
-    wounds: ArrayVec<(Stream, Wounds), STREAMS>,
+    wounds: ArrayVec<(Place, Wounds), STREAMS>,
     /// A wound that could not be kept apart from those of other streams, and so cannot heal.
     lasting: bool,
 }
@@ -90,6 +99,17 @@ pub enum Left {
     Last(Facts),
     /// It was the last, and the save waits for more, for this time: [`State::settle`] ends that, or [`State::join`].
     Settles(Turn),
+}
+
+/// Whether a save waits for more when its last handle is closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settles {
+    /// It ends.
+    Never,
+    /// If it is hollow and would commit.
+    Hollow,
+    /// If it has anything to commit: it is all that its process saves.
+    Always,
 }
 
 /// One of the times that a save waits for more.
@@ -171,9 +191,9 @@ impl State {
     }
 
     /// An operation on a twin came back.
-    pub fn came_back(&mut self, stream: Stream, effect: Effect, status: u32) {
+    pub fn came_back(&mut self, place: Place, effect: Effect, status: u32) {
         if is_success(status) {
-            self.succeeded(stream, effect);
+            self.succeeded(place, effect);
             return;
         }
         match classify(status) {
@@ -185,7 +205,7 @@ impl State {
             Failure::Wound if effect == Effect::None => {}
             Failure::Wound => {
                 self.note(status);
-                self.wound(stream, effect);
+                self.wound(place, effect);
             }
         }
     }
@@ -235,20 +255,22 @@ impl State {
 
     /// A handle that took part was closed. An abnormal end of any of them counts for all.
     ///
-    /// A hollow save that would commit, and whose handles were all closed by a living program, waits for more if it
-    /// `may_settle`.
-    pub fn leave(&mut self, ending: Ending, on_exit: OnExit, may_settle: bool) -> Left {
+    /// A save whose handles were all closed by a living program waits for more if it [`Settles`].
+    pub fn leave(&mut self, ending: Ending, on_exit: OnExit, settles: Settles) -> Left {
         self.ending = worse(self.ending, ending, on_exit);
         self.writers = self.writers.saturating_sub(1);
         if self.writers != 0 || self.phase != Phase::Live {
             return Left::Others;
         }
         let facts = self.facts(on_exit);
-        if may_settle
-            && self.is_hollow()
-            && self.ending == Ending::Closed
-            && outcome(&facts) == Outcome::Commit
-        {
+        let waits = match (settles, outcome(&facts)) {
+            (Settles::Never, _) => false,
+            (Settles::Hollow, Outcome::Commit) => self.is_hollow(),
+            // What has failed may be done again by another handle.
+            (Settles::Always, Outcome::Commit | Outcome::RollBack(Reason::Wounded)) => true,
+            _ => false,
+        };
+        if waits && self.ending == Ending::Closed {
             self.phase = Phase::Settling;
             self.settled = self.settled.wrapping_add(1);
             return Left::Settles(self.settled);
@@ -353,8 +375,8 @@ impl State {
         }
     }
 
-    fn succeeded(&mut self, stream: Stream, effect: Effect) {
-        let wounds = self.wounds.iter_mut().find(|(of, _)| *of == stream).map(|(_, wounds)| wounds);
+    fn succeeded(&mut self, place: Place, effect: Effect) {
+        let wounds = self.wounds.iter_mut().find(|(of, _)| *of == place).map(|(_, wounds)| wounds);
         match effect {
             Effect::None => return,
             Effect::Bytes(range) => {
@@ -379,15 +401,15 @@ impl State {
         self.note_modified();
     }
 
-    fn wound(&mut self, stream: Stream, effect: Effect) {
+    fn wound(&mut self, place: Place, effect: Effect) {
         self.changes = self.changes.wrapping_add(1);
-        if !self.wounds.iter().any(|(of, _)| *of == stream)
-            && self.wounds.try_push((stream, Wounds::new())).is_err()
+        if !self.wounds.iter().any(|(of, _)| *of == place)
+            && self.wounds.try_push((place, Wounds::new())).is_err()
         {
             self.lasting = true;
             return;
         }
-        let Some((_, wounds)) = self.wounds.iter_mut().find(|(of, _)| *of == stream) else { return };
+        let Some((_, wounds)) = self.wounds.iter_mut().find(|(of, _)| *of == place) else { return };
         match effect {
             Effect::None | Effect::Bytes(None) => {}
             Effect::Bytes(Some(range)) => wounds.wound(range),
@@ -435,12 +457,18 @@ mod tests {
     const ACCESS_DENIED: u32 = 0xC000_0022;
     const HANDLE_NO_LONGER_VALID: u32 = 0xC019_0028;
 
+    const HERE: Place = Place { file: 1, stream: UNNAMED };
+
+    fn at(stream: Stream) -> Place {
+        Place { stream, ..HERE }
+    }
+
     fn bytes(start: u64, length: u64) -> Effect {
         Effect::Bytes(Range::new(start, length))
     }
 
     fn last(state: &mut State, ending: Ending) -> Outcome {
-        match state.leave(ending, OnExit::ByStatus, false) {
+        match state.leave(ending, OnExit::ByStatus, Settles::Never) {
             Left::Last(facts) => outcome(&facts),
             left => panic!("{left:?}"),
         }
@@ -449,15 +477,15 @@ mod tests {
     #[test]
     fn a_save_in_which_nothing_was_modified_rolls_back() {
         let mut state = State::new();
-        state.came_back(0, Effect::None, 0);
-        state.came_back(0, Effect::Bytes(None), 0);
+        state.came_back(HERE, Effect::None, 0);
+        state.came_back(HERE, Effect::Bytes(None), 0);
         assert_eq!(last(&mut state, Ending::Closed), Outcome::RollBack(Reason::Unmodified));
     }
 
     #[test]
     fn a_write_and_a_clean_close_commit() {
         let mut state = State::new();
-        state.came_back(0, bytes(0, 10), 0);
+        state.came_back(HERE, bytes(0, 10), 0);
         assert_eq!(last(&mut state, Ending::Closed), Outcome::Commit);
         assert_eq!(state.bytes(), 10);
     }
@@ -465,16 +493,16 @@ mod tests {
     #[test]
     fn a_failed_write_that_was_repeated_successfully_commits() {
         let mut state = State::new();
-        state.came_back(0, bytes(0, 10), DISK_FULL);
-        state.came_back(0, bytes(0, 10), 0);
+        state.came_back(HERE, bytes(0, 10), DISK_FULL);
+        state.came_back(HERE, bytes(0, 10), 0);
         assert_eq!(last(&mut state, Ending::Closed), Outcome::Commit);
     }
 
     #[test]
     fn a_failed_write_that_was_not_repeated_rolls_back() {
         let mut state = State::new();
-        state.came_back(0, bytes(0, 10), 0);
-        state.came_back(0, bytes(10, 10), DISK_FULL);
+        state.came_back(HERE, bytes(0, 10), 0);
+        state.came_back(HERE, bytes(10, 10), DISK_FULL);
         assert_eq!(last(&mut state, Ending::Closed), Outcome::RollBack(Reason::Wounded));
         assert_eq!(state.first_failure(), DISK_FULL);
     }
@@ -482,8 +510,8 @@ mod tests {
     #[test]
     fn a_write_to_another_stream_heals_nothing() {
         let mut state = State::new();
-        state.came_back(1, bytes(0, 10), DISK_FULL);
-        state.came_back(2, bytes(0, 10), 0);
+        state.came_back(at(1), bytes(0, 10), DISK_FULL);
+        state.came_back(at(2), bytes(0, 10), 0);
         assert_eq!(last(&mut state, Ending::Closed), Outcome::RollBack(Reason::Wounded));
     }
 
@@ -491,8 +519,8 @@ mod tests {
     fn a_wound_in_one_stream_too_many_lasts() {
         let mut state = State::new();
         for stream in 0..=STREAMS as u32 {
-            state.came_back(stream, bytes(0, 10), DISK_FULL);
-            state.came_back(stream, bytes(0, 10), 0);
+            state.came_back(at(stream), bytes(0, 10), DISK_FULL);
+            state.came_back(at(stream), bytes(0, 10), 0);
         }
         assert_eq!(last(&mut state, Ending::Closed), Outcome::RollBack(Reason::Wounded));
     }
@@ -500,17 +528,17 @@ mod tests {
     #[test]
     fn a_refused_request_and_a_failed_read_wound_nothing() {
         let mut state = State::new();
-        state.came_back(0, bytes(0, 10), 0);
-        state.came_back(0, bytes(10, 10), ACCESS_DENIED);
-        state.came_back(0, Effect::None, DISK_FULL);
+        state.came_back(HERE, bytes(0, 10), 0);
+        state.came_back(HERE, bytes(10, 10), ACCESS_DENIED);
+        state.came_back(HERE, Effect::None, DISK_FULL);
         assert_eq!(last(&mut state, Ending::Closed), Outcome::Commit);
     }
 
     #[test]
     fn a_read_that_finds_the_transaction_gone_rolls_back() {
         let mut state = State::new();
-        state.came_back(0, bytes(0, 10), 0);
-        state.came_back(0, Effect::None, HANDLE_NO_LONGER_VALID);
+        state.came_back(HERE, bytes(0, 10), 0);
+        state.came_back(HERE, Effect::None, HANDLE_NO_LONGER_VALID);
         assert!(state.is_gone());
         assert_eq!(last(&mut state, Ending::Closed), Outcome::RollBack(Reason::TransactionGone));
     }
@@ -519,8 +547,8 @@ mod tests {
     fn the_last_of_several_handles_decides() {
         let mut state = State::new();
         assert_eq!(state.join(), Joined::Yes);
-        state.came_back(0, bytes(0, 10), 0);
-        assert_eq!(state.leave(Ending::Closed, OnExit::ByStatus, false), Left::Others);
+        state.came_back(HERE, bytes(0, 10), 0);
+        assert_eq!(state.leave(Ending::Closed, OnExit::ByStatus, Settles::Never), Left::Others);
         assert_eq!(last(&mut state, Ending::Closed), Outcome::Commit);
     }
 
@@ -528,15 +556,15 @@ mod tests {
     fn a_holder_that_died_counts_even_if_it_was_not_the_last() {
         let mut state = State::new();
         assert_eq!(state.join(), Joined::Yes);
-        state.came_back(0, bytes(0, 10), 0);
-        assert_eq!(state.leave(Ending::ProcessEnded(1), OnExit::ByStatus, false), Left::Others);
+        state.came_back(HERE, bytes(0, 10), 0);
+        assert_eq!(state.leave(Ending::ProcessEnded(1), OnExit::ByStatus, Settles::Never), Left::Others);
         assert_eq!(last(&mut state, Ending::Closed), Outcome::RollBack(Reason::ProcessDied));
     }
 
     #[test]
     fn a_failed_last_flush_rolls_back() {
         let mut state = State::new();
-        state.came_back(0, bytes(0, 10), 0);
+        state.came_back(HERE, bytes(0, 10), 0);
         state.flushed(DISK_FULL);
         assert_eq!(last(&mut state, Ending::Closed), Outcome::RollBack(Reason::FlushFailed));
     }
@@ -544,7 +572,7 @@ mod tests {
     #[test]
     fn a_last_flush_that_succeeded_changes_nothing() {
         let mut state = State::new();
-        state.came_back(0, bytes(0, 10), 0);
+        state.came_back(HERE, bytes(0, 10), 0);
         state.flushed(0);
         assert_eq!(state.first_failure(), 0);
         assert_eq!(last(&mut state, Ending::Closed), Outcome::Commit);
@@ -553,7 +581,7 @@ mod tests {
     #[test]
     fn a_last_flush_that_finds_the_transaction_gone_says_so() {
         let mut state = State::new();
-        state.came_back(0, bytes(0, 10), 0);
+        state.came_back(HERE, bytes(0, 10), 0);
         state.flushed(HANDLE_NO_LONGER_VALID);
         assert!(state.is_gone());
         assert_eq!(state.first_failure(), HANDLE_NO_LONGER_VALID);
@@ -563,7 +591,7 @@ mod tests {
     #[test]
     fn a_save_whose_transaction_was_lost_fails_its_flush_and_keeps_the_first_reason() {
         let mut state = State::new();
-        state.came_back(0, bytes(0, 10), 0);
+        state.came_back(HERE, bytes(0, 10), 0);
         state.lose(HANDLE_NO_LONGER_VALID);
         state.lose(DISK_FULL);
         assert!(state.is_gone() && state.is_modified());
@@ -579,11 +607,11 @@ mod tests {
             (Effect::Change(Change::Basic), Effect::Change(Change::Basic), Effect::Size(20)),
         ] {
             let mut state = State::new();
-            state.came_back(0, failed, DISK_FULL);
-            state.came_back(0, other, 0);
+            state.came_back(HERE, failed, DISK_FULL);
+            state.came_back(HERE, other, 0);
             let flush = |state: &State| state.at_flush(OnExit::ByStatus, OnFlush::Checkpoint);
             assert_eq!(flush(&state), Flush::Fail(DISK_FULL), "{failed:?}");
-            state.came_back(0, healed, 0);
+            state.came_back(HERE, healed, 0);
             assert_eq!(flush(&state), Flush::Checkpoint, "{failed:?}");
         }
     }
@@ -591,7 +619,7 @@ mod tests {
     #[test]
     fn a_failed_write_to_a_place_that_is_not_known_is_noted() {
         let mut state = State::new();
-        state.came_back(0, Effect::Bytes(None), DISK_FULL);
+        state.came_back(HERE, Effect::Bytes(None), DISK_FULL);
         assert_eq!(state.first_failure(), DISK_FULL);
     }
 
@@ -600,9 +628,9 @@ mod tests {
         let with = |first, second, on_exit| {
             let mut state = State::new();
             assert_eq!(state.join(), Joined::Yes);
-            state.came_back(0, bytes(0, 10), 0);
-            assert_eq!(state.leave(first, on_exit, false), Left::Others);
-            match state.leave(second, on_exit, false) {
+            state.came_back(HERE, bytes(0, 10), 0);
+            assert_eq!(state.leave(first, on_exit, Settles::Never), Left::Others);
+            match state.leave(second, on_exit, Settles::Never) {
                 Left::Last(facts) => outcome(&facts),
                 left => panic!("{left:?}"),
             }
@@ -622,7 +650,7 @@ mod tests {
     #[test]
     fn nobody_joins_a_save_that_is_ending() {
         let mut state = State::new();
-        let _ = state.leave(Ending::Closed, OnExit::ByStatus, false);
+        let _ = state.leave(Ending::Closed, OnExit::ByStatus, Settles::Never);
         assert_eq!(state.phase(), Phase::Ending);
         assert_eq!(state.join(), Joined::No);
         state.end();
@@ -633,11 +661,11 @@ mod tests {
     #[test]
     fn a_save_that_is_broken_off_rolls_back_and_its_handles_decide_nothing_more() {
         let mut state = State::new();
-        state.came_back(0, bytes(0, 10), 0);
+        state.came_back(HERE, bytes(0, 10), 0);
         let facts = state.break_off(OnExit::ByStatus).unwrap();
         assert_eq!(outcome(&facts), Outcome::RollBack(Reason::Forced));
         assert_eq!(state.break_off(OnExit::ByStatus), None);
-        assert_eq!(state.leave(Ending::Closed, OnExit::ByStatus, false), Left::Others);
+        assert_eq!(state.leave(Ending::Closed, OnExit::ByStatus, Settles::Never), Left::Others);
     }
 
     #[test]
@@ -645,14 +673,14 @@ mod tests {
         let mut state = State::new();
         let flush = |state: &State| state.at_flush(OnExit::ByStatus, OnFlush::Checkpoint);
         assert_eq!(flush(&state), Flush::Through);
-        state.came_back(0, bytes(0, 10), 0);
+        state.came_back(HERE, bytes(0, 10), 0);
         assert_eq!(flush(&state), Flush::Checkpoint);
         assert_eq!(state.at_flush(OnExit::ByStatus, OnFlush::Defer), Flush::Through);
         state.checkpointed();
         assert_eq!(flush(&state), Flush::Through, "nothing was modified since");
-        state.came_back(0, bytes(10, 10), DISK_FULL);
+        state.came_back(HERE, bytes(10, 10), DISK_FULL);
         assert_eq!(flush(&state), Flush::Fail(DISK_FULL));
-        state.came_back(0, bytes(10, 10), 0);
+        state.came_back(HERE, bytes(10, 10), 0);
         assert_eq!(flush(&state), Flush::Checkpoint);
         state.force();
         assert_eq!(flush(&state), Flush::Fail(UNEXPECTED_IO_ERROR));
@@ -662,8 +690,8 @@ mod tests {
     fn a_flush_does_not_commit_what_a_dead_process_left() {
         let mut state = State::new();
         assert_eq!(state.join(), Joined::Yes);
-        state.came_back(0, bytes(0, 10), 0);
-        assert_eq!(state.leave(Ending::ProcessEnded(1), OnExit::ByStatus, false), Left::Others);
+        state.came_back(HERE, bytes(0, 10), 0);
+        assert_eq!(state.leave(Ending::ProcessEnded(1), OnExit::ByStatus, Settles::Never), Left::Others);
         let flush = state.at_flush(OnExit::ByStatus, OnFlush::Checkpoint);
         assert_eq!(flush, Flush::Fail(UNEXPECTED_IO_ERROR));
     }
@@ -671,27 +699,27 @@ mod tests {
     #[test]
     fn a_save_is_too_large_past_its_limit_unless_it_could_not_commit() {
         let mut state = State::new();
-        state.came_back(0, bytes(0, 1 << 20), 0);
+        state.came_back(HERE, bytes(0, 1 << 20), 0);
         assert!(!state.is_too_large(1, OnExit::ByStatus), "the limit itself is allowed");
-        state.came_back(0, bytes(0, 1), 0);
+        state.came_back(HERE, bytes(0, 1), 0);
         assert!(state.is_too_large(1, OnExit::ByStatus));
         assert!(!state.is_too_large(2, OnExit::ByStatus));
         assert!(!state.is_too_large(0, OnExit::ByStatus), "no limit");
-        state.came_back(0, bytes(0, 10), DISK_FULL);
+        state.came_back(HERE, bytes(0, 10), DISK_FULL);
         assert!(!state.is_too_large(1, OnExit::ByStatus));
     }
 
     #[test]
     fn every_modification_counts_and_nothing_else() {
         let mut state = State::new();
-        state.came_back(0, Effect::None, 0);
-        state.came_back(0, Effect::Bytes(None), 0);
-        state.came_back(0, bytes(0, 10), ACCESS_DENIED);
+        state.came_back(HERE, Effect::None, 0);
+        state.came_back(HERE, Effect::Bytes(None), 0);
+        state.came_back(HERE, bytes(0, 10), ACCESS_DENIED);
         assert_eq!((state.changes(), state.could_commit(OnExit::ByStatus)), (0, false));
-        state.came_back(0, bytes(0, 10), 0);
-        state.came_back(0, Effect::Size(3), 0);
+        state.came_back(HERE, bytes(0, 10), 0);
+        state.came_back(HERE, Effect::Size(3), 0);
         assert_eq!((state.changes(), state.could_commit(OnExit::ByStatus)), (2, true));
-        state.came_back(0, bytes(0, 10), DISK_FULL);
+        state.came_back(HERE, bytes(0, 10), DISK_FULL);
         state.note_modified();
         state.note_written();
         assert_eq!((state.changes(), state.could_commit(OnExit::ByStatus)), (5, false));
@@ -700,7 +728,7 @@ mod tests {
     #[test]
     fn what_comes_after_a_checkpoint_is_decided_anew() {
         let mut state = State::new();
-        state.came_back(0, bytes(0, 10), 0);
+        state.came_back(HERE, bytes(0, 10), 0);
         state.checkpointed();
         assert_eq!(last(&mut state, Ending::Closed), Outcome::RollBack(Reason::Unmodified));
         assert!(state.is_checkpointed());
@@ -709,8 +737,8 @@ mod tests {
     #[test]
     fn cutting_the_file_takes_back_a_failed_append() {
         let mut state = State::new();
-        state.came_back(0, bytes(100, 10), DISK_FULL);
-        state.came_back(0, Effect::Size(100), 0);
+        state.came_back(HERE, bytes(100, 10), DISK_FULL);
+        state.came_back(HERE, Effect::Size(100), 0);
         assert_eq!(last(&mut state, Ending::Closed), Outcome::Commit);
     }
 
@@ -723,7 +751,7 @@ mod tests {
     }
 
     fn settles(state: &mut State) -> Turn {
-        match state.leave(Ending::Closed, OnExit::ByStatus, true) {
+        match state.leave(Ending::Closed, OnExit::ByStatus, Settles::Hollow) {
             Left::Settles(turn) => turn,
             left => panic!("{left:?}"),
         }
@@ -765,27 +793,30 @@ mod tests {
         assert_eq!(state.join(), Joined::Again(first));
         assert_ne!(settles(&mut state), first, "nothing was written: it waits again");
         assert!(matches!(state.join(), Joined::Again(_)));
-        state.came_back(0, bytes(0, 10), 0);
-        assert!(matches!(state.leave(Ending::Closed, OnExit::ByStatus, true), Left::Last(_)));
+        state.came_back(HERE, bytes(0, 10), 0);
+        assert!(matches!(state.leave(Ending::Closed, OnExit::ByStatus, Settles::Hollow), Left::Last(_)));
     }
 
     #[test]
     fn only_a_hollow_save_that_would_commit_waits() {
         let mut wounded = hollow();
-        wounded.came_back(0, bytes(0, 10), DISK_FULL);
+        wounded.came_back(HERE, bytes(0, 10), DISK_FULL);
         assert_eq!(last(&mut wounded, Ending::Closed), Outcome::RollBack(Reason::Wounded));
         let mut wounded = hollow();
-        wounded.came_back(0, bytes(0, 10), DISK_FULL);
-        assert!(matches!(wounded.leave(Ending::Closed, OnExit::ByStatus, true), Left::Last(_)));
+        wounded.came_back(HERE, bytes(0, 10), DISK_FULL);
+        assert!(matches!(wounded.leave(Ending::Closed, OnExit::ByStatus, Settles::Hollow), Left::Last(_)));
         let mut died = hollow();
-        assert!(matches!(died.leave(Ending::ProcessEnded(0), OnExit::ByStatus, true), Left::Last(_)));
+        assert!(matches!(
+            died.leave(Ending::ProcessEnded(0), OnExit::ByStatus, Settles::Hollow),
+            Left::Last(_)
+        ));
         let mut mapped = hollow();
         mapped.note_written();
-        assert!(matches!(mapped.leave(Ending::Closed, OnExit::ByStatus, true), Left::Last(_)));
+        assert!(matches!(mapped.leave(Ending::Closed, OnExit::ByStatus, Settles::Hollow), Left::Last(_)));
         let mut published = hollow();
         published.checkpointed();
         published.note_modified();
-        assert!(matches!(published.leave(Ending::Closed, OnExit::ByStatus, true), Left::Last(_)));
+        assert!(matches!(published.leave(Ending::Closed, OnExit::ByStatus, Settles::Hollow), Left::Last(_)));
     }
 
     #[test]

@@ -37,6 +37,8 @@ pub struct InForce {
     state: PushLock<State>,
     /// Whether nothing can match, so that who asks need not take the lock.
     off: AtomicBool,
+    /// Whether a rule makes one save of all that a process modifies.
+    of_processes: AtomicBool,
 }
 
 /// The rules of one policy that are about one process.
@@ -60,13 +62,19 @@ impl InForce {
             known.push(NOBODY)?;
         }
         let state = PushLock::new(State { settings: None, known });
-        Ok(InForce { state, off: AtomicBool::new(true) })
+        Ok(InForce { state, off: AtomicBool::new(true), of_processes: AtomicBool::new(false) })
     }
 
     /// Whether nothing can match.
     #[inline]
     pub fn is_off(&self) -> bool {
         self.off.load(Ordering::Relaxed)
+    }
+
+    /// Whether a create may begin a save; `data`: it modifies data.
+    #[inline]
+    pub fn begins(&self, data: bool) -> bool {
+        !self.is_off() && (data || self.of_processes.load(Ordering::Relaxed))
     }
 
     /// Whether there is a policy.
@@ -76,13 +84,14 @@ impl InForce {
 
     /// Puts a policy in force. Whoever asks from now on is told by it. PASSIVE_LEVEL.
     pub fn replace(&self, settings: Shared<Settings>) {
-        let off = settings.is_off();
+        let (off, of_processes) = (settings.is_off(), settings.has_saves_of_processes());
         let mut state = self.state.write();
         let former = state.settings.replace(settings);
         for known in state.known.iter_mut() {
             *known = NOBODY;
         }
         self.off.store(off, Ordering::Relaxed);
+        self.of_processes.store(of_processes, Ordering::Relaxed);
         drop(state);
         // The last reference frees it; not under the lock.
         drop(former);

@@ -173,7 +173,7 @@ fn build(
 
 /// What a rule asks for and this version does not do. Nobody should learn that from a lost file.
 fn not_served(settings: &intact_policy::Settings) -> Option<Value> {
-    (settings.scope != Scope::Handle).then_some(Value::Scope)
+    (settings.scope == Scope::Coordinated).then_some(Value::Scope)
 }
 
 /// An opened key; `None` if there is none. Any other failure may hide one.

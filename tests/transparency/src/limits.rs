@@ -16,6 +16,7 @@ const HOLLOW: &str = "tests/saves/tests/saves/hollow.rs";
 const MEGABYTES: &str = "tests/saves/tests/saves/limits.rs";
 const NAMES: &str = "tests/saves/tests/saves/names.rs";
 const POLICY: &str = "tests/saves/tests/saves/policy.rs";
+const PROCESS: &str = "tests/saves/tests/saves/process_scope.rs";
 const REFUSALS: &str = "tests/saves/tests/saves/refusals.rs";
 const SECTIONS: &str = "tests/saves/tests/saves/sections.rs";
 
@@ -37,6 +38,20 @@ pub const LIMITS: &[Limit] = &[
         tests: &[
             (ENDINGS, "each_file_of_a_process_is_a_save_of_its_own"),
             (POLICY, "what_this_version_does_not_serve_is_said"),
+        ],
+    },
+    Limit {
+        begins: "With `Scope` = `Process` a save is all that one process modifies",
+        differences: &[],
+        tests: &[
+            (PROCESS, "two_files_saved_one_after_the_other_are_one_save"),
+            (PROCESS, "how_the_process_ends_decides_for_all_of_its_files"),
+            (PROCESS, "whoever_writes_a_file_of_it_gets_it_and_ends_the_save"),
+            (PROCESS, "whoever_reads_a_file_that_it_made_finds_it_whole"),
+            (PROCESS, "whoever_wants_a_name_that_it_has_given_finds_it_taken"),
+            (PROCESS, "a_program_that_renames_its_file_away_and_makes_it_anew_can_do_so"),
+            (PROCESS, "a_flush_publishes_all_of_it_unless_the_rule_defers"),
+            (PROCESS, "past_its_limit_it_is_published_and_the_next_file_begins_another"),
         ],
     },
     Limit {

@@ -370,7 +370,7 @@ fn who_reads_does_not_end_the_wait() {
 
 #[test]
 fn a_hollow_save_is_an_unfinished_one_for_who_unloads_or_detaches() {
-    let (scene, driver, instance) = attached_by_hand();
+    let (scene, driver, instance) = attached_by_hand(Scene::builder());
     let writer = scene.program("writer.exe");
     empty(&writer);
     assert_eq!(scene.lab.unload_driver(&driver).err(), Some(DO_NOT_DETACH));

@@ -17,6 +17,7 @@ mod names;
 mod neighbours;
 mod opens;
 mod policy;
+mod process_scope;
 mod refusals;
 mod reload;
 mod reload_amid_saves;

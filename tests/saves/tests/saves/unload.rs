@@ -2,7 +2,9 @@
 
 use std::rc::Rc;
 
-use intact_saves::{FILE, Happened, INTACT_ALTITUDE, NEW, OLD, Scene, intact, seen, test_driver};
+use intact_saves::{
+    FILE, Happened, INTACT_ALTITUDE, NEW, OLD, Scene, SceneBuilder, intact, seen, test_driver,
+};
 use lab::flt::instance::Instance;
 use lab::loading::{Driver, InstanceDefinition, SERVICES, Service};
 use lab::{CreateOptions, GENERIC_READ, Lab, Status};
@@ -19,8 +21,8 @@ fn driver(lab: &Lab) -> Rc<Driver> {
 }
 
 /// A scene with Intact loaded, and its only instance attached by hand.
-pub(crate) fn attached_by_hand() -> (Scene, Rc<Driver>, Rc<Instance>) {
-    let scene = Scene::builder().bare().build();
+pub(crate) fn attached_by_hand(builder: SceneBuilder) -> (Scene, Rc<Driver>, Rc<Instance>) {
+    let scene = builder.bare().build();
     let mut service = Service::new("Intact", INTACT_ALTITUDE);
     service.instances[0].flags = NO_AUTOMATIC_ATTACHMENT;
     let driver = scene.lab.load(&intact(), &service).unwrap();
@@ -52,7 +54,7 @@ fn unload_is_refused_while_a_redirected_handle_lives() {
 
 #[test]
 fn detaching_is_refused_while_a_redirected_handle_lives() {
-    let (scene, _, instance) = attached_by_hand();
+    let (scene, _, instance) = attached_by_hand(Scene::builder());
     let writer = scene.program("writer.exe");
     let handle = scene.write_new(&writer);
     assert_eq!(scene.lab.detach(&instance), Err(DO_NOT_DETACH));
