@@ -25,6 +25,7 @@
 //! | [`mount`] | FUSE: unmodified Linux programs on the volume |
 //! | [`load`], [`fidelity`] | `lab load`, `lab fidelity` |
 //! | [`rules`], [`switches`], [`verifier`] | what `lab fidelity` prints besides imports |
+//! | [`facts`], [`index`] | the collected facts, and which of them the lab models |
 //! | [`run`] | `lab run`: a program, a fault, and what became of its files |
 //!
 //! The lab knows nothing of any driver: no code path asks which one it runs.
@@ -32,8 +33,10 @@
 mod assembly;
 pub mod bench;
 pub mod caller;
+pub mod facts;
 pub mod fidelity;
 pub mod flt;
+pub mod index;
 pub mod io;
 pub mod ktm;
 pub mod load;

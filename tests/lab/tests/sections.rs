@@ -20,6 +20,7 @@ fn end(lab: &Lab, program: &Process) {
 }
 
 /// minifilter-rules §1.5: paging I/O goes to the file object that the first section was made over.
+/// txf-ktm §8.1.
 #[test]
 fn a_section_keeps_the_file_object_that_backs_it() {
     let (lab, program, handle) = scene(b"0123456789");

@@ -40,6 +40,7 @@ fn two_copies_of_a_driver_run_at_different_altitudes() {
     assert_eq!(program.contents(r"C:\a").unwrap(), b"through two");
 }
 
+/// minifilter-rules §3.8.
 #[test]
 fn either_registry_generation_gives_the_instances() {
     for parameters_generation in [false, true] {

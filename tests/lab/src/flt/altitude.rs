@@ -61,6 +61,7 @@ impl fmt::Debug for Altitude {
 mod tests {
     use super::Altitude;
 
+    /// minifilter-rules §3.7.
     #[test]
     fn altitudes_compare_as_numbers() {
         let in_order = ["9", "0020000", "180451", "180451.05", "180451.5", "225000", "1000000"];

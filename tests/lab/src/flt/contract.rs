@@ -316,3 +316,52 @@ pub(crate) fn complete_pended(lab: &Executive, data: *mut FLT_CALLBACK_DATA, sta
     passage::answer(lab, &request, level, &received, status, context);
     passage::drive(lab, &request);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flt::registration::major_name;
+
+    const FACTS: &str = include_str!("../../facts/minifilter-rules.md");
+
+    /// Codes that an operation of the table stands for: those whose names begin so.
+    fn codes(name: &str) -> Vec<u8> {
+        let name = name.replace("SECTION_SYNC", "SECTION_SYNCHRONIZATION");
+        let names: Vec<String> = match name.split_once('/') {
+            Some(("ACQUIRE", rest)) => {
+                let of = rest.trim_start_matches("RELEASE_");
+                ["ACQUIRE", "RELEASE"].map(|half| format!("{half}_FOR_{of}")).to_vec()
+            }
+            Some((first, "SET_VOLUME_INFORMATION")) => {
+                vec![format!("{first}_VOLUME_INFORMATION"), "SET_VOLUME_INFORMATION".into()]
+            }
+            Some((first, "SET_QUOTA")) => vec![format!("{first}_QUOTA"), "SET_QUOTA".into()],
+            Some(_) => name.split('/').map(|part| part.trim().to_owned()).collect(),
+            None => vec![name.split(" (").next().unwrap_or(&name).to_owned()],
+        };
+        let is = |code: &u8| names.iter().any(|name| major_name(*code) == format!("IRP_MJ_{name}"));
+        (0..=u8::MAX).filter(is).collect()
+    }
+
+    /// minifilter-rules §2.2: the column of levels, read from the document. Paging I/O brings its own level; mounts and
+    /// verifications are not sent.
+    #[test]
+    fn pre_operations_are_entered_at_the_levels_of_the_facts() {
+        let section = FACTS.split("### 2.2").nth(1).and_then(|rest| rest.split("### 2.3").next()).unwrap();
+        let mut compared = 0;
+        for row in section.lines().filter(|line| line.starts_with("| ")) {
+            let cells: Vec<_> = row.split('|').map(str::trim).collect();
+            let level = cells[2].split(['(', ';']).next().unwrap();
+            let expected = if level.contains("APC") { APC_LEVEL } else { PASSIVE_LEVEL };
+            let own = codes(cells[1]);
+            let transfers = own.iter().any(|code| matches!(*code, IRP_MJ_READ | IRP_MJ_WRITE));
+            for code in own {
+                let expected = if transfers { PASSIVE_LEVEL } else { expected };
+                assert_eq!(pre_ceiling(code), expected, "{}", major_name(code));
+                compared += 1;
+            }
+        }
+        assert!(compared >= 30, "{compared} operations of the table were found");
+        assert!((0..=u8::MAX).all(|code| pre_ceiling(code) <= APC_LEVEL), "never above APC");
+    }
+}

@@ -69,7 +69,7 @@ fn name_of(lab: &Lab, attributes: &OBJECT_ATTRIBUTES) -> Result<(Option<Rc<File>
     Err(if text.starts_with('\\') { status::OBJECT_PATH_NOT_FOUND } else { status::OBJECT_PATH_SYNTAX_BAD })
 }
 
-/// The transaction and the ECP list of a driver create context.
+/// The transaction (minifilter-rules §1.7) and the ECP list of a driver create context.
 fn context_of(lab: &Lab, at: *const u8) -> Result<(Option<Rc<Transacted>>, PVOID), i32> {
     if at.is_null() {
         return Ok((None, std::ptr::null_mut()));

@@ -97,6 +97,7 @@ fn only_fast_io_is_disallowed_as_such() {
     assert_eq!(broken_by(IRP_MJ_READ, answer::<FLT_PREOP_DISALLOW_FSFILTER_IO>), "disallow-not-fsfilter");
 }
 
+/// minifilter-rules §1.2.
 #[test]
 fn a_completion_context_without_a_callback_is_a_leak() {
     let no_callback = answer_with_context::<FLT_PREOP_SUCCESS_NO_CALLBACK>;
@@ -114,7 +115,7 @@ fn an_operation_is_not_completed_as_pending() {
     assert_eq!(broken_by(IRP_MJ_WRITE, complete::<STATUS_FLT_DISALLOW_FAST_IO>), "complete-with-status");
 }
 
-/// minifilter-rules §1.2.
+/// minifilter-rules §1.2; txf-ktm §8.1.
 #[test]
 fn cleanup_and_close_do_not_fail() {
     const ACCESS_DENIED: i32 = 0xC000_0022_u32.cast_signed();
@@ -122,6 +123,7 @@ fn cleanup_and_close_do_not_fail() {
     assert_eq!(broken_by(IRP_MJ_CLOSE, complete::<ACCESS_DENIED>), "must-not-fail");
 }
 
+/// minifilter-rules §2.4.
 #[test]
 fn there_are_seven_answers() {
     assert_eq!(broken_by(IRP_MJ_READ, answer::<7>), "preop-status");
@@ -164,12 +166,20 @@ unsafe extern "win64" fn swap_and_complete(data: Data, _: Related, _: *mut PVOID
     FLT_PREOP_COMPLETE
 }
 
+unsafe extern "win64" fn change_instance(data: Data, _: Related, _: *mut PVOID) -> i32 {
+    iopb(data).TargetInstance = std::ptr::without_provenance_mut(0x1000);
+    // SAFETY: see above.
+    unsafe { FltSetCallbackDataDirty(data) };
+    FLT_PREOP_SUCCESS_NO_CALLBACK
+}
+
 /// minifilter-rules §1.1.
 #[test]
 fn major_function_and_target_have_their_limits() {
     assert_eq!(broken_by(IRP_MJ_WRITE, change_major), "major-function-changed");
     assert_eq!(broken_by(IRP_MJ_WRITE, swap_to_nothing), "target-file-object");
     assert_eq!(broken_by(IRP_MJ_WRITE, swap_and_complete), "swap-and-complete");
+    assert_eq!(broken_by(IRP_MJ_WRITE, change_instance), "target-instance");
 }
 
 /// minifilter-rules §1.4.
@@ -255,6 +265,7 @@ unsafe extern "win64" fn leak_name_and_context(data: Data, _: Related, _: *mut P
     FLT_PREOP_SUCCESS_NO_CALLBACK
 }
 
+/// minifilter-rules §3.5.
 #[test]
 fn what_a_filter_keeps_is_listed_when_it_unloads() {
     let lab = lab();
@@ -300,6 +311,7 @@ fn an_unload_that_does_not_unregister_is_noticed() {
     assert_eq!(lab.unload().violation.unwrap().rule, "unload-without-unregister");
 }
 
+/// minifilter-rules §3.3.
 #[test]
 fn a_failing_entry_leaves_no_filter_behind() {
     let lab = lab();
@@ -328,7 +340,7 @@ fn registration_rule(made: Made) -> &'static str {
     }
 }
 
-/// minifilter-rules §3.4, §3.1.
+/// minifilter-rules §2.2, §3.1, §3.4.
 #[test]
 fn a_registration_is_checked() {
     let with = |change: fn(&mut FLT_REGISTRATION)| {

@@ -16,6 +16,7 @@ use crate::scene::{ALL, clean, lab_with};
 const FACTS: &str = include_str!("../../facts/minifilter-rules.md");
 
 /// minifilter-rules §2.6: the table, read from the document, against the ceilings that the imports declare.
+/// minifilter-rules §1.9.
 #[test]
 fn the_ceilings_of_routines_are_those_of_the_facts() {
     let ceilings: BTreeMap<&str, Irql> =
@@ -33,6 +34,36 @@ fn the_ceilings_of_routines_are_those_of_the_facts() {
         }
     }
     assert!(compared >= 10, "{compared} routines of the table were found");
+}
+
+/// minifilter-rules §2.1: the codes, read from the document.
+#[test]
+fn the_major_functions_are_those_of_the_facts() {
+    let section = FACTS.split("### 2.1").nth(1).unwrap().split("### 2.2").next().unwrap();
+    // "QUERY_VOLUME 0xA", "ACQUIRE_FOR_SECTION_SYNC 0xFF": the names are cut; "MOD_WRITE 0xFD/0xFC": acquire, release.
+    let mut compared = 0;
+    for part in section.split([',', ';', ':', '\n']).map(|part| part.trim().trim_end_matches('.')) {
+        let Some((name, code)) = part.rsplit_once(' ') else { continue };
+        let number = |code: &str| match code.strip_prefix("0x") {
+            Some(hex) => u8::from_str_radix(hex, 16).ok(),
+            None => code.parse().ok(),
+        };
+        let codes: Vec<u8> = code.split('/').filter_map(number).collect();
+        let own: Vec<_> = codes.iter().map(|code| lab::flt::registration::major_name(*code)).collect();
+        match codes.as_slice() {
+            [_] if name == "OPERATION_END" => assert_eq!(own, [""]),
+            [_] if name == "RELEASE" => assert_eq!(own, ["IRP_MJ_RELEASE_FOR_SECTION_SYNCHRONIZATION"]),
+            [_] => assert!(own[0].starts_with(&format!("IRP_MJ_{name}")), "{part}: {own:?}"),
+            [_, _] => {
+                assert_eq!(own, [format!("IRP_MJ_ACQUIRE_FOR_{name}"), format!("IRP_MJ_RELEASE_FOR_{name}")]);
+            }
+            _ => continue,
+        }
+        compared += codes.len();
+    }
+    assert_eq!(compared, 28 + 16, "codes of the document");
+    let named = (0..=u8::MAX).filter(|code| !lab::flt::registration::major_name(*code).is_empty());
+    assert_eq!(named.count(), 28 + 15, "and no other but the end of the table");
 }
 
 unsafe extern "win64" fn seen(data: Data, _: Related, _: *mut PVOID) -> i32 {
@@ -75,14 +106,15 @@ unsafe extern "win64" fn header(_: Data, related: Related, _: PVOID, _: u32) -> 
     unsafe {
         let file = (*related).FileObject.cast::<lab_nt::FILE_OBJECT>();
         let header = (*file).FsContext.cast::<lab_nt::FSRTL_ADVANCED_FCB_HEADER>();
-        if !header.is_null() {
+        if !header.is_null() && !(*file).FsContext2.is_null() {
             note(format!("{:#x} {:#x}", (*header).Flags, (*header).Flags2));
         }
     }
     FLT_POSTOP_FINISHED_PROCESSING
 }
 
-/// minifilter-rules §1.3.1: FsContext is an advanced header that says that filters may hang contexts on it.
+/// minifilter-rules §1.3, §1.3.1: FsContext is an advanced header that says that filters may hang contexts on it, and FsContext2
+/// tells a handle's file object from a stream's.
 #[test]
 fn an_opened_file_object_has_an_advanced_header() {
     let (lab, program) = lab_with(1);
@@ -148,6 +180,7 @@ unsafe extern "win64" fn tell(data: Data, _: Related, _: *mut PVOID) -> i32 {
 
 /// txf-ktm §8.3: what a cleanup tells of its process: alive at an ordinary close, its exit status when it is swept, and
 /// the closer, not the opener, of a duplicated handle.
+/// minifilter-rules §2.2; txf-ktm §8.1, §8.2.
 #[test]
 fn a_cleanup_tells_whose_it_is_and_how_the_process_ended() {
     let (lab, program) = lab_with(1);

@@ -11,7 +11,7 @@ unsafe extern "win64" fn refuse_setup(_: Related, flags: u32, device: u32, kind:
     STATUS_FLT_DO_NOT_ATTACH
 }
 
-/// minifilter-rules §3.2.
+/// minifilter-rules §3.2, §3.3.
 #[test]
 fn a_filter_may_refuse_a_volume() {
     let (lab, program) = lab_with(1);
@@ -85,6 +85,7 @@ fn an_optional_unload_may_be_refused_and_a_mandatory_one_may_not() {
     clean(&lab, &program);
 }
 
+/// minifilter-rules §3.3.
 #[test]
 fn a_filter_may_keep_its_service_from_being_stopped() {
     let (lab, program) = lab_with(1);
@@ -94,4 +95,65 @@ fn a_filter_may_keep_its_service_from_being_stopped() {
     assert_eq!(lab.stop_service(&driver).map(|_| ()), Err(Status::NOT_SUPPORTED));
     assert!(lab.unload_driver(&driver).unwrap().is_clean());
     clean(&lab, &program);
+}
+
+unsafe extern "win64" fn setup(_: Related, flags: u32, _: u32, _: i32) -> i32 {
+    note(format!("setup {flags}"));
+    0
+}
+
+unsafe extern "win64" fn query_once(_: Related, _: u32) -> i32 {
+    let refused = notes().is_empty();
+    note("asked");
+    if refused { STATUS_FLT_DO_NOT_DETACH } else { 0 }
+}
+
+/// minifilter-rules §3.2: flags of setup, reasons of teardown, a refusal.
+#[test]
+fn an_instance_is_attached_and_detached_by_hand() {
+    let (lab, program) = lab_with(1);
+    let mut made = Made::new();
+    made.registration.InstanceSetupCallback = Some(setup);
+    made.registration.InstanceQueryTeardownCallback = Some(query_once);
+    made.registration.InstanceTeardownStartCallback = Some(told::<0>);
+    made.registration.InstanceTeardownCompleteCallback = Some(told::<1>);
+    let driver = made.load::<0>(&lab, "225000").unwrap();
+    assert_eq!(notes(), ["setup 1"], "automatic");
+    let by_hand = InstanceDefinition { name: "second".into(), altitude: "225000.5".into(), flags: 1 };
+    let second = lab.attach(&driver, by_hand).unwrap();
+    assert_eq!(notes(), ["setup 2"], "manual");
+    assert_eq!(lab.detach(&second), Err(Status(STATUS_FLT_DO_NOT_DETACH.cast_unsigned())));
+    lab.detach(&second).unwrap();
+    assert_eq!(notes(), ["asked", "teardown 0 1", "teardown 1 1"]);
+    clean(&lab, &program);
+    assert_eq!(notes(), ["teardown 0 2", "teardown 1 2"]);
+}
+
+/// minifilter-rules §3.3.
+#[test]
+fn a_filter_without_an_unload_callback_stays() {
+    let (lab, _) = lab_with(1);
+    let driver = Made::new().keep_without_unload::<0>(&lab, "225000").unwrap();
+    let refused = Status(STATUS_FLT_DO_NOT_DETACH.cast_unsigned());
+    assert_eq!(lab.unload_driver(&driver).map(|_| ()), Err(refused));
+    assert_eq!(lab.stop_service(&driver).map(|_| ()), Err(refused));
+    assert!(driver.filter().is_some());
+}
+
+/// minifilter-rules §3.8.
+#[test]
+fn a_service_without_instances_does_not_register() {
+    let (lab, _) = lab_with(1);
+    let mut made = Made::new();
+    made.registration.Size = size_of::<FLT_REGISTRATION>() as u16;
+    let none = Service { instances: Vec::new(), ..Service::new("bare", "225000") };
+    let registration: &FLT_REGISTRATION = Box::leak(Box::new(made.registration));
+    let at: *const FLT_REGISTRATION = registration;
+    let started = lab.load_functions(&none, move |driver| {
+        let mut filter = std::ptr::null_mut();
+        // SAFETY: as DriverEntry would, with a registration that lives on.
+        unsafe { lab::flt::imports::filters::FltRegisterFilter(driver, at, &raw mut filter) }
+    });
+    let missing = lab_executive::status::OBJECT_NAME_NOT_FOUND;
+    assert!(matches!(started, Err(lab::loading::StartError::Entry(status)) if status == missing));
 }

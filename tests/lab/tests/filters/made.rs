@@ -115,6 +115,12 @@ impl Made {
         self
     }
 
+    /// The context that was added last has these flags: `FLTFL_CONTEXT_REGISTRATION_*`.
+    pub(crate) fn flagged(mut self, flags: u16) -> Self {
+        self.contexts.last_mut().unwrap().Flags = flags;
+        self
+    }
+
     /// Registers and starts it as filter number `N`. Its tables live for the rest of the test process.
     pub(crate) fn load<const N: usize>(
         mut self,
@@ -122,6 +128,15 @@ impl Made {
         altitude: &str,
     ) -> Result<Rc<Driver>, StartError> {
         self.registration.FilterUnloadCallback.get_or_insert(unload::<N>);
+        self.keep_without_unload::<N>(lab, altitude)
+    }
+
+    /// As `load`, with no unload callback but its own.
+    pub(crate) fn keep_without_unload<const N: usize>(
+        mut self,
+        lab: &Lab,
+        altitude: &str,
+    ) -> Result<Rc<Driver>, StartError> {
         let end = FLT_OPERATION_REGISTRATION {
             MajorFunction: IRP_MJ_OPERATION_END,
             Flags: 0,

@@ -1,11 +1,17 @@
 //! What the lab promises filters, and what it does not let them do. The filters are made of Rust functions.
 
+mod answers;
+mod context_rules;
 mod contract;
+mod enlistments;
 mod facts;
+mod inside;
 mod life;
 mod made;
 mod made_requests;
 mod objects;
+mod opens;
 mod passage;
 mod scene;
+mod swaps;
 mod transactions;

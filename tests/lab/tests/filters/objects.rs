@@ -84,6 +84,7 @@ unsafe extern "win64" fn early_context(_: Data, related: Related, _: *mut PVOID)
     FLT_PREOP_SUCCESS_NO_CALLBACK
 }
 
+/// minifilter-rules §2.2, §3.1; txf-ktm §8.1.
 #[test]
 fn there_is_no_context_before_the_open() {
     let (lab, program) = lab_with(1);
@@ -133,6 +134,7 @@ fn names_before_an_open_are_normalized_or_as_typed() {
     assert_eq!(open(r"C:\"), [r"\", r"\"]);
 }
 
+/// minifilter-rules §3.5.
 #[test]
 fn the_name_of_a_target_directory_open_is_that_of_the_directory() {
     let (lab, program) = lab_with(1);
@@ -222,6 +224,7 @@ unsafe extern "win64" fn open_another(data: Data, related: Related, _: PVOID, _:
 }
 
 /// minifilter-rules §1.9; §1.8 rule 8.
+/// txf-ktm §2.
 #[test]
 fn a_generated_open_and_its_file_object_are_seen_by_lower_filters_only() {
     let (lab, program) = lab_with(1);
@@ -258,7 +261,7 @@ unsafe extern "win64" fn open_inside_the_file_system(_: Data, related: Related, 
     FLT_POSTOP_FINISHED_PROCESSING
 }
 
-/// minifilter-rules §1.9.
+/// minifilter-rules §1.9; txf-ktm §2.
 #[test]
 fn a_nested_open_with_a_top_level_irp_set_is_a_deadlock() {
     let (lab, program) = lab_with(1);
@@ -319,6 +322,7 @@ unsafe extern "win64" fn give_rights_back(data: Data, related: Related, _: PVOID
 }
 
 /// minifilter-rules §1.8, design C.
+/// minifilter-rules §7; txf-ktm §9.
 #[test]
 fn the_handle_has_what_the_access_state_says_after_the_create() {
     for from_context in [false, true] {

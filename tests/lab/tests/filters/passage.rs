@@ -73,7 +73,7 @@ unsafe extern "win64" fn disallow(data: Data, _: Related, _: *mut PVOID) -> i32 
     if fast { FLT_PREOP_DISALLOW_FASTIO } else { FLT_PREOP_SUCCESS_NO_CALLBACK }
 }
 
-/// minifilter-rules §2.2.
+/// minifilter-rules §1.6, §1.8, §2.2.
 #[test]
 fn disallowed_fast_io_comes_again_as_an_irp() {
     let (lab, program) = lab_with(1);
@@ -117,6 +117,7 @@ unsafe extern "win64" fn note_post(_: Data, _: Related, _: PVOID, _: u32) -> i32
     FLT_POSTOP_FINISHED_PROCESSING
 }
 
+/// minifilter-rules §2.4.
 #[test]
 fn a_pended_operation_goes_on_in_the_thread_that_completes_it() {
     for seed in 1..20 {
@@ -132,7 +133,7 @@ fn a_pended_operation_goes_on_in_the_thread_that_completes_it() {
     }
 }
 
-/// minifilter-rules §2.5.
+/// minifilter-rules §2.2, §2.5.
 #[test]
 fn a_pended_create_comes_back_in_its_own_thread() {
     let (lab, program) = lab_with(3);
@@ -180,6 +181,7 @@ fn a_reads_post_operation_may_run_elsewhere_and_at_dispatch_level() {
     );
 }
 
+/// minifilter-rules §2.4, §2.5.
 #[test]
 fn a_synchronised_one_runs_in_the_issuing_thread() {
     for seed in 1..40 {
@@ -226,6 +228,7 @@ unsafe extern "win64" fn note_check(data: Data, _: Related, _: *mut PVOID) -> i3
     FLT_PREOP_COMPLETE
 }
 
+/// minifilter-rules §2.2.
 #[test]
 fn a_locked_file_is_asked_about_before_fast_io() {
     let (lab, program) = lab_with(1);
@@ -277,7 +280,7 @@ unsafe extern "win64" fn draining(_: Data, _: Related, context: PVOID, flags: u3
     FLT_POSTOP_FINISHED_PROCESSING
 }
 
-/// minifilter-rules §2.5.
+/// minifilter-rules §2.2, §2.5.
 #[test]
 fn an_operation_under_way_is_drained_when_its_filter_unloads() {
     let (lab, program) = lab_with(1);

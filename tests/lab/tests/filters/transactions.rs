@@ -1,199 +1,18 @@
 //! Transactions as drivers use them: KTM's routines, transacted opens, notifications.
 
-use std::cell::RefCell;
 use std::rc::Rc;
 
-use crate::made::{Data, Made, Related, filter, note, notes, rule};
+use crate::inside::*;
+use crate::made::{Data, Made, Related, filter, note, notes};
 use fltkernel::*;
 use lab::flt::imports::contexts::*;
 use lab::flt::imports::requests::*;
 use lab::io::imports::IoGetTransactionParameterBlock;
 use lab::ktm::imports::*;
-use lab::{CreateOptions, GENERIC_READ, GENERIC_WRITE, Lab, Process, Status};
-use lab_nt::{OBJECT_ATTRIBUTES, TXN_PARAMETER_BLOCK};
+use lab::{CreateOptions, GENERIC_READ, GENERIC_WRITE, Lab, Status};
+use lab_nt::TXN_PARAMETER_BLOCK;
 
-type Body = Box<dyn FnOnce(&FLT_RELATED_OBJECTS)>;
-
-thread_local! {
-    static BODY: RefCell<Option<Body>> = const { RefCell::new(None) };
-}
-
-unsafe extern "win64" fn run_body(_: Data, related: Related, _: *mut PVOID) -> i32 {
-    if let Some(body) = BODY.take() {
-        // SAFETY: related objects are valid during the callback.
-        body(unsafe { &*related });
-    }
-    FLT_PREOP_SUCCESS_NO_CALLBACK
-}
-
-unsafe extern "win64" fn notified(_: Related, _: PFLT_CONTEXT, what: u32) -> NTSTATUS {
-    note(format!("told {what:#x}"));
-    0
-}
-
-/// A lab with a filter whose pre-operation of a flush runs what a test gives it.
-struct Scene {
-    lab: Rc<Lab>,
-    program: Process,
-}
-
-impl Scene {
-    fn new() -> Self {
-        let lab = Lab::builder().build().unwrap();
-        lab.with_volume(|volume| {
-            volume.put_file("a", b"committed").unwrap();
-            volume.put_file("trigger", b"").unwrap();
-        });
-        let mut made = Made::new().on(IRP_MJ_FLUSH_BUFFERS, Some(run_body), None);
-        made.registration.TransactionNotificationCallback = Some(notified);
-        made.context(FLT_TRANSACTION_CONTEXT, 16, None).load::<0>(&lab, "225000").unwrap();
-        let program = lab.process("program.exe");
-        Self { lab, program }
-    }
-
-    /// Runs `body` in the driver; the rule it broke, if it did.
-    fn try_inside(&self, body: impl FnOnce(&FLT_RELATED_OBJECTS) + 'static) -> &'static str {
-        BODY.set(Some(Box::new(body)));
-        rule(self.program.try_call(|caller| {
-            let handle =
-                caller.create_file(&CreateOptions::open(r"C:\trigger", GENERIC_WRITE)).unwrap().handle;
-            caller.flush(handle).unwrap();
-            caller.close(handle).unwrap();
-        }))
-    }
-
-    fn inside(&self, body: impl FnOnce(&FLT_RELATED_OBJECTS) + 'static) {
-        assert_eq!(self.try_inside(body), "none");
-    }
-
-    fn clean(&self) {
-        self.program.exit(0);
-        let report = self.lab.unload();
-        assert!(report.is_clean(), "{report}");
-    }
-}
-
-fn attributes(name: *const lab_nt::UNICODE_STRING, flags: u32) -> OBJECT_ATTRIBUTES {
-    OBJECT_ATTRIBUTES {
-        Length: size_of::<OBJECT_ATTRIBUTES>() as u32,
-        RootDirectory: std::ptr::null_mut(),
-        ObjectName: name.cast_mut(),
-        Attributes: flags,
-        SecurityDescriptor: std::ptr::null_mut(),
-        SecurityQualityOfService: std::ptr::null_mut(),
-    }
-}
-
-const KERNEL_HANDLE: u32 = 0x200;
-
-fn create_with(flags: u32, access: u32, timeout: i64) -> (i32, usize) {
-    let mut handle = 0;
-    let attributes = attributes(std::ptr::null(), flags);
-    // SAFETY: pointers to locals of the right types, the rest null as documented; here and below.
-    let status = unsafe {
-        ZwCreateTransaction(
-            &raw mut handle,
-            access,
-            &raw const attributes,
-            std::ptr::null(),
-            0,
-            0,
-            0,
-            0,
-            &raw const timeout,
-            std::ptr::null(),
-        )
-    };
-    (status, handle)
-}
-
-fn create() -> usize {
-    let (status, handle) = create_with(KERNEL_HANDLE, 0x1F_003F, 0);
-    assert_eq!(status, 0);
-    handle
-}
-
-fn outcome(handle: usize) -> u32 {
-    let mut buffer = [0u8; 24];
-    // SAFETY: the buffer has the length given.
-    let status =
-        unsafe { ZwQueryInformationTransaction(handle, 0, buffer.as_mut_ptr(), 24, std::ptr::null_mut()) };
-    assert_eq!(status, 0);
-    u32::from_le_bytes([buffer[20], buffer[21], buffer[22], buffer[23]])
-}
-
-fn close(handle: usize) {
-    lab_executive::with_lab(|lab| lab.close_handle(handle, lab_executive::Mode::Kernel)).unwrap();
-}
-
-fn object(handle: usize) -> PKTRANSACTION {
-    lab_executive::with_lab(|lab| lab.handle(handle, lab_executive::Mode::Kernel)).unwrap().body.cast()
-}
-
-/// Opens `\a` inside the transaction and writes to it; returns the handle and the file object.
-fn open_transacted(related: &FLT_RELATED_OBJECTS, transaction: PKTRANSACTION) -> (i32, HANDLE, PFILE_OBJECT) {
-    let name: Vec<u16> = r"\Device\HarddiskVolume1\a".encode_utf16().collect();
-    let bytes = (name.len() * 2) as u16;
-    let string =
-        lab_nt::UNICODE_STRING { Length: bytes, MaximumLength: bytes, Buffer: name.as_ptr().cast_mut() };
-    let mut attributes = attributes(&raw const string, KERNEL_HANDLE | 0x40);
-    let parameters = TXN_PARAMETER_BLOCK {
-        Length: size_of::<TXN_PARAMETER_BLOCK>() as u16,
-        TxFsContext: 0xFFFE,
-        TransactionObject: transaction,
-    };
-    let context: [usize; 5] = [40, 0, 0, (&raw const parameters).addr(), 1];
-    std::hint::black_box(&parameters as *const TXN_PARAMETER_BLOCK as usize);
-    let (mut handle, mut file) = (std::ptr::null_mut(), std::ptr::null_mut());
-    // SAFETY: see above; the context is an IO_DRIVER_CREATE_CONTEXT with its five fields.
-    let status = unsafe {
-        let mut iosb: IO_STATUS_BLOCK = std::mem::zeroed();
-        FltCreateFileEx2(
-            related.Filter,
-            related.Instance,
-            &raw mut handle,
-            &raw mut file,
-            0x12_019F,
-            (&raw mut attributes).cast(),
-            &raw mut iosb,
-            std::ptr::null_mut(),
-            0x80,
-            7,
-            1,
-            0x60,
-            std::ptr::null_mut(),
-            0,
-            0,
-            context.as_ptr().cast_mut().cast(),
-        )
-    };
-    if status < 0 {
-        return (status, handle, file);
-    }
-    let (mut offset, mut written) = (0i64, 0);
-    // SAFETY: see above.
-    let status = unsafe {
-        FltWriteFile(
-            related.Instance,
-            file,
-            &raw mut offset,
-            5,
-            b"DIRTY".as_ptr().cast_mut().cast(),
-            0,
-            &raw mut written,
-            std::ptr::null_mut(),
-            std::ptr::null_mut(),
-        )
-    };
-    (status, handle, file)
-}
-
-fn done_with(handle: HANDLE, file: PFILE_OBJECT) {
-    // SAFETY: a handle of FltCreateFileEx2, closed once.
-    unsafe { FltClose(handle) };
-    lab_executive::with_lab(|lab| lab.objects.dereference(lab, file.cast()));
-}
-
+/// minifilter-rules §1.5, §1.7; txf-ktm §1.3, §2.
 #[test]
 fn what_a_transaction_wrote_is_seen_when_it_has_committed() {
     let scene = Scene::new();
@@ -220,6 +39,7 @@ fn what_a_transaction_wrote_is_seen_when_it_has_committed() {
     scene.clean();
 }
 
+/// txf-ktm §1.5, §2.
 #[test]
 fn the_last_handle_closed_rolls_back_whatever_references_are_left() {
     let scene = Scene::new();
@@ -289,6 +109,7 @@ fn an_outside_writer_keeps_a_transaction_out() {
     scene.clean();
 }
 
+/// txf-ktm §1.7, §3.
 #[test]
 fn an_enlisted_filter_is_told_how_it_ended() {
     let scene = Scene::new();
@@ -342,6 +163,7 @@ unsafe extern "win64" fn note_transaction(_: Data, related: Related, _: *mut PVO
     FLT_PREOP_SUCCESS_NO_CALLBACK
 }
 
+/// txf-ktm §2, §3.
 #[test]
 fn a_programs_own_transaction_shows_in_the_related_objects() {
     let lab = Lab::builder().build().unwrap();
@@ -370,6 +192,7 @@ fn a_programs_own_transaction_shows_in_the_related_objects() {
     assert!(report.is_clean(), "{report}");
 }
 
+/// txf-ktm §1.3, §1.4.
 #[test]
 fn a_timeout_rolls_back() {
     let scene = Scene::new();
@@ -392,6 +215,7 @@ fn a_timeout_rolls_back() {
     scene.clean();
 }
 
+/// txf-ktm §1.1, §1.2.
 #[test]
 fn arguments_of_a_new_transaction_are_checked() {
     let scene = Scene::new();

@@ -128,6 +128,7 @@ fn a_dead_object_faults() {
     });
 }
 
+/// txf-ktm §1.1.
 #[test]
 fn deletion_is_deferred_above_passive_level_and_on_request() {
     use lab_executive::imports::spinlocks::{KeLowerIrql, KeRaiseIrqlToDpcLevel};

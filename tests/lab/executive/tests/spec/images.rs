@@ -301,6 +301,7 @@ fn a_routine_found_by_name_knows_its_caller() {
     assert!(left.iter().any(|l| l.contains("a lookaside list")), "{left:?}");
 }
 
+/// txf-ktm §8.1.
 #[test]
 fn extended_process_notification_needs_an_integrity_check_image() {
     // lea rcx, [entry]; xor edx, edx; call PsSetCreateProcessNotifyRoutineEx

@@ -31,6 +31,7 @@ extern "win64" fn notified(parent: usize, id: usize, created: u8) {
     });
 }
 
+/// minifilter-rules §2.6; txf-ktm §8.1, §8.2, §8.3, §9.
 #[test]
 fn a_process_dies_in_the_documented_order() {
     let lab = lab();
@@ -83,6 +84,7 @@ fn a_process_dies_in_the_documented_order() {
     );
 }
 
+/// txf-ktm §8.2.
 #[test]
 fn a_killed_process_ends_when_its_threads_have_left_the_kernel() {
     run(|lab| {
@@ -102,6 +104,7 @@ fn a_killed_process_ends_when_its_threads_have_left_the_kernel() {
     });
 }
 
+/// txf-ktm §8.1.
 #[test]
 fn drivers_learn_who_runs() {
     run(|lab| {

@@ -45,6 +45,7 @@ fn verdicts(disk: &Disk, from: u64, to: u64) -> Vec<BTreeSet<u8>> {
         .collect()
 }
 
+/// txf-ktm §1.6, §4.6, §9.
 #[test]
 fn a_transacted_overwrite_is_old_or_new_at_every_crash_point() {
     for write_out in [1, 8, 1000] {
@@ -65,6 +66,7 @@ fn a_transacted_overwrite_is_old_or_new_at_every_crash_point() {
     }
 }
 
+/// txf-ktm §4.6.
 #[test]
 fn an_aborted_overwrite_is_old_at_every_crash_point() {
     let mut lab = prepared();
@@ -78,6 +80,7 @@ fn an_aborted_overwrite_is_old_at_every_crash_point() {
 }
 
 /// The oracle can fail: the same program without a transaction is damaged somewhere.
+/// txf-ktm §4.6.
 #[test]
 fn a_plain_overwrite_is_damaged_in_some_crash_state() {
     let mut lab = prepared();
@@ -100,6 +103,7 @@ fn a_lying_disk_damages_even_a_transacted_overwrite() {
     assert!(verdicts(&lab.volume.disk, 0, end).into_iter().flatten().any(|verdict| verdict == 0));
 }
 
+/// txf-ktm §4.6.
 #[test]
 fn recovery_may_crash_too() {
     let mut lab = prepared();

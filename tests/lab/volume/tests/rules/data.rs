@@ -85,6 +85,7 @@ fn a_transaction_writes_nothing_into_clusters_that_it_gave_back() {
     assert_eq!(lab.read(other).unwrap(), [0xBB; 4_096]);
 }
 
+/// txf-ktm §8.1.
 #[test]
 fn paging_writes_end_at_the_end_of_the_file_and_work_after_cleanup() {
     let mut lab = lab();
@@ -170,6 +171,7 @@ fn freed_clusters_of_a_full_disk_are_given_out_after_a_flush() {
     }
 }
 
+/// txf-ktm §4.8.
 #[test]
 fn byte_range_locks_keep_others_out() {
     let mut lab = lab();
@@ -196,6 +198,7 @@ fn byte_range_locks_keep_others_out() {
     assert_eq!(v.lock(one, owner, u64::MAX, 2, true), Err(Status::INVALID_LOCK_RANGE));
 }
 
+/// txf-ktm §4.8.
 #[test]
 fn cleanup_releases_only_the_locks_of_the_closing_process() {
     let mut lab = lab();

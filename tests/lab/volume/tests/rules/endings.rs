@@ -65,6 +65,7 @@ fn a_new_open_in_an_ended_transaction_is_refused() {
 }
 
 /// txf-ktm §4.11, §4.12, §9 rule 2: no TxF, and no resource manager.
+/// txf-ktm §4.9.
 #[test]
 fn a_volume_without_transactions_refuses_transacted_opens() {
     let mut lab = lab();

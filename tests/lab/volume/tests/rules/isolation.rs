@@ -21,6 +21,7 @@ fn outsiders_see_the_committed_version_until_the_commit_and_the_new_one_after() 
 }
 
 /// txf-ktm §4.1: in-place sectors that are on the disk already are still invisible outside.
+/// txf-ktm §4.6.
 #[test]
 fn writing_out_early_changes_nothing_that_outsiders_see() {
     let mut lab = lab();
@@ -63,6 +64,7 @@ fn a_transacted_reader_keeps_the_version_that_it_opened() {
 }
 
 /// txf-ktm §4.1: later opens in the modifying transaction count as writers and see the dirty view.
+/// txf-ktm §2.
 #[test]
 fn a_later_open_in_the_modifying_transaction_is_a_writer_and_sees_its_changes() {
     let mut lab = lab();
@@ -82,6 +84,7 @@ fn a_later_open_in_the_modifying_transaction_is_a_writer_and_sees_its_changes() 
 }
 
 /// txf-ktm §4.1, §4.10: sizes, times, attributes, EAs, security and streams are isolated like data.
+/// txf-ktm §4.3, §4.9.
 #[test]
 fn metadata_is_isolated_and_undone_like_data() {
     let mut lab = lab();
@@ -122,6 +125,7 @@ fn metadata_is_isolated_and_undone_like_data() {
 }
 
 /// txf-ktm §4.1: directory changes outside show inside at once, changes inside show outside at commit.
+/// txf-ktm §2.
 #[test]
 fn directories_show_outside_changes_inside_at_once_and_inside_changes_outside_at_commit() {
     let mut lab = lab();
@@ -167,4 +171,37 @@ fn two_transactions_on_two_files_do_not_meet() {
     lab.rollback(one).unwrap();
     assert_eq!(lab.contents("f").unwrap(), "old");
     assert_eq!(lab.contents(r"d\g").unwrap(), "twoer");
+}
+
+/// txf-ktm §4.10.
+#[test]
+fn an_in_place_change_keeps_the_file_id() {
+    let mut lab = lab();
+    let before = lab.volume.tree()["f"].id;
+    let tx = lab.begin();
+    let twin = lab.open_in(tx, "f", WRITE).unwrap();
+    lab.write(twin, 0, b"new and longer").unwrap();
+    assert_eq!(lab.volume.id(twin), Ok(before));
+    lab.close(twin);
+    lab.commit(tx).unwrap();
+    assert_eq!((lab.volume.tree()["f"].id, lab.contents("f").unwrap().as_str()), (before, "new and longer"));
+}
+
+/// txf-ktm §4.9: FileAllocationInformation and FileEndOfFileInformation are transacted.
+#[test]
+fn allocation_is_transacted_like_the_end_of_the_file() {
+    let mut lab = lab();
+    let before = lab.volume.tree();
+    let plain = lab.open("f", READ).unwrap();
+    let tx = lab.begin();
+    let twin = lab.open_in(tx, "f", WRITE).unwrap();
+    lab.volume.set_allocation(twin, 0).unwrap();
+    assert_eq!(lab.volume.standard(twin).unwrap().size, 0, "cut to its allocation");
+    assert_eq!(lab.volume.standard(plain).unwrap().size, 3);
+    let mut undone = lab.clone();
+    undone.rollback(tx).unwrap();
+    assert_eq!(undone.volume.tree(), before);
+    lab.close(twin);
+    lab.commit(tx).unwrap();
+    assert_eq!(lab.contents("f").unwrap(), "");
 }

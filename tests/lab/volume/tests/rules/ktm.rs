@@ -21,7 +21,7 @@ fn deliver_all(ktm: &mut Ktm) -> Vec<(Participant, Mask)> {
 }
 
 /// txf-ktm §1.2: what create refuses.
-/// txf-ktm §1.3.
+/// txf-ktm §1.1, §1.3.
 #[test]
 fn create_refuses_bad_options_isolation_and_long_descriptions() {
     let mut ktm = ktm();
@@ -33,6 +33,7 @@ fn create_refuses_bad_options_isolation_and_long_descriptions() {
     ] {
         assert_eq!(ktm.create(bad), Err(Status::INVALID_PARAMETER));
     }
+    ktm.create(CreateTransaction { options: 1, ..Default::default() }).unwrap();
     let longest = CreateTransaction { description: Wide(vec![65; 64]), ..Default::default() };
     ktm.create(longest.clone()).unwrap();
     ktm.switches.description_nul_counts = true;
@@ -40,6 +41,7 @@ fn create_refuses_bad_options_isolation_and_long_descriptions() {
 }
 
 /// txf-ktm §1.2: open by unit of work.
+/// txf-ktm §1.1.
 #[test]
 fn a_transaction_is_opened_by_its_unit_of_work() {
     let mut ktm = ktm();
@@ -69,6 +71,7 @@ fn the_same_seed_makes_the_same_guids() {
 }
 
 /// txf-ktm §9 rule 3: statuses of commit and rollback, state by state.
+/// txf-ktm §1.1, §1.2, §1.5.
 #[test]
 fn commit_and_rollback_answer_by_state() {
     let mut ktm = ktm();
@@ -123,6 +126,7 @@ fn notifications_arrive_phase_by_phase() {
     assert_eq!(deliver_all(&mut ktm), [(filter, Mask::ROLLBACK)]);
 }
 
+/// txf-ktm §1.6.
 #[test]
 fn a_participant_that_cannot_prepare_rolls_everybody_back() {
     let mut ktm = ktm();
@@ -221,6 +225,7 @@ fn a_timeout_after_everybody_prepared_does_not_abort() {
 }
 
 /// txf-ktm §1.1: timeout and description can be set later.
+/// txf-ktm §1.4.
 #[test]
 fn properties_can_be_set() {
     let mut ktm = ktm();
@@ -248,6 +253,7 @@ fn a_freeze_delays_commits_and_refuses_transacted_opens() {
     assert_eq!(lab.contents("f").unwrap(), "new");
 }
 
+/// txf-ktm §1.5.
 #[test]
 fn an_ended_transaction_can_be_forgotten_a_live_one_not() {
     let mut ktm = ktm();
@@ -272,4 +278,42 @@ fn an_abort_overtakes_notifications_that_are_not_delivered() {
     let told: Vec<Mask> = deliver_all(&mut ktm).into_iter().map(|(_, notification)| notification).collect();
     assert_eq!(told, [Mask::ROLLBACK, Mask::ROLLBACK]);
     assert_eq!(ktm.phase(tx), Ok(Phase::Aborted));
+}
+
+const FACTS: &str = include_str!("../../../facts/txf-ktm.md");
+
+/// txf-ktm §1.7: the masks that the model has, read from the document.
+#[test]
+fn the_notification_masks_are_those_of_the_facts() {
+    let section = FACTS.split("### 1.7").nth(1).unwrap().split("## 2.").next().unwrap();
+    let cells: Vec<_> = section.split('|').map(|cell| cell.trim().trim_start_matches("**")).collect();
+    let value = |name: &str| {
+        let at = cells.iter().position(|cell| cell.split(['*', ' ']).next() == Some(name)).expect(name);
+        u32::from_str_radix(cells[at + 1].trim_start_matches("0x"), 16).unwrap()
+    };
+    let names: Vec<_> = Mask::all().iter_names().collect();
+    assert_eq!(names.len(), 5);
+    for (name, mask) in names {
+        assert_eq!(value(name), mask.bits(), "{name}");
+    }
+    let valid = value("TRANSACTION_NOTIFY_MASK");
+    assert_eq!(valid & Mask::COMMIT_FINALIZE.bits(), 0);
+}
+
+/// txf-ktm §5: every status that the model has a name for, and the document a value.
+#[test]
+fn the_statuses_of_transactions_are_those_of_the_facts() {
+    let section = FACTS.split("## 5. Status codes").nth(1).unwrap().split("## 6.").next().unwrap();
+    let mut compared = 0;
+    for row in section.lines().filter(|line| line.starts_with("| 0x")) {
+        let cells: Vec<_> = row.split('|').map(str::trim).collect();
+        let value = u32::from_str_radix(&cells[1][2..], 16).unwrap();
+        if let Some(name) = Status(value).name() {
+            assert_eq!(name, cells[2]);
+            compared += 1;
+        }
+    }
+    assert!(compared >= 20, "{compared} statuses were compared");
+    let unlisted = (0xC019_0001..=0xC019_0061).map(Status).filter_map(Status::name).count();
+    assert_eq!(unlisted, compared, "all of the facility are in the document");
 }

@@ -25,6 +25,7 @@ fn open_as(lab: &mut Lab, who: Who) -> Result<OpenId, Status> {
 }
 
 /// txf-ktm §4.2, the table, cell by cell; every open shares everything.
+/// txf-ktm §4.1, §9.
 #[test]
 fn the_lock_matrix_is_the_documented_one() {
     let sharing = Err(Status::SHARING_VIOLATION);
@@ -54,6 +55,7 @@ fn the_lock_matrix_is_the_documented_one() {
 }
 
 /// txf-ktm §3: the access set that makes an open a writer.
+/// txf-ktm §4.2.
 #[test]
 fn every_right_of_the_writer_mask_makes_a_writer() {
     for right in [
@@ -87,6 +89,7 @@ fn opens_for_attributes_alone_conflict_with_nobody() {
 }
 
 /// txf-ktm §9 open question (j).
+/// txf-ktm §4.2.
 #[test]
 fn write_attributes_alone_counts_as_a_writer_or_not_by_switch() {
     for (counts, expected) in [(true, Err(Status::TRANSACTIONAL_CONFLICT)), (false, Ok(()))] {
@@ -123,6 +126,7 @@ fn opens_of_one_transaction_are_exempt_from_its_locks_but_not_from_share_modes()
     assert_eq!(lab.create(greedy).unwrap_err(), Status::SHARING_VIOLATION);
 }
 
+/// minifilter-rules §1.8.
 #[test]
 fn share_modes_count_only_opens_with_data_or_delete_access() {
     let mut lab = lab();
@@ -149,6 +153,7 @@ fn an_open_that_ignores_share_modes_is_not_seen_by_them() {
 }
 
 /// txf-ktm §4.2: locking is per file, not per stream.
+/// txf-ktm §4.10.
 #[test]
 fn a_transacted_writer_of_one_stream_locks_every_stream() {
     let mut lab = lab();
@@ -173,6 +178,7 @@ fn only_a_transacted_reader_may_execute_a_file_that_is_being_modified() {
 }
 
 /// The same rule read literally for the modifying transaction itself; a switch, as the page leaves it open.
+/// txf-ktm §4.2.
 #[test]
 fn the_modifying_transaction_may_execute_by_switch_only() {
     for (allowed, expected) in [(false, Err(Status::CANNOT_EXECUTE_FILE_IN_TRANSACTION)), (true, Ok(()))] {
@@ -237,6 +243,7 @@ fn a_create_that_fails_leaves_no_lock() {
 }
 
 /// txf-ktm §4.13: who holds a file.
+/// txf-ktm §1.6.
 #[test]
 fn the_volume_tells_which_transaction_holds_a_file() {
     let mut lab = lab();
@@ -261,6 +268,7 @@ fn a_transacted_open_of_a_directory_that_may_add_files_locks_it() {
     lab.make(r"d\new").unwrap();
 }
 
+/// txf-ktm §4.3.
 #[test]
 fn a_target_directory_open_locks_the_directory_by_switch() {
     for (locks, expected) in [(false, Ok(())), (true, Err(Status::SHARING_VIOLATION))] {

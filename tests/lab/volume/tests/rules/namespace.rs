@@ -130,6 +130,7 @@ fn an_outside_reader_does_not_hold_up_a_transacted_deletion() {
 }
 
 /// txf-ktm §4.3: outside, a rename inside shows the old name; the target is reserved.
+/// txf-ktm §4.9.
 #[test]
 fn a_rename_inside_shows_the_old_name_outside_and_reserves_the_new_one() {
     let mut lab = lab();
@@ -243,6 +244,7 @@ fn nobody_creates_in_a_directory_that_a_transaction_deleted() {
 }
 
 /// txf-ktm §4.10: hard links are transacted.
+/// txf-ktm §4.3.
 #[test]
 fn a_hard_link_made_inside_appears_at_commit() {
     let mut lab = lab();
@@ -258,6 +260,7 @@ fn a_hard_link_made_inside_appears_at_commit() {
 }
 
 /// txf-ktm §4.3: no rename of named streams inside a transaction.
+/// txf-ktm §4.9.
 #[test]
 fn a_named_stream_cannot_be_renamed_inside_a_transaction() {
     let mut lab = lab();
@@ -273,6 +276,7 @@ fn a_named_stream_cannot_be_renamed_inside_a_transaction() {
 }
 
 /// txf-ktm §9 open question (d).
+/// txf-ktm §4.9.
 #[test]
 fn posix_rename_and_delete_inside_a_transaction_go_by_switch() {
     let mut lab = lab();
@@ -357,6 +361,7 @@ fn names_changed_inside_survive_a_crash_only_with_the_commit_record() {
 }
 
 /// txf-ktm §9 open question (g).
+/// txf-ktm §4.10.
 #[test]
 fn supersede_keeps_the_file_id_by_switch() {
     for changes in [false, true] {
@@ -373,4 +378,24 @@ fn supersede_keeps_the_file_id_by_switch() {
         assert_eq!(lab.contents("f").unwrap(), "next");
         assert_eq!(lab.volume.tree()["f"].id != before, changes);
     }
+}
+
+/// txf-ktm §3: what Microsoft's delete sample relies on.
+#[test]
+fn a_deleted_file_is_asked_for_by_its_id() {
+    let mut lab = lab();
+    let id = lab.volume.tree()["f"].id;
+    let tx = lab.begin();
+    let twin = lab.open_in(tx, "f", DELETE).unwrap();
+    let ask = |lab: &mut Lab| {
+        let request = CreateRequest::new(Target::Id(id)).access(READ).inside(tx);
+        lab.create(request).map(|created| lab.close(created.open))
+    };
+    assert_eq!(ask(&mut lab), Ok(()));
+    lab.delete(twin).unwrap();
+    assert_eq!(ask(&mut lab), Err(Status::DELETE_PENDING), "still there");
+    lab.close(twin);
+    assert_eq!(ask(&mut lab), Err(Status::INVALID_PARAMETER), "gone");
+    lab.rollback(tx).unwrap();
+    lab.create(CreateRequest::new(Target::Id(id)).access(READ)).unwrap();
 }

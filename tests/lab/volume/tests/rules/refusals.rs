@@ -11,6 +11,7 @@ fn twin(access: u32) -> (Lab, OpenId) {
 }
 
 /// txf-ktm §4.8, §9 rule 7.
+/// txf-ktm §4.9.
 #[test]
 fn no_oplock_while_a_transaction_has_the_file() {
     for access in [READ, WRITE] {

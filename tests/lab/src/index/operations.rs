@@ -1,0 +1,63 @@
+//! `minifilter-rules` §2: operations, and what their callbacks may do.
+
+use super::list;
+
+list! {
+    "minifilter-rules §2.1" {
+        "Standard IRP majors 0x00..0x1B" => the_major_functions_are_those_of_the_facts;
+    }
+    "minifilter-rules §2.2" {
+        "minifilter pre-ops run at the IRQL of the dispatch routine" => pre_operations_are_entered_at_the_levels_of_the_facts;
+        "| CREATE | PASSIVE, requestor |" => there_is_no_context_before_the_open, a_pended_create_comes_back_in_its_own_thread;
+        "| CLEANUP | PASSIVE, closer's process |" => pre_operations_are_entered_at_the_levels_of_the_facts, a_cleanup_tells_whose_it_is_and_how_the_process_ended;
+        "| CLOSE | up to APC, arbitrary" => pre_operations_are_entered_at_the_levels_of_the_facts, there_is_no_context_after_the_close;
+        "Do not SYNCHRONIZE async I/O" => what_may_stay_pending_is_not_synchronised;
+        "| QUERY_INFORMATION |" => pre_operations_are_entered_at_the_levels_of_the_facts;
+        "EndOfFile with AdvanceOnly is Cc's own call" => an_end_of_file_that_only_advances_never_cuts;
+        "| QUERY_EA / SET_EA / QUERY_SECURITY / SET_SECURITY |" => pre_operations_are_entered_at_the_levels_of_the_facts;
+        "| FLUSH_BUFFERS |" => pre_operations_are_entered_at_the_levels_of_the_facts;
+        "| DIRECTORY_CONTROL (query, notify, notifyEx) |" => pre_operations_are_entered_at_the_levels_of_the_facts;
+        "| FILE_SYSTEM_CONTROL |" => pre_operations_are_entered_at_the_levels_of_the_facts, what_may_stay_pending_is_not_synchronised;
+        "| LOCK_CONTROL |" => what_may_stay_pending_is_not_synchronised, an_operation_under_way_is_drained_when_its_filter_unloads;
+        "| QUERY/SET_VOLUME_INFORMATION |" => pre_operations_are_entered_at_the_levels_of_the_facts;
+        "no post-op may be registered" => a_registration_is_checked;
+        "SyncTypeCreateSection may be failed (INSUFFICIENT_RESOURCES)" => only_the_acquire_for_a_section_may_be_refused;
+        "| ACQUIRE/RELEASE_MOD_WRITE |" => pre_operations_are_entered_at_the_levels_of_the_facts;
+        "| ACQUIRE/RELEASE_CC_FLUSH |" => pre_operations_are_entered_at_the_levels_of_the_facts;
+        "| FAST_IO_CHECK_IF_POSSIBLE |" => a_locked_file_is_asked_about_before_fast_io;
+        "FO lives on the stack: never reference, store or attach context" => the_file_object_of_a_query_by_name_is_not_kept;
+        "reject via *_DISALLOW_FSFILTER_IO" => a_query_by_name_is_refused_before_or_after_it;
+        "**never above APC**" => pre_operations_are_entered_at_the_levels_of_the_facts;
+        "Fast-I/O-or-IRP majors" => disallowed_fast_io_comes_again_as_an_irp;
+        "returning DISALLOW_FASTIO on an IRP is an error" => only_fast_io_is_disallowed_as_such;
+        "" no "operations that the lab does not send, and what a driver that redirects must do";
+    }
+    "minifilter-rules §2.3" {
+        "SKIP_PAGING_IO 0x1" => a_filter_does_not_see_the_transfers_that_it_skips;
+    }
+    "minifilter-rules §2.4" {
+        "SUCCESS_WITH_CALLBACK 0, SUCCESS_NO_CALLBACK 1" => there_are_seven_answers;
+        "without a registered post-op => bugcheck" => a_callback_that_was_not_registered_cannot_be_asked_for;
+        "PENDING: IRPs only" => fast_io_cannot_be_pended;
+        "Later FltCompletePendedPreOperation" => a_pended_operation_goes_on_in_the_thread_that_completes_it;
+        "post runs <= APC in the same thread" => a_synchronised_one_runs_in_the_issuing_thread;
+        "Never with create (already synchronised)" => a_create_is_synchronised_already, what_may_stay_pending_is_not_synchronised;
+    }
+    "minifilter-rules §2.5" {
+        "<= DISPATCH, arbitrary thread, except" => a_reads_post_operation_may_run_elsewhere_and_at_dispatch_level;
+        "create (PASSIVE same thread)" => a_pended_create_comes_back_in_its_own_thread;
+        "SYNCHRONIZE (<= APC same thread)" => a_synchronised_one_runs_in_the_issuing_thread;
+        "FLTFL_POST_OPERATION_DRAINING (1)" => an_operation_under_way_is_drained_when_its_filter_unloads;
+        "At DISPATCH: no context get/set" => a_post_operation_at_dispatch_level_gets_no_context;
+        "Move with FltDoCompletionProcessingWhenSafe" => completion_processing_that_needs_a_low_level_gets_one;
+        "Changing success to failure in post-create" => a_successful_create_is_failed_by_cancelling_it_only;
+    }
+    "minifilter-rules §2.6" {
+        "| PASSIVE | FltCreateFileEx2" => the_ceilings_of_routines_are_those_of_the_facts;
+        "| APC | FltGetFileNameInformation" => the_ceilings_of_routines_are_those_of_the_facts;
+        "| DISPATCH | FltReference/ReleaseContext" => the_ceilings_of_routines_are_those_of_the_facts;
+        "FltSetCallbackDataDirty any" => the_ceilings_of_routines_are_those_of_the_facts;
+        "cleanups run inside a critical region (normal kernel APCs off)" => a_process_dies_in_the_documented_order;
+        "STATUS_FLT_INVALID_NAME_REQUEST if *all* APCs are off" => there_are_no_names_with_all_apcs_off;
+    }
+}
