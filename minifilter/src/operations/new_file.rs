@@ -169,10 +169,7 @@ impl New {
             // Another thread of the process may have found the placeholder first: it is in that thread's save then.
             let theirs = file.id(instance).ok().and_then(|id| part.files.find(process.key(), id));
             if let Some(save) = theirs.filter(|save| save.join()) {
-                part = match part.moves(save) {
-                    Ok(part) => part,
-                    Err(status) => return give_up(data, edit, created, status),
-                };
+                part.moves(save);
                 needs_save = true;
                 opened = in_save(&part);
             }
@@ -228,20 +225,14 @@ impl New {
         });
         match bound {
             Ok(granted) => edit.grant(granted),
-            Err(status) => give_up(data, edit, created, status),
+            Err(status) => {
+                drop(edit);
+                if created {
+                    // Cancelling does not undo what the create made (minifilter-rules §1.9).
+                    let _ = file.delete(instance);
+                }
+                undo(data, file, status);
+            }
         }
-    }
-}
-
-/// The create fails.
-fn give_up(data: &mut Callback<'_>, edit: AccessEdit, created: bool, status: Status) {
-    drop(edit);
-    if let Some(file) = data.file() {
-        let instance = data.instance();
-        if created {
-            // Cancelling does not undo what the create made (minifilter-rules §1.9).
-            let _ = file.delete(instance);
-        }
-        undo(data, file, status);
     }
 }

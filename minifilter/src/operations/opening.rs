@@ -59,16 +59,11 @@ impl Part {
         Part { save, files: files.clone(), instance, joined, began, modified: false, kept: false }
     }
 
-    /// Of another save, which was joined, instead.
-    pub(super) fn moves(self, to: Shared<Save>) -> Result<Self> {
-        let instance = match self.instance.get().reference() {
-            Ok(instance) => instance,
-            Err(status) => {
-                abandon(&to, &self.files, self.instance.get());
-                return Err(status);
-            }
-        };
-        Ok(Part::new(to, &self.files, instance, Way::Joins))
+    /// In another save, which was joined, instead. Nothing was done in the one that it leaves.
+    pub(super) fn moves(&mut self, to: Shared<Save>) {
+        let from = core::mem::replace(&mut self.save, to);
+        (self.joined, self.began) = (true, false);
+        abandon(&from, &self.files, self.instance.get());
     }
 
     /// The handle takes over.

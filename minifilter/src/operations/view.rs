@@ -125,7 +125,11 @@ fn look(data: &Callback<'_>) -> View {
                 if let Some(intact) = Intact::get() {
                     save.settle(intact, instance, &files, None);
                 }
-                continue;
+                if save.is_kept() {
+                    continue;
+                }
+                // The name was not given away after all, and what is there is all that is left of the file.
+                View::Fails(Status::UNEXPECTED_IO_ERROR)
             }
             (Err(Status::OBJECT_NAME_NOT_FOUND), Ok(_)) => View::Fails(missing(&parameters)),
             _ => continue,

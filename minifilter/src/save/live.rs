@@ -378,6 +378,11 @@ impl Save {
         self.state.lock().bytes()
     }
 
+    /// Whether it is over, and what its program asked for is there. Up to DISPATCH_LEVEL.
+    pub fn is_kept(&self) -> bool {
+        self.state.lock().is_kept()
+    }
+
     /// Waits until it is over, if it is ending. PASSIVE_LEVEL, without locks.
     pub fn wait_if_ending(&self) {
         let phase = self.state.lock().phase();
@@ -456,7 +461,7 @@ impl Save {
         }
         let (first_failure, checkpointed) = {
             let mut state = self.state.lock();
-            state.end();
+            state.end(committed);
             (Status(state.first_failure() as i32), state.is_checkpointed())
         };
         // Told before anybody can find that it is over.

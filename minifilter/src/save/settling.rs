@@ -34,7 +34,7 @@ const INTERVAL: u32 = 50;
 /// A save that waits.
 struct Waiting {
     save: Shared<Save>,
-    instance: InstanceRef,
+    instance: Shared<InstanceRef>,
     /// What keeps the driver on the volume.
     pass: Pass,
     turn: Turn,
@@ -43,9 +43,10 @@ struct Waiting {
 }
 
 impl Waiting {
-    /// `None`: the volume goes, or the driver.
+    /// `None`: there is no memory to wait with, or the volume goes, or the driver.
     fn new(save: &Shared<Save>, instance: Instance<'_>, files: &ContextRef<Files>) -> Option<Self> {
-        let (instance, pass) = (instance.reference().ok()?, Pass::enter(files)?);
+        let instance = Shared::new(TAG, instance.reference().ok()?).ok()?;
+        let pass = Pass::enter(files)?;
         let until = time::milliseconds().saturating_add(u64::from(save.settings.settle_milliseconds));
         // What looks for a save of the process asks whether there is a redirected handle first.
         counters::redirected();
@@ -101,13 +102,11 @@ impl Settling {
                 let all = self.0.read();
                 let due = all.iter().find(|waiting| waiting.is_due(now));
                 due.map(|waiting| {
-                    let instance = waiting.instance.get().reference();
-                    (waiting.save.clone(), instance, waiting.pass.files().clone(), waiting.turn)
+                    let (instance, files) = (waiting.instance.clone(), waiting.pass.files().clone());
+                    (waiting.save.clone(), instance, files, waiting.turn)
                 })
             };
             let Some((save, instance, files, turn)) = due else { break };
-            // Where there is no reference to be had the volume goes, and ends it.
-            let Ok(instance) = instance else { break };
             save.settle(intact, instance.get(), &files, Some(turn));
             self.forget(&save, turn);
         }

@@ -82,6 +82,7 @@ pub struct State {
     flush_failed: bool,
     gone: bool,
     checkpoints: u32,
+    kept: bool,
     first_failure: u32,
     ending: Ending,
     bytes: u64,
@@ -142,6 +143,7 @@ impl State {
             flush_failed: false,
             gone: false,
             checkpoints: 0,
+            kept: false,
             first_failure: 0,
             ending: Ending::Closed,
             bytes: 0,
@@ -358,9 +360,15 @@ impl State {
         self.note(status);
     }
 
-    /// The outcome was carried out.
-    pub fn end(&mut self) {
+    /// The outcome was carried out; what was asked for since the last checkpoint is `kept`, or not.
+    pub fn end(&mut self, kept: bool) {
         self.phase = Phase::Ended;
+        self.kept = kept;
+    }
+
+    /// Whether it is over, and what its program asked for is there.
+    pub fn is_kept(&self) -> bool {
+        self.phase == Phase::Ended && self.kept
     }
 
     fn facts(&self, on_exit: OnExit) -> Facts {
@@ -653,7 +661,7 @@ mod tests {
         let _ = state.leave(Ending::Closed, OnExit::ByStatus, Settles::Never);
         assert_eq!(state.phase(), Phase::Ending);
         assert_eq!(state.join(), Joined::No);
-        state.end();
+        state.end(true);
         assert_eq!(state.phase(), Phase::Ended);
         assert_eq!(state.join(), Joined::No);
     }
@@ -767,7 +775,7 @@ mod tests {
         assert_eq!(outcome(&facts), Outcome::Commit);
         assert!(state.is_alone(), "until it is over");
         assert_eq!(state.settle(None, Ending::Closed, OnExit::ByStatus), None, "once");
-        state.end();
+        state.end(true);
         assert!(!state.is_alone());
     }
 

@@ -18,8 +18,11 @@ const RENAMED: &str = r"C:\Saved\renamed.txt";
 /// Another file under its care.
 pub const TARGET: &str = r"C:\Saved\target.txt";
 const LINKED: &str = r"C:\Saved\linked.txt";
+const MOVED: &str = r"C:\Saved\moved.txt";
 /// Clusters of the volume: 2 MiB, small enough to be set up a thousand times a second.
 const CLUSTERS: u64 = 512;
+/// How long [`Action::Wait`] is, in milliseconds: longer than a second and shorter than the time to settle.
+const WAIT: i64 = 1_600;
 /// FILE_ATTRIBUTE_HIDDEN, FILE_ATTRIBUTE_ARCHIVE.
 const HIDDEN: u32 = 0x22;
 /// A time to set: 2020-01-01 00:00 UTC.
@@ -139,12 +142,14 @@ pub struct Setting {
     pub strike: Option<Strike>,
     /// Whether each callback is entered at its highest level.
     pub highest_irql: bool,
+    /// Whether all that a process saves is one save (`Scope` = `Process`).
+    pub of_process: bool,
 }
 
 impl Setting {
     /// With the driver, or on the bare volume.
     pub fn new(intact: bool, seed: u64) -> Setting {
-        Setting { intact, seed, write_out: 2, strike: None, highest_irql: false }
+        Setting { intact, seed, write_out: 2, strike: None, highest_irql: false, of_process: false }
     }
 
     /// A scene with these settings on this disk.
@@ -163,6 +168,7 @@ impl Setting {
 /// A program at work.
 pub struct Actor {
     program: Process,
+    outsider: Option<Process>,
     handle: Option<Handle>,
     path: &'static str,
     step: usize,
@@ -241,13 +247,50 @@ fn act(caller: &Caller<'_>, handle: Handle, path: &str, action: Action, step: us
         Action::Replace => caller.rename(handle, TARGET, true),
         Action::Link => caller.link(handle, LINKED, false),
         Action::Delete => caller.set_delete(handle, true),
+        Action::Neighbour => {
+            let other = caller.create_file(&CreateOptions::open(TARGET, GENERIC_WRITE))?.handle;
+            let written = caller.write(other, Offset::At(0), &new(step, 600)).map(|_| ());
+            caller.close(other)?;
+            written
+        }
+        Action::NeighbourMoves | Action::OutsiderMoves => {
+            let other = caller.create_file(&CreateOptions::open(TARGET, DELETE))?.handle;
+            let mut moved = caller.rename(other, MOVED, false);
+            if action == Action::OutsiderMoves {
+                moved = moved.and_then(|()| caller.rename(other, TARGET, false));
+            }
+            caller.close(other)?;
+            moved
+        }
+        Action::Mapped => {
+            let view = caller.create_section(handle, true)?;
+            caller.write_mapped(&view, 0, b"through the view")
+        }
+        // By the actor.
+        Action::Wait => Ok(()),
+        Action::OutsiderOpens => {
+            let file = caller.create_file(&CreateOptions::open(path, GENERIC_WRITE))?.handle;
+            caller.close(file)
+        }
+        Action::OutsiderTakesName => {
+            match caller.create_file(&CreateOptions::create(RENAMED, GENERIC_WRITE | DELETE)) {
+                Ok(made) => {
+                    let deleted = caller.set_delete(made.handle, true);
+                    caller.close(made.handle)?;
+                    deleted
+                }
+                Err(Status::OBJECT_NAME_COLLISION) => Ok(()),
+                Err(status) => Err(status),
+            }
+        }
     }
 }
 
 impl Actor {
     /// A new program in this scene.
     pub fn new(scene: &Scene) -> Actor {
-        Actor { program: scene.program("writer.exe"), handle: None, path: FILE, step: 0, ended: false }
+        let program = scene.program("writer.exe");
+        Actor { program, outsider: None, handle: None, path: FILE, step: 0, ended: false }
     }
 
     /// Whether nothing is open.
@@ -275,9 +318,19 @@ impl Actor {
                 }
                 Ok(None)
             }
-            (Step::Act(action), Some(handle)) => {
-                let path = self.path;
-                let done = self.program.try_call(move |caller| act(caller, handle, path, action, number));
+            (Step::Act(Action::Wait), _) => {
+                scene.pass(WAIT);
+                Ok(None)
+            }
+            (Step::Act(action), handle) if handle.is_some() || action.stands_alone() => {
+                let (path, handle) = (self.path, handle.unwrap_or(Handle(0)));
+                let program = match action {
+                    Action::OutsiderOpens | Action::OutsiderTakesName | Action::OutsiderMoves => {
+                        self.outsider.get_or_insert_with(|| scene.program("other.exe"))
+                    }
+                    _ => &self.program,
+                };
+                let done = program.try_call(move |caller| act(caller, handle, path, action, number));
                 Ok(done.map_err(broken)?.err())
             }
             (Step::End(ending), handle) => {
@@ -306,7 +359,7 @@ impl Actor {
                 self.handle = None;
                 Ok(told)
             }
-            (Step::Act(_), None) => Ok(None),
+            (Step::Act(_), _) => Ok(None),
         }
     }
 }

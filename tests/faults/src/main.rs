@@ -32,7 +32,7 @@ struct Arguments {
     #[arg(long, default_value_t = 2)]
     actions: u32,
     /// How many schedules a full run tries.
-    #[arg(long, default_value_t = 10_200)]
+    #[arg(long, default_value_t = 11_000)]
     schedules: usize,
     /// The bounded part of it that runs in the ordinary tests.
     #[arg(long)]
@@ -52,6 +52,9 @@ struct Arguments {
     /// With --workload: this call fails, as a report shows it; may be repeated.
     #[arg(long, requires = "workload", value_parser = sites::parse)]
     fail: Vec<PlannedFault>,
+    /// With --fail: all that the program saves is one save (`Scope` = `Process`).
+    #[arg(long, requires = "workload")]
+    of_process: bool,
     /// Only this part.
     #[arg(long, value_enum)]
     only: Option<Part>,
@@ -99,8 +102,9 @@ fn plan(arguments: &Arguments) -> Plan {
 
 /// Shows everything about one workload.
 fn one(workload: &Workload, arguments: &Arguments) -> Result<bool> {
-    let setting = Setting::new(!arguments.without, arguments.seed);
-    if !arguments.fail.is_empty() {
+    let setting =
+        Setting { of_process: arguments.of_process, ..Setting::new(!arguments.without, arguments.seed) };
+    if !arguments.fail.is_empty() || arguments.of_process {
         let again = sites::again(workload, setting, &arguments.fail);
         println!("{}", again.as_ref().unwrap_or_else(|what| what));
         return Ok(again.is_ok());

@@ -41,12 +41,14 @@ pub enum Meanwhile {
     Close,
     /// A handle is flushed: what is there commits, and the save goes on in a new transaction.
     Flush,
+    /// All that the process saves is one save (`Scope` = `Process`), and somebody else wants a file of it.
+    Process,
     /// The policy is switched off, the transaction aborted, and the driver asked to unload.
     All,
 }
 
 /// Every disturbance.
-pub const MEANWHILE: [Meanwhile; 9] = [
+pub const MEANWHILE: [Meanwhile; 10] = [
     Meanwhile::Nothing,
     Meanwhile::Unload,
     Meanwhile::Detach,
@@ -55,6 +57,7 @@ pub const MEANWHILE: [Meanwhile; 9] = [
     Meanwhile::Kill,
     Meanwhile::Close,
     Meanwhile::Flush,
+    Meanwhile::Process,
     Meanwhile::All,
 ];
 
@@ -130,8 +133,11 @@ fn run(job: &Job) -> Result<Ran, String> {
     let planned = |builder: lab::Builder| job.faults.iter().fold(builder, |lab, fault| lab.fault(*fault));
     let strategy = job.strategy.clone();
     // Requests that take time come to their ends one after the other; a flush is to meet others in the middle of theirs.
-    let completions = if job.meanwhile == Meanwhile::Flush { Completions::Seeded } else { Completions::Late };
+    let meets = matches!(job.meanwhile, Meanwhile::Flush | Meanwhile::Process);
+    let completions = if meets { Completions::Seeded } else { Completions::Late };
+    let scope = if job.meanwhile == Meanwhile::Process { "Process" } else { "Handle" };
     let (scene, loaded) = Scene::builder()
+        .rule(|rule| rule.text("Scope", scope).strings("Processes", &["writer.exe", "reader.exe"]))
         .no_files()
         .seed(job.seed)
         .lab(|lab| {
@@ -162,8 +168,21 @@ fn run(job: &Job) -> Result<Ran, String> {
     }
     // An outsider: it gets in, or is kept out as share modes have it.
     let other = scene.program("reader.exe");
-    let outside = (job.meanwhile == Meanwhile::Flush).then(|| {
-        other.submit(|caller| -> Told {
+    let neighbour = (job.meanwhile == Meanwhile::Process).then(|| {
+        program.submit(|caller| -> Told {
+            let own = match caller.create_file(&CreateOptions::open(TARGET, GENERIC_WRITE)) {
+                Ok(opened) => opened.handle,
+                // The outsider has it.
+                Err(Status::SHARING_VIOLATION) => return Ok(()),
+                Err(status) => return Err(status),
+            };
+            let written = caller.write(own, Offset::At(0), &[b'T'; REGION]).map(|_| ());
+            caller.close(own)?;
+            written
+        })
+    });
+    let outside = meets.then(|| {
+        other.submit(move |caller| -> Told {
             for _ in 0..OUTSIDE {
                 let read = caller.create_file(&CreateOptions::open(FILE, GENERIC_READ).share(7));
                 match read {
@@ -171,8 +190,12 @@ fn run(job: &Job) -> Result<Ran, String> {
                     Err(Status::SHARING_VIOLATION) => {}
                     Err(status) => return Err(status),
                 }
-                let own = caller.create_file(&CreateOptions::open(TARGET, GENERIC_WRITE))?.handle;
-                caller.close(own)?;
+                match caller.create_file(&CreateOptions::open(TARGET, GENERIC_WRITE)) {
+                    Ok(own) => caller.close(own.handle)?,
+                    // The program's save has it.
+                    Err(Status::SHARING_VIOLATION) if scope == "Process" => {}
+                    Err(status) => return Err(status),
+                }
             }
             Ok(())
         })
@@ -226,6 +249,16 @@ fn run(job: &Job) -> Result<Ran, String> {
             Err(status) if job.faults.is_empty() => return Err(format!("an outsider was told {status}")),
             Err(_) => {}
         }
+    }
+    if let Some(neighbour) = neighbour {
+        match neighbour.wait().map_err(|violation| violation.to_string())? {
+            Ok(()) => {}
+            Err(status) if job.faults.is_empty() => return Err(format!("a neighbour was told {status}")),
+            Err(_) => {}
+        }
+        // It is noticed a little later that the process has ended.
+        program.try_exit(0).map_err(|violation| violation.to_string())?;
+        scene.pass(200);
     }
     judge(&scene, job, &told)?;
     scene.exit_all();

@@ -18,7 +18,7 @@ use crate::oracle::{self, Sameness};
 use crate::workload::{Action, Ending, Step, Workload};
 
 /// Programs that together call from everywhere that can be reached.
-pub const PROGRAMS: [&str; 18] = [
+pub const PROGRAMS: [&str; 23] = [
     "open write@700+900 read append+600 size=4700 flush basic close",
     "overwrite write@0+2200 second beside allocation=9000 close",
     "create write@0+2200 ea security flush close",
@@ -37,9 +37,26 @@ pub const PROGRAMS: [&str; 18] = [
     "create-read-only write@0+2200 flush write@700+900 close",
     "open write@0+2200 kept write@700+900 flush append+600 exit=0",
     "open write@0+1100000 append+600 close",
+    "open write@0+2200 wait write@700+900 close",
+    "overwrite close outsider-moves exit=0",
+    "open write@0+2200 mapped close exit=0",
+    "open mapped flush close kill",
+    "open write@0+2200 mapped exit=0",
 ];
 
-/// The limit of a save in these programs, in mebibytes: the last one reaches it.
+/// The same, where all that a process saves is one save.
+pub const PROGRAMS_OF_PROCESS: [&str; 8] = [
+    "open write@0+2200 close neighbour exit=0",
+    "create write@0+2200 close neighbour neighbour-moves exit=1",
+    "create write@0+2200 second close exit=1",
+    "open write@0+2200 close neighbour outsider-opens exit=0",
+    "open rename close outsider-takes-name exit=0",
+    "open rename close overwrite write@0+600 close exit=0",
+    "open write@0+2200 link close neighbour-moves exit=0",
+    "create write@0+2200 rename close open write@0+600 reader-there delete close exit=0",
+];
+
+/// The limits of a save in these programs, in mebibytes and in seconds.
 const LIMIT: u32 = 1;
 
 /// Places that no program reaches, by the functions around the call, and why.
@@ -113,6 +130,10 @@ struct Faulted {
     /// Calls of each site before the last step.
     before_end: BTreeMap<SiteId, u64>,
     fired: Vec<PlannedFault>,
+    /// An event could not be written, and another call failed.
+    untold: bool,
+    /// So much time was let pass that a save of all that a process saves may have ended before its process.
+    settled: bool,
     trace: u64,
 }
 
@@ -124,7 +145,10 @@ fn run(workload: &Workload, setting: Setting, faults: &[PlannedFault]) -> Result
     let planned = |builder: lab::Builder| faults.iter().fold(builder, |lab, fault| lab.fault(*fault));
     let (scene, loaded) = setting
         .scene(machine::initial())
-        .rule(|rule| rule.number("MaxMegabytes", LIMIT))
+        .rule(|rule| {
+            let scope = if setting.of_process { "Process" } else { "Handle" };
+            rule.text("Scope", scope).number("MaxMegabytes", LIMIT).number("MaxSeconds", LIMIT)
+        })
         .lab(planned)
         .try_build();
     if let Some(violation) = scene.lab.violation() {
@@ -141,6 +165,8 @@ fn run(workload: &Workload, setting: Setting, faults: &[PlannedFault]) -> Result
         }
         told.push((step, actor.perform(&scene, step)?));
     }
+    // It is noticed a little later that a process has ended.
+    scene.pass(200);
     let tree = tree();
     scene.exit_all();
     let report = scene.lab.unload();
@@ -148,15 +174,23 @@ fn run(workload: &Workload, setting: Setting, faults: &[PlannedFault]) -> Result
         return Err(format!("{report}"));
     }
     let executive = scene.lab.executive();
+    let (sites, fired) = (executive.calls.sites(), executive.calls.fired());
+    let tells = |fault: &PlannedFault| {
+        sites.iter().any(|site| site.id == fault.site && site.import == "EtwWriteTransfer")
+    };
+    let untold = fired.iter().any(tells) && !fired.iter().all(tells);
+    let settled = setting.of_process && fired.iter().any(|fault| fault.kind == FaultKind::Timeout);
     Ok(Faulted {
         tree,
         old,
         told,
         happened: scene.happened(),
         loaded: loaded.is_ok(),
-        sites: executive.calls.sites(),
+        sites,
         before_end,
-        fired: executive.calls.fired(),
+        fired,
+        untold,
+        settled,
         trace: scene.lab.trace_hash(),
     })
 }
@@ -212,21 +246,26 @@ fn judge(workload: &Workload, faulted: &Faulted) -> Result<(), String> {
     // What a successful flush made durable is the old version from then on.
     // So is what was there when the save reached its limit.
     let durable = |step: &Step| match step {
-        Step::Act(Action::Flush) => true,
+        Step::Act(Action::Flush | Action::Wait) => true,
         Step::Act(Action::Write { length, .. }) => *length >= LIMIT << 20,
         _ => false,
     };
     let flushes = steps.iter().zip(&bare.steps).filter(|(step, _)| durable(step));
-    let checkpoint = flushes.into_iter().any(|(_, tree)| whole(tree));
+    let mut closed = steps.iter().zip(&bare.steps).skip(1).zip(&bare.steps);
+    // So is what was there when the program opened another file: that may be another save.
+    let checkpoint = flushes.into_iter().any(|(_, tree)| whole(tree))
+        || closed.any(|((step, _), before)| matches!(step, Step::Open(_)) && whole(before));
     let old = whole(&faulted.old) || placeholder_only(faulted) || checkpoint;
     let committed = faulted.happened.contains(&Happened::Committed);
     match (old, as_bare) {
         (true, _) if died || !all_told => Ok(()),
         (true, _) if faulted.happened.iter().any(fails_at_the_end) => Ok(()),
         (true, _) if !committed && !workload.0.iter().any(|step| modifies(*step)) => Ok(()),
+        // What would have told of the second failure has failed itself.
+        (true, false) if faulted.untold => Ok(()),
         (true, false) => Err("the program was told of success, and nothing was saved".into()),
         (true, true) => Ok(()),
-        (false, true) if !died => Ok(()),
+        (false, true) if !died || faulted.settled => Ok(()),
         (false, true) => Err("the program died, and its save was committed".into()),
         (false, false) => Err(difference(faulted, &bare)),
     }
@@ -238,7 +277,15 @@ fn modifies(step: Step) -> bool {
         Step::Open(opening) => !matches!(opening, Opening::Open | Opening::AppendOnly | Opening::Stream),
         Step::Act(action) => !matches!(
             action,
-            Action::Read | Action::Reader | Action::ReaderThere | Action::Kept | Action::Flush
+            Action::Read
+                | Action::Reader
+                | Action::ReaderThere
+                | Action::Kept
+                | Action::Flush
+                | Action::OutsiderOpens
+                | Action::OutsiderTakesName
+                | Action::OutsiderMoves
+                | Action::Wait
         ),
         Step::End(_) => false,
     }
@@ -283,6 +330,7 @@ pub(crate) fn kinds(site: &Site) -> Vec<FaultKind> {
 /// A run to make.
 struct Job {
     workload: Workload,
+    setting: Setting,
     faults: Vec<(PlannedFault, &'static str, Vec<String>)>,
 }
 
@@ -290,20 +338,22 @@ struct Job {
 pub fn explore(seed: u64, threads: usize, share: usize) -> Sites {
     let mut result = Sites::default();
     let setting = Setting::new(true, seed);
+    let of_process = Setting { of_process: true, ..setting };
     let mut seen: BTreeSet<SiteId> = BTreeSet::new();
     let mut places = BTreeSet::new();
     let (mut single, mut pairs) = (Vec::new(), Vec::new());
-    for line in PROGRAMS {
+    let programs = PROGRAMS.map(|line| (line, setting));
+    for (line, setting) in programs.into_iter().chain(PROGRAMS_OF_PROCESS.map(|line| (line, of_process))) {
         let Ok(workload) = line.parse::<Workload>() else { continue };
         let base = match caught(&workload, setting, &[]) {
             Ok(base) => base,
             Err(what) => {
-                result.failures.push(failure(&workload, seed, "no call fails", what, &[]));
+                result.failures.push(failure(&workload, setting, "no call fails", what, &[]));
                 continue;
             }
         };
         if let Err(what) = judge(&workload, &base) {
-            result.failures.push(failure(&workload, seed, "no call fails", what, &[]));
+            result.failures.push(failure(&workload, setting, "no call fails", what, &[]));
         }
         let mut ending = Vec::new();
         for site in &base.sites {
@@ -321,7 +371,8 @@ pub fn explore(seed: u64, threads: usize, share: usize) -> Sites {
                     // The first calls and the last: what comes between is like them.
                     let which = BTreeSet::from([1, 2, 3, 4, site.calls]);
                     for call in which.into_iter().filter(|call| *call <= site.calls) {
-                        single.push(Job { workload: workload.clone(), faults: vec![fault(call)] });
+                        let faults = vec![fault(call)];
+                        single.push(Job { workload: workload.clone(), setting, faults });
                     }
                 }
                 if site.calls > before
@@ -333,7 +384,8 @@ pub fn explore(seed: u64, threads: usize, share: usize) -> Sites {
         }
         for (index, one) in ending.iter().enumerate() {
             for two in &ending[index + 1..] {
-                pairs.push(Job { workload: workload.clone(), faults: vec![one.clone(), two.clone()] });
+                let faults = vec![one.clone(), two.clone()];
+                pairs.push(Job { workload: workload.clone(), setting, faults });
             }
         }
     }
@@ -348,7 +400,7 @@ pub fn explore(seed: u64, threads: usize, share: usize) -> Sites {
         *count = jobs.len() as u64;
     }
     for jobs in [&single, &pairs] {
-        let all = campaign::parallel(jobs, threads, None, |job| perform(job, setting));
+        let all = campaign::parallel(jobs, threads, None, perform);
         for (job, performed) in jobs.iter().zip(all.into_iter().flatten()) {
             places.extend(&performed.1);
             take(&mut result, &job.workload, performed);
@@ -374,7 +426,8 @@ fn take(result: &mut Sites, workload: &Workload, (trace, _, failure): Performed)
     }
 }
 
-fn perform(job: &Job, setting: Setting) -> Performed {
+fn perform(job: &Job) -> Performed {
+    let setting = job.setting;
     let faults: Vec<PlannedFault> = job.faults.iter().map(|(fault, ..)| *fault).collect();
     let describe = || {
         let of = |(fault, import, frames): &(PlannedFault, &str, Vec<String>)| {
@@ -396,22 +449,32 @@ fn perform(job: &Job, setting: Setting) -> Performed {
                 judge(&job.workload, &faulted)
             };
             let failed =
-                verdict.err().map(|what| failure(&job.workload, setting.seed, &describe(), what, &faults));
+                verdict.err().map(|what| failure(&job.workload, setting, &describe(), what, &faults));
             let places = faulted.sites.iter().filter_map(|site| site.place.map(|(_, rva)| rva)).collect();
             (faulted.trace, places, failed)
         }
-        Err(what) => (0, Vec::new(), Some(failure(&job.workload, setting.seed, &describe(), what, &faults))),
+        Err(what) => (0, Vec::new(), Some(failure(&job.workload, setting, &describe(), what, &faults))),
     }
 }
 
-fn failure(workload: &Workload, seed: u64, fault: &str, what: String, faults: &[PlannedFault]) -> Failure {
+fn failure(
+    workload: &Workload,
+    setting: Setting,
+    fault: &str,
+    what: String,
+    faults: &[PlannedFault],
+) -> Failure {
+    let (seed, scope) = (setting.seed, if setting.of_process { " --of-process" } else { "" });
     let planned: Vec<String> = faults.iter().map(|fault| format!(" --fail {}", show(*fault))).collect();
     Failure {
         part: "failing calls",
         workload: workload.clone(),
         fault: fault.into(),
         what,
-        reproduce: format!("cargo xtask faults -- --seed {seed} --workload '{workload}'{}", planned.concat()),
+        reproduce: format!(
+            "cargo xtask faults -- --seed {seed} --workload '{workload}'{scope}{}",
+            planned.concat()
+        ),
         files: Vec::new(),
     }
 }
@@ -515,7 +578,7 @@ mod tests {
 
     #[test]
     fn every_program_is_a_workload() {
-        for line in PROGRAMS {
+        for line in PROGRAMS.into_iter().chain(PROGRAMS_OF_PROCESS) {
             assert_eq!(line.parse::<Workload>().unwrap().to_string(), line);
         }
     }

@@ -43,7 +43,7 @@ pub fn disk_full(frame: &Frame, plan: Plan, bare: &Recording) -> (Cell, Vec<Fail
                     .extend(verdict.err().map(|what| failure(&workload, &format!("{strike:?}"), what, plan)));
             } else {
                 cell.without.add(verdict.is_err());
-                retried = appended_again(&workload, &struck).then_some(struck);
+                retried = done_again(&workload, &struck).then_some(struck);
             }
         }
     }
@@ -59,7 +59,30 @@ fn was_struck(recording: &Recording) -> bool {
         || recording.happened.iter().any(|event| matches!(event, Happened::CommitFailed))
 }
 
-/// Whether an append that failed was followed by one that covers its range: that heals the wound.
+/// Whether a write that failed was followed by one that covers it: that heals the wound.
+fn done_again(workload: &Workload, struck: &Recording) -> bool {
+    appended_again(workload, struck) || appended_over_second(workload, struck)
+}
+
+/// Whether the other handle's write into a file that was empty was followed by an append that covers it.
+fn appended_over_second(workload: &Workload, struck: &Recording) -> bool {
+    let begins_empty = matches!(
+        workload.opening(),
+        Some(
+            Opening::Overwrite
+                | Opening::Supersede
+                | Opening::Create
+                | Opening::CreateReadOnly
+                | Opening::NewStream
+        )
+    );
+    let mut told = struck.told.iter().filter(|(step, _)| matches!(step, Step::Act(_)));
+    let fails = matches!(told.next(), Some((Step::Act(Action::Second), Some(_))));
+    let mut covers =
+        told.map(|(step, status)| matches!(step, Step::Act(Action::Append(600..))) && status.is_none());
+    begins_empty && fails && covers.next() == Some(true)
+}
+
 fn appended_again(workload: &Workload, struck: &Recording) -> bool {
     let append = |step: Step| match step {
         Step::Act(Action::Append(length)) => Some(length),

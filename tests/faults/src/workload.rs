@@ -76,6 +76,27 @@ pub enum Action {
     Link,
     /// Marks it for deletion.
     Delete,
+    /// Opens another file, writes it, closes it.
+    Neighbour,
+    /// Renames that other file, by a handle for nothing else.
+    NeighbourMoves,
+    /// Another program opens the file to write it, and closes it.
+    OutsiderOpens,
+    /// Another program makes a file by the name that [`Action::Rename`] gives, if it can, and deletes it.
+    OutsiderTakesName,
+    /// Another program renames the other file, and renames it back.
+    OutsiderMoves,
+    /// Maps all of it, writes through the view, and leaves it until the process ends.
+    Mapped,
+    /// Does nothing for so long that a save reaches its limit of time.
+    Wait,
+}
+
+impl Action {
+    /// Whether it needs no open handle.
+    pub fn stands_alone(self) -> bool {
+        matches!(self, Neighbour | NeighbourMoves | OutsiderOpens | OutsiderTakesName | OutsiderMoves | Wait)
+    }
 }
 
 /// How it ends.
@@ -108,8 +129,9 @@ pub enum Step {
 pub struct Workload(pub Vec<Step>);
 
 use Action::{
-    Allocation, Append, Basic, Beside, Delete, Ea, Flush, Kept, Link, NewBeside, Read, Reader, ReaderThere,
-    Rename, Replace, Second, Security, Size, Write,
+    Allocation, Append, Basic, Beside, Delete, Ea, Flush, Kept, Link, Mapped, Neighbour, NeighbourMoves,
+    NewBeside, OutsiderMoves, OutsiderOpens, OutsiderTakesName, Read, Reader, ReaderThere, Rename, Replace,
+    Second, Security, Size, Wait, Write,
 };
 
 /// Every opening.
@@ -125,8 +147,8 @@ pub const OPENINGS: [Opening; 8] = [
 ];
 
 /// The actions that are enumerated: for writes and sizes one of each kind that the file system treats differently.
-/// The file has three sectors and a part of a fourth. [`Action::Kept`] and [`Action::ReaderThere`] are for programs that
-/// are written by hand.
+/// The file has three sectors and a part of a fourth. [`Action::Kept`], [`Action::ReaderThere`],
+/// [`Action::Mapped`] and those that stand alone are for programs that are written by hand.
 pub const ACTIONS: [Action; 22] = [
     // Within a sector, over a whole file and more, past the end with a hole.
     Write { at: 700, length: 900 },
@@ -203,7 +225,7 @@ impl Workload {
     }
 }
 
-const NAMES: [(&str, Step); 29] = [
+const NAMES: [(&str, Step); 36] = [
     ("open", Step::Open(Opening::Open)),
     ("overwrite", Step::Open(Opening::Overwrite)),
     ("supersede", Step::Open(Opening::Supersede)),
@@ -227,6 +249,13 @@ const NAMES: [(&str, Step); 29] = [
     ("replace", Step::Act(Replace)),
     ("link", Step::Act(Link)),
     ("delete", Step::Act(Delete)),
+    ("neighbour", Step::Act(Neighbour)),
+    ("neighbour-moves", Step::Act(NeighbourMoves)),
+    ("outsider-opens", Step::Act(OutsiderOpens)),
+    ("outsider-takes-name", Step::Act(OutsiderTakesName)),
+    ("outsider-moves", Step::Act(OutsiderMoves)),
+    ("mapped", Step::Act(Mapped)),
+    ("wait", Step::Act(Wait)),
     ("close", Step::End(Ending::Close)),
     ("kill", Step::End(Ending::Kill)),
     ("abort", Step::End(Ending::Abort)),

@@ -294,6 +294,20 @@ fn a_program_that_renames_its_file_away_and_makes_it_anew_can_do_so() {
     scene.end();
 }
 
+/// The program believes that the old version is safe under another name. Where it is not, nothing is made in its place.
+#[test]
+fn where_the_renaming_is_lost_the_file_is_not_made_anew() {
+    let scene = units().build();
+    let writer = scene.program("writer.exe");
+    assert_eq!(rename(&writer, FILE, BACKUP, false), Ok(()));
+    scene.lab.with_volume(|volume| volume.abort_after_operations(0));
+    let anew = writer.create_file(CreateOptions::overwrite_if(FILE, ALL));
+    assert_eq!(anew, Err(Status::UNEXPECTED_IO_ERROR));
+    scene.assert_committed(FILE, OLD);
+    assert_eq!(scene.committed(BACKUP), None);
+    scene.end();
+}
+
 #[test]
 fn a_process_begins_one_save_only_and_another_process_another() {
     let scene = units().build();
