@@ -13,6 +13,8 @@ const FRESH: &str = r"C:\Saved\fresh.txt";
 const BACKUP: &str = r"C:\Saved\report.bak";
 const DIED: &str = "the process died with the file open";
 const WOUNDED: &str = "a write failed and was not made good";
+/// STATUS_UNEXPECTED_IO_ERROR.
+const UNEXPECTED_IO_ERROR: Status = Status(0xC000_00E9);
 /// More than the two seconds that a rule without the value has.
 const SETTLED: i64 = 2_100;
 
@@ -302,7 +304,7 @@ fn where_the_renaming_is_lost_the_file_is_not_made_anew() {
     assert_eq!(rename(&writer, FILE, BACKUP, false), Ok(()));
     scene.lab.with_volume(|volume| volume.abort_after_operations(0));
     let anew = writer.create_file(CreateOptions::overwrite_if(FILE, ALL));
-    assert_eq!(anew, Err(Status::UNEXPECTED_IO_ERROR));
+    assert_eq!(anew, Err(UNEXPECTED_IO_ERROR));
     scene.assert_committed(FILE, OLD);
     assert_eq!(scene.committed(BACKUP), None);
     scene.end();
