@@ -166,6 +166,13 @@ impl Builder {
         self
     }
 
+    /// Whether the instances of a volume that is dismounted while files are open go with the last of these files, and not with
+    /// the dismount (minifilter-rules §2.7: unknown).
+    pub fn instances_outlive_dismount(mut self, outlive: bool) -> Self {
+        self.settings.instances_outlive_dismount = outlive;
+        self
+    }
+
     /// Whether NTFS takes the desired access from the IO_SECURITY_CONTEXT rather than from the ACCESS_STATE
     /// (minifilter-rules §1.8: unknown).
     pub fn access_from_security_context(mut self, from_context: bool) -> Self {

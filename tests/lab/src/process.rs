@@ -136,6 +136,34 @@ impl Process {
         }
     }
 
+    /// Ends the process from outside while `debugger` debugs it: its handles are swept in a thread of the debugger.
+    ///
+    /// # Panics
+    /// With the report, if a broken rule stopped the lab.
+    pub fn kill_debugged(&self, debugger: &Process, status: i32) {
+        let lab = self.lab.executive();
+        let thread = lab.terminate_debugged(&self.inner, &debugger.inner, status);
+        if let Err(violation) = lab.run_until(|_| thread.finished()) {
+            panic!("{violation}");
+        }
+    }
+
+    /// Closes one of its handles from another process, as tools do that close other programs' handles.
+    ///
+    /// # Errors
+    /// INVALID_HANDLE.
+    ///
+    /// # Panics
+    /// With the report, if a broken rule stopped the lab.
+    pub fn close_from(&self, other: &Process, handle: Handle) -> Result<(), Status> {
+        let own = self.inner.clone();
+        other.call(move |caller| {
+            let lab = caller.executive();
+            let closed = lab.attached(&own, || lab.close_handle(handle.0, lab_executive::Mode::User));
+            closed.map_err(|status| Status(status.cast_unsigned()))
+        })
+    }
+
     /// Opens or creates; returns the handle.
     ///
     /// # Errors

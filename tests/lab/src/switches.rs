@@ -85,6 +85,27 @@ switches! {
         "What does a transacted open answer on a volume without TxF?":
         "RM_NOT_ACTIVE" => |lab| lab.switches(|s| s.no_transactions = Status::RM_NOT_ACTIVE),
         "TRANSACTIONS_UNSUPPORTED_REMOTE" => |lab| lab.switches(|s| s.no_transactions = Status(0xC019_000A));
+    lock_beside_transactions "minifilter-rules §2.7"
+        "May a volume be locked while a transaction holds files of which no handle is open?":
+        "no, ACCESS_DENIED" => |lab| lab.switches(|s| s.lock_beside_transactions = false),
+        "yes, it is rolled back" => |lab| lab.switches(|s| s.lock_beside_transactions = true);
+    transacted_open_at_dismount "minifilter-rules §2.7"
+        "What do handles in a transaction answer after their volume was dismounted?":
+        "VOLUME_DISMOUNTED" => |lab| lab.switches(|s| s.transacted_open_at_dismount = Status::VOLUME_DISMOUNTED),
+        "HANDLE_NO_LONGER_VALID" => |lab| lab.switches(|s| s.transacted_open_at_dismount = Status::HANDLE_NO_LONGER_VALID);
+    open_of_stopped_manager "txf-ktm §4.12"
+        "What do handles in a transaction answer after their resource manager was stopped?":
+        "RM_NOT_ACTIVE" => |lab| lab.switches(|s| s.open_of_stopped_manager = Status::RM_NOT_ACTIVE),
+        "HANDLE_NO_LONGER_VALID" => |lab| lab.switches(|s| s.open_of_stopped_manager = Status::HANDLE_NO_LONGER_VALID),
+        "EXPIRED_HANDLE" => |lab| lab.switches(|s| s.open_of_stopped_manager = Status::EXPIRED_HANDLE);
+    instances_at_dismount "minifilter-rules §2.7"
+        "When are instances torn down if a volume is dismounted while files are open?":
+        "with the dismount" => |lab| lab.instances_outlive_dismount(false),
+        "with the last of the files" => |lab| lab.instances_outlive_dismount(true);
+    exit_status_when_swept "txf-ktm §8.2"
+        "Is the exit status known when a terminator sweeps the handles of a process that is debugged or has no threads?":
+        "no" => |lab| lab.config(|config| config.exit_status_when_swept = false),
+        "yes" => |lab| lab.config(|config| config.exit_status_when_swept = true);
     rollback_after_abort "txf-ktm §1.2"
         "What does rolling back an already aborted transaction return?":
         "TRANSACTION_ALREADY_ABORTED" => |lab| lab.ktm_switches(|s| s.rollback_after_abort = Status::TRANSACTION_ALREADY_ABORTED),

@@ -52,6 +52,8 @@ pub struct Config {
     pub deleted_key_tells_its_watchers: bool,
     /// Whether loading a hive below a key is told to who watches that key's names. No page says.
     pub loaded_hive_tells_watchers: bool,
+    /// Whether a process that is debugged has its exit status when its terminator sweeps its handles. Not known: `txf-ktm §8.2`.
+    pub exit_status_when_swept: bool,
 }
 
 impl Default for Config {
@@ -66,6 +68,7 @@ impl Default for Config {
             page_out_at_dispatch: true,
             kernel_stack: 24 * 1024,
             nested_call_stack: 1536,
+            exit_status_when_swept: false,
             deleted_key_tells_its_watchers: false,
             loaded_hive_tells_watchers: false,
         }

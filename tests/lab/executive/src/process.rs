@@ -207,6 +207,24 @@ impl Lab {
         self.spawn(process, "exit", move |lab| lab.exit_process(status))
     }
 
+    /// Ends a process that is debugged from outside, in a thread of `by`: the terminator sweeps its handles itself, attached to
+    /// it and with normal APCs off, before the process ends as usual (`txf-ktm §8.2`, exceptions).
+    pub fn terminate_debugged(&self, process: &Rc<Process>, by: &Rc<Process>, status: i32) -> Rc<Thread> {
+        let process = process.clone();
+        self.spawn(by, "terminator", move |lab| {
+            if lab.config.exit_status_when_swept {
+                process.exit_status.set(status);
+            }
+            for thread in process.threads() {
+                thread.terminating.set(true);
+            }
+            lab.attached(&process, || lab.sweep_handles(&process));
+            process.exit_status.set(status);
+            let exit = lab.spawn(&process, "exit", move |lab| lab.exit_process(status));
+            lab.block_until("the end of a debugged process", None, || exit.finished());
+        })
+    }
+
     /// Attaches the calling thread to a process until `f` returns, as KeStackAttachProcess: handles are those of
     /// that process, and requests have it as requestor.
     pub fn attached<R>(&self, process: &Rc<Process>, f: impl FnOnce() -> R) -> R {

@@ -23,6 +23,7 @@ pub(crate) enum Key {
     /// The volume, for a filter.
     Volume {
         filter: usize,
+        mount: usize,
     },
     Instance {
         instance: usize,

@@ -159,6 +159,7 @@ fn prepare(lab: &Lab, instance: Option<&Rc<Instance>>, arguments: &CreateArgumen
     open.transaction = transaction;
     open.ecp = ecp;
     open.ceiling = instance.map(|instance| instance.altitude.clone());
+    open.mount = instance.map(|instance| instance.mount);
     open.ignore_share = arguments.flags & IO_IGNORE_SHARE_ACCESS_CHECK != 0;
     open.generated = true;
     Ok(open)
@@ -274,6 +275,7 @@ fn open_target(lab: &Lab, instance: &Instance, file: &File, data: &[u8]) -> Resu
     open.target_directory = true;
     open.transaction = file.transaction.clone();
     open.ceiling = Some(instance.altitude.clone());
+    open.mount = Some(instance.mount);
     open.generated = true;
     let opened = create::open(lab, open).map_err(|(status, _)| status)?;
     let parent = opened.file.body;
@@ -356,6 +358,7 @@ pub(crate) fn query_volume(
     open.access = 0x10_0080;
     open.options = 0x20;
     open.ceiling = Some(instance.altitude.clone());
+    open.mount = Some(instance.mount);
     open.generated = true;
     let result = match create::open(lab, open) {
         Ok(opened) => {

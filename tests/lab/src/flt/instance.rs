@@ -58,6 +58,8 @@ pub struct Instance {
     pub name: String,
     /// Its place.
     pub altitude: Altitude,
+    /// Which mount of the volume it is attached to.
+    pub(crate) mount: usize,
     pub(crate) stage: Cell<Stage>,
     /// References by FltObjectReference.
     pub(crate) references: Cell<i64>,

@@ -90,10 +90,11 @@ pub(crate) fn attach(
 ) -> Result<Rc<Instance>, i32> {
     let Some(altitude) = Altitude::parse(&definition.altitude) else { return Err(status::INVALID_PARAMETER) };
     let flt = lab.flt();
-    if flt.chain(None).iter().any(|other| other.altitude == altitude) {
+    let mount = lab.io().mounted();
+    if flt.chain(mount, None).iter().any(|other| other.altitude == altitude) {
         return Err(STATUS_FLT_INSTANCE_ALTITUDE_COLLISION);
     }
-    if filter.instances.borrow().iter().any(|other| other.name == definition.name) {
+    if filter.instances.borrow().iter().any(|other| other.mount == mount && other.name == definition.name) {
         return Err(STATUS_FLT_INSTANCE_NAME_COLLISION);
     }
     let instance = Rc::new(Instance {
@@ -101,6 +102,7 @@ pub(crate) fn attach(
         filter: filter.clone(),
         name: definition.name.clone(),
         altitude,
+        mount,
         stage: Cell::new(Stage::SettingUp),
         references: Cell::new(0),
         inside: Cell::new(0),
@@ -136,7 +138,7 @@ fn related(lab: &Executive, instance: &Instance) -> *mut u8 {
             Size: size_of::<FLT_RELATED_OBJECTS>() as u16,
             TransactionContext: 0,
             Filter: std::ptr::with_exposed_provenance_mut(instance.filter.address),
-            Volume: std::ptr::with_exposed_provenance_mut(lab.flt().volume_address()),
+            Volume: std::ptr::with_exposed_provenance_mut(lab.flt().volume_address(instance.mount)),
             Instance: std::ptr::with_exposed_provenance_mut(instance.address),
             FileObject: std::ptr::null_mut(),
             Transaction: std::ptr::null_mut(),
@@ -149,7 +151,7 @@ fn forget(lab: &Executive, instance: &Rc<Instance>) {
     lab.flt().contexts.remove_of_instance(lab, instance);
     instance.stage.set(Stage::Detached);
     instance.filter.instances.borrow_mut().retain(|other| !Rc::ptr_eq(other, instance));
-    lab.flt().remove_instance(instance);
+    lab.flt().free_detached(instance);
 }
 
 /// Detaches an instance by hand, as `fltmc detach` does.
@@ -171,6 +173,31 @@ pub(crate) fn detach(lab: &Executive, instance: &Rc<Instance>) -> Result<(), i32
     }
     tear_down(lab, instance, FLTFL_INSTANCE_TEARDOWN_MANUAL);
     Ok(())
+}
+
+/// A volume is mounted again: its instances are set up, by what the registry says (minifilter-rules §2.7, §3.2). Runs before
+/// the first operation.
+pub(crate) fn mounted(lab: &Executive) {
+    let flags = FLTFL_INSTANCE_SETUP_AUTOMATIC_ATTACHMENT | FLTFL_INSTANCE_SETUP_NEWLY_MOUNTED_VOLUME;
+    for filter in lab.flt().filters().into_iter().filter(|filter| filter.started.get()) {
+        let Some(driver) = crate::loading::driver_of(lab, filter.driver) else { continue };
+        for definition in driver.instances(lab).into_iter().filter(|definition| definition.flags & 1 == 0) {
+            let _ = attach(lab, &filter, &definition, flags);
+        }
+    }
+}
+
+/// A mount is over: its instances are torn down, nobody is asked, and its volume object goes (minifilter-rules §2.7).
+pub(crate) fn dismounted(lab: &Executive, mount: usize) {
+    for instance in lab.flt().chain(mount, None) {
+        tear_down(lab, &instance, FLTFL_INSTANCE_TEARDOWN_VOLUME_DISMOUNT);
+    }
+    let flt = lab.flt();
+    flt.contexts.remove_where(
+        lab,
+        |key| matches!(key, super::contexts::Key::Volume { mount: own, .. } if own == mount),
+    );
+    flt.forget_volume(mount);
 }
 
 /// Tears an instance down: start, drain, complete, contexts.
@@ -233,8 +260,10 @@ pub(crate) fn unregister(lab: &Executive, filter: &Rc<Filter>) {
     }
     let flt = lab.flt();
     let address = filter.address;
-    flt.contexts
-        .remove_where(lab, |key| matches!(key, super::contexts::Key::Volume { filter } if filter == address));
+    flt.contexts.remove_where(
+        lab,
+        |key| matches!(key, super::contexts::Key::Volume { filter, .. } if filter == address),
+    );
     let waiting = filter.clone();
     let gone = lab.block_until(
         format!("the references to filter {}", filter.name),

@@ -30,8 +30,8 @@ pub(crate) mod transactions;
 pub(crate) mod volumes;
 pub(crate) mod work;
 
-use std::cell::{Cell, OnceCell, RefCell};
-use std::collections::BTreeMap;
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use fltkernel::{FLT_CALLBACK_DATA, PFLT_INSTANCE};
@@ -71,6 +71,9 @@ pub(crate) struct Settings {
     /// Whether instances below a swap see the new file object's transaction in their related objects. Unknown:
     /// minifilter-rules §1.1.
     pub(crate) transaction_after_swap: bool,
+    /// Whether the instances of a volume that is dismounted go with the last of its open files, not with the dismount.
+    /// Unknown: minifilter-rules §2.7.
+    pub(crate) instances_outlive_dismount: bool,
 }
 
 impl Default for Settings {
@@ -80,6 +83,7 @@ impl Default for Settings {
             pre_operations_at_ceiling: false,
             undirtied_changes_stop: true,
             transaction_after_swap: true,
+            instances_outlive_dismount: false,
         }
     }
 }
@@ -89,7 +93,10 @@ impl Default for Settings {
 pub struct FilterManager {
     pub(crate) settings: RefCell<Settings>,
     pub(crate) addresses: OpaqueAddresses,
-    volume: OnceCell<usize>,
+    /// The volume object of each mount; what filters hold.
+    volumes: RefCell<Vec<usize>>,
+    /// Mounts whose volume object is gone.
+    dismounted: RefCell<BTreeSet<usize>>,
     filters: RefCell<BTreeMap<usize, Rc<Filter>>>,
     instances: RefCell<BTreeMap<usize, Rc<Instance>>>,
     /// Operations under way, oldest first.
@@ -118,8 +125,24 @@ impl FilterManager {
         self.filters.borrow().values().cloned().collect()
     }
 
-    pub(crate) fn volume_address(&self) -> usize {
-        *self.volume.get_or_init(|| self.addresses.next())
+    /// The volume object of a mount.
+    pub(crate) fn volume_address(&self, mount: usize) -> usize {
+        let mut volumes = self.volumes.borrow_mut();
+        while volumes.len() <= mount {
+            volumes.push(self.addresses.next());
+        }
+        volumes[mount]
+    }
+
+    /// The volume object of a mount is gone but for references.
+    pub(crate) fn forget_volume(&self, mount: usize) {
+        self.dismounted.borrow_mut().insert(mount);
+    }
+
+    fn mount_of(&self, volume: usize) -> Option<usize> {
+        let mount = self.volumes.borrow().iter().position(|own| *own == volume)?;
+        let gone = self.dismounted.borrow().contains(&mount) && self.volume_references.get() == 0;
+        (!gone).then_some(mount)
     }
 
     pub(crate) fn next_request(&self) -> u64 {
@@ -127,10 +150,10 @@ impl FilterManager {
         self.requests.get()
     }
 
-    /// The attached instances, top-down, lower than `below` if given.
-    pub(crate) fn chain(&self, below: Option<&Altitude>) -> Vec<Rc<Instance>> {
+    /// The attached instances of a mount, top-down, lower than `below` if given.
+    pub(crate) fn chain(&self, mount: usize, below: Option<&Altitude>) -> Vec<Rc<Instance>> {
         let instances = self.instances.borrow();
-        let attached = instances.values().filter(|i| i.stage.get() == Stage::Attached);
+        let attached = instances.values().filter(|i| i.mount == mount && i.stage.get() == Stage::Attached);
         let mut chain: Vec<_> = attached.filter(|i| below.is_none_or(|b| i.altitude < *b)).cloned().collect();
         chain.sort_by(|a, b| b.altitude.cmp(&a.altitude));
         chain
@@ -148,8 +171,11 @@ impl FilterManager {
         self.instances.borrow_mut().insert(instance.address, instance);
     }
 
-    pub(crate) fn remove_instance(&self, instance: &Instance) {
-        self.instances.borrow_mut().remove(&instance.address);
+    /// Frees an instance that is detached, unless somebody refers to it (minifilter-rules §3.2: a reference delays that).
+    pub(crate) fn free_detached(&self, instance: &Instance) {
+        if instance.stage.get() == Stage::Detached && instance.references.get() <= 0 {
+            self.instances.borrow_mut().remove(&instance.address);
+        }
     }
 
     pub(crate) fn find_instance(&self, address: usize) -> Option<Rc<Instance>> {
@@ -175,11 +201,10 @@ impl FilterManager {
         })
     }
 
-    /// Checks a driver's pointer to the volume.
-    pub(crate) fn check_volume(&self, lab: &Executive, address: *const core::ffi::c_void) {
-        if address.addr() != self.volume_address() {
-            lab.violate("flt-object", "fltkernel: a PFLT_VOLUME", "not the volume");
-        }
+    /// The mount whose volume object a driver's pointer is; anything else stops the run.
+    pub(crate) fn mount(&self, lab: &Executive, address: *const core::ffi::c_void) -> usize {
+        self.mount_of(address.addr())
+            .unwrap_or_else(|| lab.violate("flt-object", "fltkernel: a PFLT_VOLUME", "not the volume"))
     }
 
     /// The object behind a driver's pointer; anything else stops the run.
@@ -187,7 +212,7 @@ impl FilterManager {
         if let Some(instance) = self.find_instance(address.addr()) {
             return Object::Instance(instance);
         }
-        if address.addr() == self.volume_address() {
+        if self.mount_of(address.addr()).is_some() {
             return Object::Volume;
         }
         Object::Filter(self.filter(lab, address))

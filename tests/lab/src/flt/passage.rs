@@ -26,7 +26,8 @@ const IRP_NOCACHE: u32 = 0x1;
 /// Sends an operation down and waits for its end. `below`: only instances lower than this altitude see it.
 pub(crate) fn issue(lab: &Executive, operation: Operation, below: Option<&Altitude>) -> IO_STATUS_BLOCK {
     let flt = lab.flt();
-    let chain = flt.chain(below);
+    let mount = lab.io().mount_of(operation.file);
+    let chain = flt.chain(mount, below);
     let id = flt.next_request();
     let request = Request::new(lab, id, chain, operation);
     lab.trace.event("issue", (id << 8) | u64::from(request.major));
@@ -320,7 +321,7 @@ fn show(lab: &Executive, request: &Request, level: usize, instance: &Instance, f
             Size: size_of::<FLT_RELATED_OBJECTS>() as u16,
             TransactionContext: miniversion,
             Filter: std::ptr::with_exposed_provenance_mut(instance.filter.address),
-            Volume: std::ptr::with_exposed_provenance_mut(lab.flt().volume_address()),
+            Volume: std::ptr::with_exposed_provenance_mut(lab.flt().volume_address(instance.mount)),
             Instance: address(instance),
             FileObject: file,
             Transaction: transaction,

@@ -99,7 +99,7 @@ pub(crate) fn notify(lab: &Executive, number: u64, delivery: Delivery) -> Answer
             Size: size_of::<FLT_RELATED_OBJECTS>() as u16,
             TransactionContext: 0,
             Filter: std::ptr::with_exposed_provenance_mut(enlisted.instance.filter.address),
-            Volume: std::ptr::with_exposed_provenance_mut(lab.flt().volume_address()),
+            Volume: std::ptr::with_exposed_provenance_mut(lab.flt().volume_address(enlisted.instance.mount)),
             Instance: std::ptr::with_exposed_provenance_mut(enlisted.instance.address),
             FileObject: std::ptr::null_mut(),
             Transaction: body.cast(),

@@ -75,7 +75,7 @@ impl WorkItems {
                 "queues with a volume; filter or instance",
             ),
         };
-        references.change(1);
+        references.change(lab, 1);
         lab.spawn_worker("generic work item", move |lab| {
             // Before the call: the routine may free or queue the item again.
             known.queued.set(false);
@@ -83,7 +83,7 @@ impl WorkItems {
                 // SAFETY: the routine given, called as its type says.
                 unsafe { routine(item, object, context) }
             });
-            references.change(-1);
+            references.change(lab, -1);
         });
         status::SUCCESS
     }
@@ -104,12 +104,13 @@ enum Held {
 }
 
 impl Held {
-    fn change(&self, by: i64) {
+    fn change(&self, lab: &Executive, by: i64) {
         match self {
             Held::Filter(filter) => filter.references.set(filter.references.get() + by),
             Held::Instance(instance) => {
                 instance.references.set(instance.references.get() + by);
                 instance.filter.references.set(instance.filter.references.get() + by);
+                lab.flt().free_detached(instance);
             }
         }
     }

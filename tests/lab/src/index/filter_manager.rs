@@ -24,7 +24,7 @@ list! {
         "NULL callback => manual detach impossible" => an_instance_without_query_teardown_is_not_detached_by_hand;
         "refuse with STATUS_FLT_DO_NOT_DETACH" => an_instance_is_attached_and_detached_by_hand;
         "TeardownStart (PASSIVE)" => an_instance_without_query_teardown_is_not_detached_by_hand;
-        "Reasons bitmask MANUAL 1" => an_instance_is_attached_and_detached_by_hand;
+        "Reasons bitmask MANUAL 1" => an_instance_is_attached_and_detached_by_hand, a_dismount_tears_instances_down_with_files_open_and_the_next_access_sets_up_others, an_instance_that_is_torn_down_is_not_referenced_any_more_and_lives_as_long_as_it_was;
     }
     "minifilter-rules §3.3" {
         "Callbacks can arrive before FltStartFiltering returns" => a_filter_may_refuse_a_volume;
@@ -33,7 +33,7 @@ list! {
         "may be refused with STATUS_FLT_DO_NOT_DETACH" => an_optional_unload_may_be_refused_and_a_mandatory_one_may_not;
         "unless FLTFL_REGISTRATION_DO_NOT_SUPPORT_SERVICE_STOP is set" => a_filter_may_keep_its_service_from_being_stopped;
         "call FltUnregisterFilter (waits for references" => a_leaked_reference_holds_the_unload_and_is_named, an_unload_that_does_not_unregister_is_noticed;
-        "Not called at shutdown" no "a lab's machine is switched off, and no callback runs then";
+        "Not called at shutdown" => plug_and_play_and_shutdown_reach_filters_without_a_file_object;
         "Design A: set DO_NOT_SUPPORT_SERVICE_STOP" no "advice to one driver";
     }
     "minifilter-rules §3.4" {

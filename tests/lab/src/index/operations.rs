@@ -20,7 +20,8 @@ list! {
         "| FILE_SYSTEM_CONTROL |" => pre_operations_are_entered_at_the_levels_of_the_facts, what_may_stay_pending_is_not_synchronised;
         "| LOCK_CONTROL |" => what_may_stay_pending_is_not_synchronised, an_operation_under_way_is_drained_when_its_filter_unloads;
         "| QUERY/SET_VOLUME_INFORMATION |" => pre_operations_are_entered_at_the_levels_of_the_facts;
-        "no post-op may be registered" => a_registration_is_checked;
+        "| PNP (QUERY_REMOVE, REMOVE, SURPRISE, CANCEL) |" => plug_and_play_and_shutdown_reach_filters_without_a_file_object;
+        "no post-op may be registered" => a_registration_is_checked, plug_and_play_and_shutdown_reach_filters_without_a_file_object;
         "SyncTypeCreateSection may be failed (INSUFFICIENT_RESOURCES)" => only_the_acquire_for_a_section_may_be_refused;
         "| ACQUIRE/RELEASE_MOD_WRITE |" => pre_operations_are_entered_at_the_levels_of_the_facts;
         "| ACQUIRE/RELEASE_CC_FLUSH |" => pre_operations_are_entered_at_the_levels_of_the_facts;
@@ -59,5 +60,16 @@ list! {
         "FltSetCallbackDataDirty any" => the_ceilings_of_routines_are_those_of_the_facts;
         "cleanups run inside a critical region (normal kernel APCs off)" => a_process_dies_in_the_documented_order;
         "STATUS_FLT_INVALID_NAME_REQUEST if *all* APCs are off" => there_are_no_names_with_all_apcs_off;
+    }
+    "minifilter-rules §2.7" {
+        "FSCTL_LOCK_VOLUME (0x00090018" => a_volume_is_locked_only_without_other_opens_and_then_nobody_opens_anything, a_lock_of_the_volume_ends_with_its_handle, transactions_without_a_handle_keep_the_lock_out_or_are_undone;
+        "FSCTL_DISMOUNT_VOLUME (0x00090020)" => after_a_dismount_opens_are_dead_and_transactions_undone_and_the_volume_is_as_after_a_mount, only_who_has_the_lock_dismounts_a_locked_volume;
+        "a dismounted volume is not mounted: creates get ACCESS_DENIED" => who_has_locked_the_volume_may_dismount_it_and_keeps_it_until_it_is_unlocked;
+        "torn down with FLTFL_INSTANCE_TEARDOWN_VOLUME_DISMOUNT" => a_dismount_tears_instances_down_with_files_open_and_the_next_access_sets_up_others, instances_may_outlive_a_dismount_until_the_last_file_is_closed, a_dismount_without_open_files_tears_instances_down_in_either_way;
+        "IRP_MJ_PNP reaches file systems and their filters" => plug_and_play_and_shutdown_reach_filters_without_a_file_object;
+        "- QUERY_REMOVE: a file system refuses it" => only_who_has_the_lock_dismounts_a_locked_volume, plug_and_play_and_shutdown_reach_filters_without_a_file_object;
+        "- CANCEL_REMOVE: the lock is over" => plug_and_play_and_shutdown_reach_filters_without_a_file_object;
+        "- SURPRISE_REMOVAL: the device is gone already" => a_device_that_is_pulled_out_holds_what_was_durable, a_device_that_is_pulled_out_takes_the_volume_with_it;
+        "IRP_MJ_SHUTDOWN: sent when the system is shut down" => shutdown_makes_what_was_written_durable_and_ends_no_transaction, plug_and_play_and_shutdown_reach_filters_without_a_file_object;
     }
 }

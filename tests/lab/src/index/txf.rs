@@ -94,6 +94,7 @@ list! {
     }
     "txf-ktm §4.12" {
         "turns TxF off for a volume" => a_volume_without_transactions_refuses_transacted_opens;
+        "`fsutil resource create|info|start|stop" => a_resource_manager_that_is_stopped_serves_nobody_until_it_is_started;
         "RM broken/not started" => a_volume_without_transactions_refuses_transacted_opens;
         "an admin can commit or roll back any transaction by GUID" => a_transaction_is_ended_through_any_handle_and_by_pointer;
         "(transient low resources)" => transacted_opens_are_refused_with_a_planned_status;
@@ -133,7 +134,7 @@ list! {
         "**process-exit notify callbacks**" => a_process_dies_in_the_documented_order;
         "sweeps the handle table inside a critical region" => a_process_dies_in_the_documented_order;
         "mapped views torn down only now" => a_process_dies_in_the_documented_order, views_of_a_process_end_with_it_and_what_they_modified_stays;
-        "**has a debugger attached**" no "a process is always ended by a thread of its own";
+        "**has a debugger attached**" => a_debugged_process_has_its_handles_swept_by_its_terminator;
         "Handles duplicated into another process survive" => a_cleanup_tells_whose_it_is_and_how_the_process_ended;
     }
     "txf-ktm §8.3" {

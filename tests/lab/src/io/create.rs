@@ -72,6 +72,8 @@ pub(crate) struct Open {
     pub(crate) ecp: PVOID,
     /// Only instances lower than this see the open and its later operations.
     pub(crate) ceiling: Option<Altitude>,
+    /// On this mount of the volume; `None`: on the one that is mounted, or that of `related`.
+    pub(crate) mount: Option<usize>,
     pub(crate) ignore_share: bool,
     pub(crate) target_directory: bool,
     pub(crate) generated: bool,
@@ -96,6 +98,7 @@ impl Open {
             transaction: None,
             ecp: std::ptr::null_mut(),
             ceiling: None,
+            mount: None,
             ignore_share: false,
             target_directory: false,
             generated: false,
@@ -179,7 +182,7 @@ pub(super) fn flags_of(open: &Open) -> u32 {
     flags
 }
 
-fn make_file(lab: &Executive, open: &Open) -> Rc<File> {
+fn make_file(lab: &Executive, open: &Open, mount: usize) -> Rc<File> {
     let io = lab.io();
     let body: *mut FILE_OBJECT =
         lab.objects.create(lab, &io.file_type(), size_of::<FILE_OBJECT>(), None).cast();
@@ -218,6 +221,7 @@ fn make_file(lab: &Executive, open: &Open) -> Rc<File> {
         number: io.next_number(),
         body,
         open: Cell::new(None),
+        mount,
         ceiling: open.ceiling.clone(),
         transaction: open.transaction.clone(),
         transaction_block,
@@ -282,11 +286,23 @@ pub(super) fn make_packet(lab: &Executive, open: &Open) -> CreatePacket {
     }
 }
 
+/// The mount that an open is on. Whoever opens on none in particular has the volume mounted (minifilter-rules §2.7).
+///
+/// # Errors
+/// Those of mounting.
+fn mount_for(lab: &Executive, open: &Open) -> Result<usize, i32> {
+    match open.mount.or(open.related.as_ref().map(|related| related.mount)) {
+        Some(mount) => Ok(mount),
+        None => super::dismount::mount(lab),
+    }
+}
+
 fn open_once(lab: &Executive, open: &Open) -> Result<Ended, (i32, usize)> {
+    let mount = mount_for(lab, open).map_err(|status| (status, 0))?;
     if let Some(related) = &open.related {
         lab.objects.reference(lab, related.body.cast());
     }
-    let file = make_file(lab, open);
+    let file = make_file(lab, open, mount);
     let packet = Rc::new(make_packet(lab, open));
     let ea = if open.ea.is_empty() {
         std::ptr::null_mut()
@@ -415,7 +431,8 @@ pub(crate) fn query_open(
     if open.related.is_some() || open.name.is_empty() {
         return None;
     }
-    let file = make_file(lab, &open);
+    let Ok(mount) = mount_for(lab, &open) else { return None };
+    let file = make_file(lab, &open, mount);
     let packet = Rc::new(make_packet(lab, &open));
     let information = lab.allocate_own(ROOM + 8, b"IoQo");
     let length: *mut u32 = information.wrapping_add(ROOM).cast();

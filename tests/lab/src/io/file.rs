@@ -9,6 +9,7 @@ use lab_volume::{FileId, OpenId, TxId};
 
 use crate::Executive;
 use crate::flt::altitude::Altitude;
+use crate::flt::contexts::Key;
 use crate::memory;
 use crate::rooms::Rooms;
 
@@ -22,8 +23,14 @@ pub(crate) struct Transacted {
     pub(crate) miniversion: u16,
 }
 
-/// Identifies a stream, and the version of it that a transaction sees.
-pub(crate) type StreamKey = (u64, lab_volume::Key, Option<u64>);
+/// Identifies a stream of a mount, and the version of it that a transaction sees.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct StreamKey {
+    pub(crate) file: u64,
+    pub(crate) stream: lab_volume::Key,
+    pub(crate) transaction: Option<u64>,
+    pub(crate) mount: usize,
+}
 
 /// What open file objects of one stream share: the memory behind FsContext and SectionObjectPointer.
 pub(crate) struct Fcb {
@@ -46,6 +53,8 @@ pub(crate) struct File {
     pub(crate) body: *mut FILE_OBJECT,
     /// The file system's half, between its create and its close.
     pub(crate) open: Cell<Option<OpenId>>,
+    /// Which mount of the volume it is of.
+    pub(crate) mount: usize,
     /// Operations on this file object go to instances lower than this (minifilter-rules §1.8 rule 8).
     pub(crate) ceiling: Option<Altitude>,
     pub(crate) transaction: Option<Rc<Transacted>>,
@@ -190,17 +199,20 @@ impl super::Io {
             return;
         }
         let number = fcb.number;
-        lab.flt().contexts.remove_where(
-            lab,
-            |key| matches!(key, crate::flt::contexts::Key::Stream { stream, .. } if stream == number),
-        );
+        lab.flt()
+            .contexts
+            .remove_where(lab, |key| matches!(key, Key::Stream { stream, .. } if stream == number));
         self.fcbs.borrow_mut().remove(&fcb.key);
-        let file = fcb.key.0;
-        let others = self.fcbs.borrow().keys().any(|key| key.0 == file);
+        let (file, mount) = (fcb.key.file, fcb.key.mount);
+        let others = self.fcbs.borrow().keys().any(|key| key.file == file && key.mount == mount);
+        let of_mount = |instance: usize| {
+            let instance = lab.flt().find_instance(instance);
+            instance.is_none_or(|instance| instance.mount == mount)
+        };
         if !others {
             lab.flt().contexts.remove_where(
                 lab,
-                |key| matches!(key, crate::flt::contexts::Key::File { file: own, .. } if own == file),
+                |key| matches!(key, Key::File { file: own, instance } if own == file && of_mount(instance)),
             );
         }
         lab.free_own(fcb.header);

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `file` | file objects and what the lab knows of them |
 //! | `create`, `close` | opening and the two ends of an open |
+//! | `dismount` | a volume that goes and comes back, and the system's end |
 //! | `requests` | reads, writes, queries and the rest, as a program's call makes them |
 //! | `buffers` | user and system buffers |
 //! | `device` | control devices of drivers, and requests to them |
@@ -12,12 +13,13 @@
 //!
 //! Not modelled, and so never seen by a filter here: a data cache with a lazy writer (writes go through to the
 //! volume model, which has its own idea of what is durable; pages that views modify are kept), MDL reads and writes, change notifications, oplocks
-//! and opfilters, quotas, cancelled requests, PnP and shutdown requests, extra create parameters of programs.
+//! and opfilters, quotas, cancelled requests, extra create parameters of programs.
 
 pub(crate) mod buffers;
 pub(crate) mod close;
 pub(crate) mod create;
 pub(crate) mod device;
+pub(crate) mod dismount;
 pub(crate) mod file;
 pub(crate) mod file_system;
 pub mod imports;
@@ -52,6 +54,7 @@ pub struct Io {
     files: RefCell<BTreeMap<usize, Rc<File>>>,
     pub(crate) fcbs: RefCell<BTreeMap<file::StreamKey, std::rc::Weak<Fcb>>>,
     numbers: Cell<u64>,
+    pub(crate) mounts: dismount::Mounts,
     volume: RefCell<Option<Volume>>,
     pub(crate) buffers: buffers::Buffers,
     /// Device objects that drivers may see: the volume's and its disk's.
@@ -109,6 +112,16 @@ impl Io {
     /// Takes the volume away for good.
     pub(crate) fn take_volume(&self) -> Option<Volume> {
         self.volume.borrow_mut().take()
+    }
+
+    /// Which mount of the volume is in force.
+    pub(crate) fn mounted(&self) -> usize {
+        self.mounts.current()
+    }
+
+    /// The mount that an operation on a file object is on.
+    pub(crate) fn mount_of(&self, file: PFILE_OBJECT) -> usize {
+        self.try_file(file).map_or_else(|| self.mounted(), |file| file.mount)
     }
 
     pub(crate) fn next_number(&self) -> u64 {

@@ -393,7 +393,9 @@ pub(crate) fn control(
             MdlAddress: std::ptr::null_mut(),
         },
     };
+    let mount = file.mount;
     let result = send(lab, file, from, operation);
+    super::dismount::after_dismount(lab, mount);
     let answered = result.Status >= 0 || result.Status == status::BUFFER_OVERFLOW;
     let len = if answered { result.Information.min(output) } else { 0 };
     let data = if neither { output_buffer.contents(len) } else { input_buffer.contents(len) };

@@ -3,6 +3,7 @@
 mod answers;
 mod context_rules;
 mod contract;
+mod dismount;
 mod enlistments;
 mod facts;
 mod inside;

@@ -15,6 +15,7 @@ mod create;
 mod data;
 mod delete;
 mod directory;
+mod dismount;
 mod grant;
 mod info;
 mod locks;
@@ -144,6 +145,10 @@ pub struct Volume {
     /// Times of writes that the log does not know yet.
     written_at: BTreeMap<RecordNumber, i64>,
     opens: BTreeMap<OpenId, Open>,
+    /// Opens that a dismount has left behind, until they are closed.
+    dismounted: BTreeMap<OpenId, dismount::Dead>,
+    /// Who has the volume for itself.
+    locked: Option<dismount::Lock>,
     next_open: u64,
     doomed: BTreeMap<RecordNumber, Doom>,
     locks: BTreeMap<StreamKey, Vec<Lock>>,
@@ -176,12 +181,15 @@ impl Volume {
     }
 
     fn open(&self, id: OpenId) -> Result<&Open, Status> {
-        self.opens.get(&id).ok_or(Status::INVALID_HANDLE)
+        self.opens
+            .get(&id)
+            .ok_or_else(|| self.dismounted.get(&id).map_or(Status::INVALID_HANDLE, |dead| dead.status()))
     }
 
     /// The open, if it may still be used for something other than cleanup and close: its transaction is not
     /// over (`txf-ktm §4.4`). This is also the boundary at which planned aborts strike.
     fn live(&mut self, id: OpenId) -> Result<Open, Status> {
+        self.open(id)?;
         if self.disk.power_is_gone() {
             return Err(Status::DEVICE_POWER_FAILURE);
         }

@@ -55,6 +55,13 @@ pub struct Switches {
     pub reparse_in_transaction: Status,
     /// Status of FSCTL_SET_ZERO_DATA inside a transaction; `SUCCESS` performs it (`txf-ktm §4.9`).
     pub zero_data_in_transaction: Status,
+    /// Whether a volume may be locked while transactions hold files without an open handle; they are undone then
+    /// (`minifilter-rules §2.7`).
+    pub lock_beside_transactions: bool,
+    /// Status of operations on an open of a transaction after the volume was dismounted (`minifilter-rules §2.7`).
+    pub transacted_open_at_dismount: Status,
+    /// Status of operations on opens of a transaction after its resource manager was stopped (`txf-ktm §4.12`).
+    pub open_of_stopped_manager: Status,
     /// Undo bytes that the log holds for live transactions; past it the transaction is aborted with LOG_FULL
     /// (`txf-ktm §4.6`).
     pub log_capacity: u64,
@@ -81,6 +88,9 @@ impl Default for Switches {
             names_beside_plain_open: Status::SUCCESS,
             reparse_in_transaction: Status::EAS_NOT_SUPPORTED,
             zero_data_in_transaction: Status::SPARSE_NOT_ALLOWED_IN_TRANSACTION,
+            lock_beside_transactions: false,
+            transacted_open_at_dismount: Status::VOLUME_DISMOUNTED,
+            open_of_stopped_manager: Status::RM_NOT_ACTIVE,
             log_capacity: 512 * 1024 * 1024,
             write_out_sectors: 256,
             lazy_writer_interval: 4096,

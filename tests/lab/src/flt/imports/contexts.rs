@@ -131,25 +131,25 @@ imports! {
     [ceiling: APC_LEVEL, Modelled, fails: Status, source: "minifilter-rules §3.1"]
     fn FltSetVolumeContext(lab; Volume: PFLT_VOLUME, Operation: FLT_SET_CONTEXT_OPERATION, NewContext: PFLT_CONTEXT, OldContext: *mut PFLT_CONTEXT) -> NTSTATUS {
         let flt = lab.flt();
-        flt.check_volume(lab, Volume);
+        let mount = flt.mount(lab, Volume);
         let filter = flt.contexts.filter_of(lab, NewContext.addr());
-        set(lab, Some(Key::Volume { filter }), Operation, NewContext, OldContext)
+        set(lab, Some(Key::Volume { filter, mount }), Operation, NewContext, OldContext)
     }
 
     /// Gets it, referenced.
     [ceiling: APC_LEVEL, Modelled, source: "minifilter-rules §3.1"]
     fn FltGetVolumeContext(lab; Filter: PFLT_FILTER, Volume: PFLT_VOLUME, Context: *mut PFLT_CONTEXT) -> NTSTATUS {
         let flt = lab.flt();
-        flt.check_volume(lab, Volume);
-        get(lab, Some(Key::Volume { filter: flt.filter(lab, Filter).address }), Context)
+        let (filter, mount) = (flt.filter(lab, Filter).address, flt.mount(lab, Volume));
+        get(lab, Some(Key::Volume { filter, mount }), Context)
     }
 
     /// Takes it off.
     [ceiling: APC_LEVEL, Modelled, source: "minifilter-rules §3.1"]
     fn FltDeleteVolumeContext(lab; Filter: PFLT_FILTER, Volume: PFLT_VOLUME, OldContext: *mut PFLT_CONTEXT) -> NTSTATUS {
         let flt = lab.flt();
-        flt.check_volume(lab, Volume);
-        delete(lab, Some(Key::Volume { filter: flt.filter(lab, Filter).address }), OldContext)
+        let (filter, mount) = (flt.filter(lab, Filter).address, flt.mount(lab, Volume));
+        delete(lab, Some(Key::Volume { filter, mount }), OldContext)
     }
 
     /// Sets the context of a file.

@@ -4,6 +4,7 @@ use fltkernel::*;
 use lab_executive::imports;
 use lab_executive::{Lab, status};
 
+use crate::flt::instance::Stage;
 use crate::flt::{Object, life, volumes};
 use crate::loading;
 use crate::memory;
@@ -19,6 +20,7 @@ fn change_references(lab: &Lab, object: PVOID, by: i64) {
             instance.references.set(instance.references.get() + by);
             let filter = &instance.filter;
             filter.references.set(filter.references.get() + by);
+            lab.flt().free_detached(&instance);
             (instance.references.get(), instance.label())
         }
         Object::Volume => {
@@ -73,7 +75,9 @@ imports! {
     fn FltObjectReference(lab; FltObject: PVOID) -> NTSTATUS {
         let going = match lab.flt().object(lab, FltObject) {
             Object::Filter(filter) => filter.unregistering.get(),
-            Object::Instance(instance) => instance.filter.unregistering.get(),
+            Object::Instance(instance) => {
+                instance.filter.unregistering.get() || instance.stage.get() >= Stage::TearingDown
+            }
             Object::Volume => false,
         };
         if going {
@@ -92,8 +96,8 @@ imports! {
     /// The topmost instance, referenced.
     [ceiling: APC_LEVEL, Modelled, fails: Status, source: "fltkernel/FltGetTopInstance"]
     fn FltGetTopInstance(lab; Volume: PFLT_VOLUME, Instance: *mut PFLT_INSTANCE) -> NTSTATUS {
-        lab.flt().check_volume(lab, Volume);
-        match lab.flt().chain(None).first() {
+        let mount = lab.flt().mount(lab, Volume);
+        match lab.flt().chain(mount, None).first() {
             Some(top) => {
                 let top: PVOID = std::ptr::with_exposed_provenance_mut(top.address);
                 change_references(lab, top, 1);
@@ -108,8 +112,8 @@ imports! {
     /// The volume of an instance, referenced.
     [ceiling: APC_LEVEL, Modelled, fails: Status, source: "fltkernel/FltGetVolumeFromInstance"]
     fn FltGetVolumeFromInstance(lab; Instance: PFLT_INSTANCE, RetVolume: *mut PFLT_VOLUME) -> NTSTATUS {
-        lab.flt().instance(lab, Instance);
-        let volume: PVOID = std::ptr::with_exposed_provenance_mut(lab.flt().volume_address());
+        let mount = lab.flt().instance(lab, Instance).mount;
+        let volume: PVOID = std::ptr::with_exposed_provenance_mut(lab.flt().volume_address(mount));
         change_references(lab, volume, 1);
         memory::write(RetVolume, volume);
         status::SUCCESS
@@ -128,14 +132,14 @@ imports! {
     /// Device type, sector size and names.
     [ceiling: APC_LEVEL, Modelled, fails: Status, source: "fltkernel/FltGetVolumeProperties"]
     fn FltGetVolumeProperties(lab; Volume: PFLT_VOLUME, VolumeProperties: *mut FLT_VOLUME_PROPERTIES, VolumePropertiesLength: u32, LengthReturned: *mut u32) -> NTSTATUS {
-        lab.flt().check_volume(lab, Volume);
+        lab.flt().mount(lab, Volume);
         volumes::properties(VolumeProperties.cast(), VolumePropertiesLength, LengthReturned)
     }
 
     /// The device name of the volume.
     [ceiling: APC_LEVEL, Modelled, fails: Status(0xC000_0023, 0xC000_009A), source: "fltkernel/FltGetVolumeName"]
     fn FltGetVolumeName(lab; Volume: PFLT_VOLUME, VolumeName: *mut UNICODE_STRING, BufferSizeNeeded: *mut u32) -> NTSTATUS {
-        lab.flt().check_volume(lab, Volume);
+        lab.flt().mount(lab, Volume);
         volumes::name(VolumeName, BufferSizeNeeded)
     }
 
@@ -158,7 +162,7 @@ imports! {
     /// The volume's device object, referenced on Windows; the lab's lives as long as the lab.
     [ceiling: APC_LEVEL, Approximated("the device object is not reference-counted"), fails: Status, source: "fltkernel/FltGetDeviceObject"]
     fn FltGetDeviceObject(lab; Volume: PFLT_VOLUME, DeviceObject: *mut PDEVICE_OBJECT) -> NTSTATUS {
-        lab.flt().check_volume(lab, Volume);
+        lab.flt().mount(lab, Volume);
         memory::write(DeviceObject, crate::io::imports::volume_device(lab).cast());
         status::SUCCESS
     }

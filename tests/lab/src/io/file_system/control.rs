@@ -1,11 +1,13 @@
 //! `IRP_MJ_FILE_SYSTEM_CONTROL`: the controls that the model knows; others are refused as NTFS refuses unknown ones.
 
 use lab_executive::status;
-use lab_volume::Reparse;
+use lab_volume::{Reparse, Status};
 
 use super::bytes::{Bytes, Fields, give};
 use super::{Answer, Call, fail, status_of};
+use crate::io::{dismount, section};
 use crate::memory;
+use crate::rooms::Rooms;
 
 const USER_REQUEST: u8 = 0;
 const SET_COMPRESSION: u32 = 0x9_C040;
@@ -16,6 +18,9 @@ const SET_REPARSE_POINT: u32 = 0x9_00A4;
 const GET_REPARSE_POINT: u32 = 0x9_00A8;
 const DELETE_REPARSE_POINT: u32 = 0x9_00AC;
 const REQUEST_OPLOCKS: [u32; 5] = [0x9_0000, 0x9_0004, 0x9_0008, 0x9_005C, 0x9_0240];
+const LOCK_VOLUME: u32 = 0x9_0018;
+const UNLOCK_VOLUME: u32 = 0x9_001C;
+const DISMOUNT_VOLUME: u32 = 0x9_0020;
 const IS_VOLUME_MOUNTED: u32 = 0x9_0028;
 
 pub(super) fn control(call: &Call<'_>) -> Answer {
@@ -31,7 +36,18 @@ pub(super) fn control(call: &Call<'_>) -> Answer {
     let output = if code & 3 == 3 { parameters.OutputBuffer } else { parameters.InputBuffer };
     let fields = Fields(&input);
     match code {
-        IS_VOLUME_MOUNTED => Ok(0),
+        IS_VOLUME_MOUNTED if call.file.mount == call.lab.io().mounted() => Ok(0),
+        IS_VOLUME_MOUNTED => Err(Status::VOLUME_DISMOUNTED.into()),
+        // minifilter-rules §2.7.
+        LOCK_VOLUME => call.with_volume(|volume| volume.lock_volume(open)).map(|()| 0),
+        UNLOCK_VOLUME => call.with_volume(|volume| volume.unlock_volume(open)).map(|()| 0),
+        DISMOUNT_VOLUME => {
+            // What is mapped is written out first, as far as it can be.
+            section::write_all(call.lab);
+            call.with_volume(|volume| volume.dismount_volume(open))?;
+            dismount::dismounted(call.lab);
+            Ok(0)
+        }
         SET_COMPRESSION => call.with_volume(|volume| volume.set_compression(open)).map(|()| 0),
         SET_SPARSE => {
             let sparse = input.first().is_none_or(|flag| *flag != 0);

@@ -2,9 +2,10 @@
 
 use lab_executive::status;
 use lab_nt::{ACCESS_STATE, FILE_OBJECT, FO_CACHE_SUPPORTED, IO_SECURITY_CONTEXT, SL_OPEN_TARGET_DIRECTORY};
-use lab_volume::{Create, CreateRequest, Created, Disposition, FileId, Options, Share, Target, Wide};
+use lab_volume::{Create, CreateRequest, Created, Disposition, FileId, Options, Share, Status, Target, Wide};
 
 use super::{Answer, Call, Failure, fail, status_of};
+use crate::io::file::StreamKey;
 use crate::memory;
 use crate::rooms::Rooms;
 
@@ -15,6 +16,9 @@ pub(super) fn create(call: &Call<'_>) -> Answer {
     let Some(packet) = call.request.create.clone() else { return fail(status::INVALID_PARAMETER) };
     if call.file.open.get().is_some() {
         call.foreign("which is open already");
+    }
+    if call.file.mount != call.lab.io().mounted() {
+        return Err(Status::VOLUME_DISMOUNTED.into());
     }
     // SAFETY: the union member of IRP_MJ_CREATE; integers and pointers, valid for any bits.
     let parameters = unsafe { call.iopb.Parameters.Create };
@@ -98,7 +102,8 @@ fn opened(call: &Call<'_>, created: &Created, options: u32, share: u32, access_s
     file.directory.set(created.directory);
     let identity = io.with_volume(lab, |volume| volume.stream_identity(created.open));
     let stream = identity.map_or_else(|_| Default::default(), |(_, key)| key);
-    let key = (created.id.0, stream, file.transaction_id().map(|id| id.0));
+    let transaction = file.transaction_id().map(|id| id.0);
+    let key = StreamKey { file: created.id.0, stream, transaction, mount: file.mount };
     let fcb = io.fcb(lab, key);
     let ccb = lab.allocate_own(64, b"Ntfc");
     file.ccb.set(ccb);

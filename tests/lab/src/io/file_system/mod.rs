@@ -99,6 +99,12 @@ pub(crate) fn dispatch(
     request: &Rc<Request>,
     iopb: &FLT_IO_PARAMETER_BLOCK,
 ) -> IO_STATUS_BLOCK {
+    // What is about the volume's device has no file object (minifilter-rules §2.7).
+    match request.major {
+        IRP_MJ_PNP => return block(super::dismount::plug_and_play(lab, request)),
+        IRP_MJ_SHUTDOWN => return block(super::dismount::shutdown(lab)),
+        _ => {}
+    }
     let Some(file) = lab.io().try_file(iopb.TargetFileObject) else {
         lab.violate(
             "foreign-file-object",
@@ -131,6 +137,10 @@ pub(crate) fn dispatch(
         (Form::FastIo, _) => fail(STATUS_FLT_DISALLOW_FAST_IO),
         _ => fail(status_of::INVALID_DEVICE_REQUEST),
     };
+    block(answer)
+}
+
+fn block(answer: Answer) -> IO_STATUS_BLOCK {
     match answer {
         Ok(information) => status_block(status::SUCCESS, information),
         Err(failure) => status_block(failure.status, failure.information),
@@ -165,5 +175,6 @@ fn close(call: &Call<'_>) -> Answer {
     }
     let _ = call.with_volume(|volume| volume.close(open));
     call.file.open.set(None);
+    super::dismount::closed(call.lab, call.file.mount);
     Ok(0)
 }

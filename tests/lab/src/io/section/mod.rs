@@ -190,14 +190,19 @@ fn sized(lab: &Executive, file: &Rc<File>, protection: u32, maximum: Option<u64>
 
 /// What NTFS learns from MmDoesFileHaveUserWritableReferences and MmCanFileBeTruncated.
 fn tell_volume(lab: &Executive, area: &Area) {
-    let file = lab_volume::FileId(area.key.0);
+    let file = lab_volume::FileId(area.key.file);
     let io = lab.io();
-    let writable = |other: &Rc<Area>| other.key.0 == area.key.0 && other.writable.get() > 0;
+    if area.key.mount != io.mounted() {
+        // What was mapped of a volume that is dismounted is nobody's business any more.
+        return;
+    }
+    let same = |other: &Rc<Area>| other.key.file == area.key.file && other.key.mount == area.key.mount;
+    let writable = |other: &Rc<Area>| same(other) && other.writable.get() > 0;
     let writable = area.writable.get() > 0 || io.sections.areas.borrow().iter().any(writable);
     let mapped = area.sections.get() > 0;
     io.with_volume(lab, |volume| {
         volume.set_writable_view(file, writable);
-        volume.set_user_mapped(file, &area.key.1, area.key.2, mapped);
+        volume.set_user_mapped(file, &area.key.stream, area.key.transaction, mapped);
     });
 }
 

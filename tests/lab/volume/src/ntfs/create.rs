@@ -26,6 +26,9 @@ impl Volume {
         if self.disk.power_is_gone() {
             return Err(Status::DEVICE_POWER_FAILURE);
         }
+        if self.is_locked() {
+            return Err(Status::ACCESS_DENIED);
+        }
         if request.options.contains(Options::DIRECTORY_FILE)
             && (request.options.contains(Options::NON_DIRECTORY_FILE) || request.disposition.replaces())
         {

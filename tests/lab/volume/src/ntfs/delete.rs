@@ -127,8 +127,15 @@ impl Volume {
     /// # Errors
     /// INVALID_HANDLE for an unknown open.
     pub fn cleanup(&mut self, id: OpenId, process: u64) -> Result<(), Status> {
+        if self.lets_go_of_dead(id, false) {
+            return Ok(());
+        }
         let open = self.open(id)?.clone();
         self.release_locks(id, process, None);
+        if open.volume {
+            // A lock of the volume is its handle's.
+            let _ = self.unlock_volume(id);
+        }
         if open.cleaned || open.volume {
             return Ok(());
         }
@@ -247,6 +254,9 @@ impl Volume {
     /// # Errors
     /// INVALID_HANDLE for an unknown open.
     pub fn close(&mut self, id: OpenId) -> Result<(), Status> {
+        if self.lets_go_of_dead(id, true) {
+            return Ok(());
+        }
         let open = self.open(id)?.clone();
         self.cleanup(id, open.process)?;
         self.opens.remove(&id);

@@ -67,7 +67,7 @@ impl Base {
 }
 
 /// Old contents of sectors (first sector, bytes), by transaction, in the order of the log.
-type Undo = BTreeMap<u64, Vec<(u64, Arc<[u8]>)>>;
+pub(super) type Undo = BTreeMap<u64, Vec<(u64, Arc<[u8]>)>>;
 
 /// What the log says.
 struct Replay {
@@ -176,6 +176,8 @@ impl Volume {
             valid_ahead: BTreeMap::new(),
             written_at: BTreeMap::new(),
             opens: BTreeMap::new(),
+            dismounted: BTreeMap::new(),
+            locked: None,
             next_open: 1,
             doomed: BTreeMap::new(),
             locks: BTreeMap::new(),
@@ -193,7 +195,7 @@ impl Volume {
         Ok(volume)
     }
 
-    fn recover(&mut self, unfinished: Undo) -> Result<(), Status> {
+    pub(super) fn recover(&mut self, unfinished: Undo) -> Result<(), Status> {
         if !unfinished.is_empty() {
             for (first, bytes) in unfinished.values().flat_map(|undo| undo.iter().rev()) {
                 self.disk.write(*first, bytes)?;

@@ -173,13 +173,24 @@ impl Volume {
     /// The resource manager stops and starts again underneath: its transactions are aborted, their opens get
     /// EXPIRED_HANDLE (`txf-ktm §4.4`), and it is active afterwards.
     pub fn restart_resource_manager(&mut self) {
+        self.end_all_with(Status::EXPIRED_HANDLE);
+        self.switches.resource_manager_active = true;
+    }
+
+    /// The resource manager stops (`fsutil resource stop`, `txf-ktm §4.12`): its transactions are aborted, new transacted
+    /// opens get RM_NOT_ACTIVE until it is started again, and what its opens get is a switch.
+    pub fn stop_resource_manager(&mut self) {
+        self.end_all_with(self.switches.open_of_stopped_manager);
+        self.switches.resource_manager_active = false;
+    }
+
+    fn end_all_with(&mut self, status: Status) {
         for id in self.transactions.keys().copied().collect::<Vec<_>>() {
             self.abort(id);
             for open in self.opens.values_mut().filter(|open| open.transaction == Some(id)) {
-                open.ended = Some(Status::EXPIRED_HANDLE);
+                open.ended = Some(status);
             }
         }
-        self.switches.resource_manager_active = true;
     }
 
     /// Transactions that the volume has aborted by itself since the last call; KTM must be told with

@@ -2,6 +2,7 @@
 
 mod crash;
 mod data;
+mod dismount;
 mod endings;
 mod files;
 mod isolation;
