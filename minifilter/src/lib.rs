@@ -15,8 +15,7 @@
 //!   transaction cannot take back are refused on a redirected handle. The table says with which status.
 //! - While names are changed in a save, folders list them as they are committed, and a name that was given away cannot be
 //!   used for another file before the save ends.
-//! - While a save lives TxF lets nobody else open its file for writing. Whom share modes let in gets in all the same, and the
-//!   save's handles go on without a transaction.
+//! - While a save lives nobody else opens its file for writing, whatever the share modes: TxF forbids it.
 //! - A flush commits what the save has written so far (`OnFlush` = `Defer`: it does not); writing through does not.
 //! - A handle that its program opened for reading before the save began sees the last committed version.
 //! - A power cut in a save that makes a file may leave the file, empty.
@@ -62,6 +61,7 @@ pub mod driver {
     use crate::operations::create::Create;
     use crate::operations::flush::Flush;
     use crate::operations::lock::SwappedLock;
+    use crate::operations::removal::{Removal, Shutdown};
     use crate::operations::rename::SetInformation;
     use crate::operations::section::{Section, SectionMade};
     use crate::operations::shortcuts::{NetworkQueryOpen, NoShortcut, QueryOpen};
@@ -137,6 +137,8 @@ pub mod driver {
             OperationEntry::of::<NoShortcut<IRP_MJ_PREPARE_MDL_WRITE>>(),
             OperationEntry::of::<NetworkQueryOpen>(),
             OperationEntry::of::<QueryOpen>(),
+            OperationEntry::of::<Removal>(),
+            OperationEntry::of::<Shutdown>(),
             OperationEntry::END,
         ];
 
@@ -191,13 +193,18 @@ pub mod driver {
 
         /// The volume goes with handles open: their saves are rolled back.
         fn teardown(&self, instance: Instance<'_>, _reason: u32) {
-            Files::break_off(self, instance);
-            self.postponed.end_all(self, instance);
-            self.clock.rest();
+            self.end_all(instance);
         }
     }
 
     impl Intact {
+        /// Ends every save of a volume, whoever writes. PASSIVE_LEVEL, without locks.
+        pub fn end_all(&self, instance: Instance<'_>) {
+            Files::break_off(self, instance);
+            self.postponed.end_all(self, instance);
+            self.clock.rest();
+        }
+
         /// The loaded driver. It is there in every callback.
         pub fn get() -> Option<&'static Intact> {
             INTACT.get()

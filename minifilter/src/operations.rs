@@ -25,8 +25,6 @@ pub mod names;
 pub mod table;
 
 #[cfg(windows)]
-pub mod admission;
-#[cfg(windows)]
 pub mod cleanup;
 #[cfg(windows)]
 pub mod create;
@@ -42,6 +40,8 @@ pub mod new_file;
 pub mod opening;
 #[cfg(windows)]
 pub mod reader;
+#[cfg(windows)]
+pub mod removal;
 #[cfg(windows)]
 pub mod rename;
 #[cfg(windows)]
@@ -177,8 +177,8 @@ pub const TABLE: &[Operation] = &[
     operation(IRP_MJ_INTERNAL_DEVICE_CONTROL, "IRP_MJ_INTERNAL_DEVICE_CONTROL", Pass, NONE, "between drivers; the file system has none for files"),
     operation(IRP_MJ_CREATE_NAMED_PIPE, "IRP_MJ_CREATE_NAMED_PIPE", Pass, NONE, "not of volumes"),
     operation(IRP_MJ_CREATE_MAILSLOT, "IRP_MJ_CREATE_MAILSLOT", Pass, NONE, "not of volumes"),
-    operation(IRP_MJ_PNP, "IRP_MJ_PNP", Pass, NONE, "about the device; the saves of a volume that goes end with the instance"),
-    operation(IRP_MJ_SHUTDOWN, "IRP_MJ_SHUTDOWN", Pass, NONE, "what is not committed is undone at the next mount"),
+    operation(IRP_MJ_PNP, "IRP_MJ_PNP", Own, NONE, "saves without a handle end before the device is asked to go (removal.rs); it passes"),
+    operation(IRP_MJ_SHUTDOWN, "IRP_MJ_SHUTDOWN", Own, NONE, "saves end (removal.rs); it passes"),
     operation(IRP_MJ_POWER, "IRP_MJ_POWER", Pass, NONE, "not offered to filters of files"),
     operation(IRP_MJ_SYSTEM_CONTROL, "IRP_MJ_SYSTEM_CONTROL", Pass, NONE, "about the device"),
     operation(IRP_MJ_DEVICE_CHANGE, "IRP_MJ_DEVICE_CHANGE", Pass, NONE, "about the device"),

@@ -18,6 +18,8 @@ fltkernel::for_each_function!(filter_manager);
 unsafe extern "system" {
     /// The kernel's export behind the header's inline `PsGetCurrentThread`.
     pub(crate) fn PsGetCurrentThread() -> PETHREAD;
+    /// The process that a thread was made in (ntifs).
+    pub(crate) fn IoThreadToProcess(Thread: PETHREAD) -> PEPROCESS;
 
     /// The kernel's variable that holds the type of transactions. Declared here, because data needs `dllimport`, which
     /// only an import of this kind gives.

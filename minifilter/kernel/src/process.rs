@@ -77,6 +77,12 @@ impl Process<'_> {
         Status(unsafe { PsGetProcessExitStatus(self.raw.cast()) })
     }
 
+    /// Whether the current thread is one of its own, and not of another process and attached to it. Up to DISPATCH_LEVEL.
+    pub fn is_of_current_thread(self) -> bool {
+        // SAFETY: the current thread is alive.
+        unsafe { crate::ffi::IoThreadToProcess(crate::ffi::PsGetCurrentThread()) == self.raw }
+    }
+
     /// The path of its image: `\Device\HarddiskVolume1\…\winword.exe`. PASSIVE_LEVEL.
     pub fn image_name(self) -> Result<ImageName> {
         if self.raw.is_null() {

@@ -6,11 +6,12 @@
 use kernel::callback::{Before, Callback, Either, Operation};
 use kernel::context::Entered;
 use kernel::fltkernel::IRP_MJ_FLUSH_BUFFERS;
-use kernel::process;
+use kernel::{Status, process};
 
 use super::create::STACK_NEEDED;
 use super::swap::{came_back, redirected, unknown};
 use crate::Intact;
+use crate::save::failure::told;
 use crate::save::live::{Redirect, Role};
 use crate::save::state::Effect;
 
@@ -39,9 +40,9 @@ impl Operation for Flush {
         {
             let room = process::remaining_stack() >= STACK_NEEDED;
             match save.flush(intact, data.instance(), room) {
-                Ok(true) => return Before::Complete(kernel::Status::SUCCESS, 0),
+                Ok(true) => return Before::Complete(Status::SUCCESS, 0),
                 Ok(false) => {}
-                Err(status) => return Before::Complete(status, 0),
+                Err(status) => return Before::Complete(Status(told(status.0 as u32) as i32), 0),
             }
         }
         redirected(data, redirect)

@@ -14,7 +14,7 @@ use super::{Modifies, Treatment, treatment, way};
 use wdk_sys::{IRP_PAGING_IO, IRP_SYNCHRONOUS_PAGING_IO};
 
 use crate::report::counters;
-use crate::save::failure::{Failure, classify, is_transaction_problem, is_unsupported};
+use crate::save::failure::{is_transaction_problem, is_unsupported, told};
 use crate::save::files::Files;
 use crate::save::live::{Redirect, Role};
 use crate::save::state::Effect;
@@ -182,11 +182,11 @@ pub(super) fn came_back(
     twin: Option<&LowerFile>,
     effect: Effect,
 ) {
-    if is_unsupported(data.status().0 as u32) {
-        // What a volume answers that cannot do it.
-        data.set_status(Status::INVALID_DEVICE_REQUEST, 0);
+    let mut status = data.status();
+    if is_unsupported(status.0 as u32) {
+        // Nothing was done: it is as on a volume that cannot do it.
+        status = Status(told(status.0 as u32) as i32);
     }
-    let status = data.status();
     if let (Some(file), Some(twin)) = (data.file(), twin)
         && matches!(data.major(), IRP_MJ_READ | IRP_MJ_WRITE)
         && file.is_synchronous()
@@ -194,12 +194,14 @@ pub(super) fn came_back(
     {
         file.set_position(twin.object().position());
     }
-    let Some(save) = &redirect.save else { return };
-    if redirect.role == Role::Writer {
+    if redirect.role == Role::Writer
+        && let Some(save) = &redirect.save
+    {
         save.came_back(redirect.place, effect, status);
     }
-    if !status.is_success() && classify(status.0 as u32) == Failure::TransactionGone {
-        data.set_status(Status::UNEXPECTED_IO_ERROR, 0);
+    let answer = Status(told(status.0 as u32) as i32);
+    if answer != data.status() {
+        data.set_status(answer, 0);
     }
 }
 

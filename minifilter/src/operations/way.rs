@@ -13,7 +13,6 @@ use kernel::process;
 use kernel::string::upcase;
 use widestring::U16Str;
 
-use super::admission::Newcomer;
 use super::create::STACK_NEEDED;
 use super::decision::{self, Intent, Request};
 use super::names;
@@ -21,14 +20,12 @@ use super::opening::{is_case_sensitive, request};
 use crate::Intact;
 use crate::report::counters;
 use crate::save::files::Files;
-use crate::save::live::{Save, stream_of};
-use crate::save::state::Place;
+use crate::save::live::Save;
 
 /// Before a create: waits while the twins of its file are exchanged, because an open in between could keep them from coming
 /// back (bounded); and ends a save of its file that waits for more, if the create takes the file from it, would find nothing
 /// but a placeholder, or if the process of the save has ended. So does one that makes a file by a name that the save has
-/// given. A save that others write into lets those in whom its handles' share modes let in. Where the file cannot be told,
-/// nothing is done. PASSIVE_LEVEL.
+/// given. Where the file cannot be told, nothing is done. PASSIVE_LEVEL.
 #[cold]
 pub fn of_create(data: &Callback<'_>) {
     let (Some(parameters), Some(file), Some(filter)) = (data.create(), data.file(), Intact::filter()) else {
@@ -62,14 +59,8 @@ pub fn of_create(data: &Callback<'_>) {
     };
     let instance = data.instance();
     let Ok(files) = ContextRef::<Files>::of_instance(instance) else { return };
-    let newcomer = Newcomer::of(data, &parameters, waits && takes);
-    let is_out = |save: &Save| !(joins && save.process == process);
-    let may_be_let_in = |save: &Save| newcomer.is_some_and(|one| is_out(save) && one.may_be_let_in(save));
-    let may_be = |save: &Save| {
-        is_in_the_way(save, None)
-            || makes && save.is_alone() && save.has_changed_names()
-            || may_be_let_in(save)
-    };
+    let may_be =
+        |save: &Save| is_in_the_way(save, None) || makes && save.is_alone() && save.has_changed_names();
     if files.first(may_be).is_none() {
         return;
     }
@@ -77,23 +68,16 @@ pub fn of_create(data: &Callback<'_>) {
     let looked = Open::look(name.full(), is_case_sensitive(data))
         .open(filter, instance)
         .and_then(|looked| looked.file.object().id(instance));
-    let place = |id| Place { file: id, stream: stream_of(name.stream()) };
-    let is_let_in =
-        |save: &Save, id: u64| newcomer.is_some_and(|one| is_out(save) && one.is_let_in(save, place(id)));
     let save = match looked {
-        Ok(id) => {
-            files.first(|save| save.files.has(id) && (is_in_the_way(save, Some(id)) || is_let_in(save, id)))
-        }
+        Ok(id) => files.first(|save| save.files.has(id) && is_in_the_way(save, Some(id))),
         Err(Status::OBJECT_NAME_NOT_FOUND) if makes => files.first(|save| gives(save, &name)),
         Err(_) => None,
     };
     let (Some(save), Some(intact)) = (save, Intact::get()) else { return };
     if save.is_alone() {
         save.settle(intact, instance, &files, None);
-    } else if save.is_exchanging() {
+    } else {
         save.wait_while_exchanging();
-    } else if newcomer.is_some_and(|one| one.is_kept_out(data, &parameters, &name, filter)) {
-        save.let_in(intact, instance);
     }
 }
 
@@ -128,10 +112,16 @@ fn names_needed(data: &Callback<'_>) {
 pub fn of_control(data: &Callback<'_>) {
     const FSCTL_LOCK_VOLUME: u32 = 0x0009_0018;
     const FSCTL_DISMOUNT_VOLUME: u32 = 0x0009_0020;
-    if matches!(data.control_code(), Some(FSCTL_LOCK_VOLUME | FSCTL_DISMOUNT_VOLUME))
-        && let Ok(files) = ContextRef::<Files>::of_instance(data.instance())
-    {
-        end_all(&files, data.instance(), |_| true);
+    if matches!(data.control_code(), Some(FSCTL_LOCK_VOLUME | FSCTL_DISMOUNT_VOLUME)) {
+        of_volume(data.instance());
+    }
+}
+
+/// Before something that wants a volume without open files: saves that wait for more end. PASSIVE_LEVEL, without locks.
+#[cold]
+pub fn of_volume(instance: Instance<'_>) {
+    if let Ok(files) = ContextRef::<Files>::of_instance(instance) {
+        end_all(&files, instance, |_| true);
     }
 }
 

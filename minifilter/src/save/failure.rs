@@ -73,6 +73,30 @@ pub fn is_unsupported(status: u32) -> bool {
     UNSUPPORTED.contains(&status)
 }
 
+/// Statuses by which TxF says that its log is full and cannot grow (txf-ktm §4.6, §4.12): programs know them as a disk that
+/// is full.
+const LOG_FULL: [u32; 2] = [
+    0xC01A_001D, // STATUS_LOG_FULL
+    0xC019_0019, // STATUS_LOG_GROWTH_FAILED
+];
+
+/// What a program is told of a failure on a twin. What TxF and its log say themselves no program knows that has no
+/// transactions.
+pub fn told(status: u32) -> u32 {
+    const INVALID_DEVICE_REQUEST: u32 = 0xC000_0010;
+    const DISK_FULL: u32 = 0xC000_007F;
+    const UNEXPECTED_IO_ERROR: u32 = 0xC000_00E9;
+    if is_unsupported(status) {
+        INVALID_DEVICE_REQUEST
+    } else if LOG_FULL.contains(&status) {
+        DISK_FULL
+    } else if matches!(status >> 16, 0xC019 | 0xC01A) {
+        UNEXPECTED_IO_ERROR
+    } else {
+        status
+    }
+}
+
 /// Says whose failure an unsuccessful `status` is.
 pub fn classify(status: u32) -> Failure {
     if GONE.contains(&status) {
@@ -121,6 +145,23 @@ mod tests {
     #[test]
     fn an_ended_transaction_is_recognised() {
         assert_eq!(classify(0xC019_0028), Failure::TransactionGone);
+    }
+
+    #[test]
+    fn no_program_is_told_of_transactions() {
+        for (status, expected) in [
+            (0xC019_0028, 0xC000_00E9), // HANDLE_NO_LONGER_VALID
+            (0xC019_004C, 0xC000_00E9), // CANNOT_ACCEPT_TRANSACTED_WORK
+            (0xC01A_000D, 0xC000_00E9), // LOG_METADATA_CORRUPT
+            (0xC01A_001D, 0xC000_007F), // LOG_FULL
+            (0xC019_0019, 0xC000_007F), // LOG_GROWTH_FAILED
+            (0xC019_0049, 0xC000_0010), // SPARSE_NOT_ALLOWED_IN_TRANSACTION
+        ] {
+            assert_eq!(told(status), expected, "{status:#X}");
+        }
+        for status in [0, 0x103, 0xC000_007F, 0xC000_026E, 0x8000_0005] {
+            assert_eq!(told(status), status, "{status:#X}");
+        }
     }
 
     #[test]

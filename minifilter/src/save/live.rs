@@ -23,7 +23,6 @@ use super::outcome::{Ending, Facts, Outcome, Reason, outcome};
 use super::saved::SavedFiles;
 use super::state::{Effect, Joined, Left, Phase, Place, Settles, State, Stream, Turn};
 use crate::Intact;
-use crate::operations::decision::Claim;
 use crate::report::counters;
 
 const TAG: Tag = Tag::new(b"InSv");
@@ -221,23 +220,6 @@ impl Save {
             (state.phase(), state.is_gone())
         };
         matches!(phase, Phase::Live | Phase::Settling) && !gone && self.is_transacted()
-    }
-
-    /// Whether nothing is lost if its handles go on without a transaction. IRQL up to APC_LEVEL.
-    pub fn could_go_on_without(&self) -> bool {
-        // Closing the twins would carry out a deletion that was only asked for.
-        !self.has_changed_names()
-            && self.is_transacted()
-            && self.state.lock().could_go_on_without(self.settings.on_exit)
-    }
-
-    /// Whether its writing handles, of those places that count, would share their file with another one. IRQL up to
-    /// APC_LEVEL.
-    pub fn shares_with(&self, claim: Claim, counts: impl Fn(Place) -> bool) -> bool {
-        self.writers.read().iter().all(|redirect| {
-            let own = Claim { access: redirect.how.access, share: redirect.how.share };
-            !counts(redirect.place) || own.goes_with(claim)
-        })
     }
 
     /// Whether handles still take part in it. Up to DISPATCH_LEVEL.
@@ -441,6 +423,8 @@ impl Save {
         if let Some(facts) = facts {
             self.close_twins(&self.writers);
             self.finish(intact, instance, files, facts, None);
+            // Whoever still has a handle is told that nothing works on it any more.
+            self.state.lock().lose(Status::FILE_CLOSED.0 as u32);
             intact.clock.settling().forget_all(self);
         }
     }
@@ -650,10 +634,11 @@ impl Context for Redirect {
 kernel::gated!(Redirect, gate: LowerFile);
 
 /// How a handle of this process comes to be closed. The exit status is set before handles are swept (txf-ktm §8.2). A
-/// process that exits with 259, the value that means "alive", is told by its thread.
+/// process that exits with 259, the value that means "alive", is told by its thread. A thread of another process that closes
+/// for it (a debugger that ends it, a tool that closes handles) knows nothing of what it had left to do.
 pub fn ending_of(process: Process<'_>) -> Ending {
     let status = process.exit_status();
-    if status != Status::PENDING || current_thread_is_terminating() {
+    if status != Status::PENDING || current_thread_is_terminating() || !process.is_of_current_thread() {
         Ending::ProcessEnded(status.0 as u32)
     } else {
         Ending::Closed

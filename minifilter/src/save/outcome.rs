@@ -30,8 +30,10 @@ pub struct Facts {
     pub on_exit: OnExit,
     /// Whether KTM still holds the transaction active.
     pub active: bool,
-    /// Dismount, removal or shutdown came first.
+    /// It must not commit.
     pub forced: bool,
+    /// Dismount, removal or shutdown came first.
+    pub going: bool,
 }
 
 /// Why a save was rolled back.
@@ -40,7 +42,9 @@ pub enum Reason {
     /// The transaction had already ended: log full, administrator, timeout.
     TransactionGone,
     /// Dismount, removal or shutdown before the program closed the file.
-    Forced,
+    VolumeGone,
+    /// It is not known that everything was done that was asked for.
+    Uncertain,
     /// The process died with the file open.
     ProcessDied,
     /// A write or another modification failed.
@@ -56,7 +60,8 @@ impl Reason {
     pub const fn text(self) -> &'static str {
         match self {
             Self::TransactionGone => "the transaction had already ended",
-            Self::Forced => "the volume or the system went away first",
+            Self::VolumeGone => "the volume or the system went away first",
+            Self::Uncertain => "a part of what was asked for may be missing",
             Self::ProcessDied => "the process died with the file open",
             Self::Wounded => "a write failed and was not made good",
             Self::FlushFailed => "the last flush failed",
@@ -76,10 +81,12 @@ pub enum Outcome {
 
 /// Decides. Where several reasons for a rollback hold, the one is named that the reader can do most about.
 pub fn outcome(facts: &Facts) -> Outcome {
-    let reason = if !facts.active {
+    let reason = if facts.going && (facts.forced || !facts.active) {
+        Reason::VolumeGone
+    } else if !facts.active {
         Reason::TransactionGone
     } else if facts.forced {
-        Reason::Forced
+        Reason::Uncertain
     } else if !is_clean(facts.ending, facts.on_exit) {
         Reason::ProcessDied
     } else if facts.wounded {
@@ -116,6 +123,7 @@ mod tests {
         on_exit: OnExit::ByStatus,
         active: true,
         forced: false,
+        going: false,
     };
 
     #[test]
@@ -127,7 +135,9 @@ mod tests {
     fn each_condition_alone_prevents_the_commit() {
         let cases = [
             (Facts { active: false, ..CLEAN }, Reason::TransactionGone),
-            (Facts { forced: true, ..CLEAN }, Reason::Forced),
+            (Facts { forced: true, ..CLEAN }, Reason::Uncertain),
+            (Facts { forced: true, going: true, ..CLEAN }, Reason::VolumeGone),
+            (Facts { active: false, going: true, ..CLEAN }, Reason::VolumeGone),
             (Facts { ending: Ending::ProcessEnded(1), ..CLEAN }, Reason::ProcessDied),
             (Facts { wounded: true, ..CLEAN }, Reason::Wounded),
             (Facts { flush_failed: true, ..CLEAN }, Reason::FlushFailed),
@@ -136,6 +146,11 @@ mod tests {
         for (facts, reason) in cases {
             assert_eq!(outcome(&facts), Outcome::RollBack(reason));
         }
+    }
+
+    #[test]
+    fn what_nobody_writes_into_any_more_commits_if_the_volume_that_goes_still_can() {
+        assert_eq!(outcome(&Facts { going: true, ..CLEAN }), Outcome::Commit);
     }
 
     #[test]

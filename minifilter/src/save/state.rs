@@ -79,6 +79,7 @@ pub struct State {
     /// Its end is carried out without a handle that would be closed only after it.
     ends_alone: bool,
     forced: bool,
+    going: bool,
     flush_failed: bool,
     gone: bool,
     checkpoints: u32,
@@ -140,6 +141,7 @@ impl State {
             settled: 0,
             ends_alone: false,
             forced: false,
+            going: false,
             flush_failed: false,
             gone: false,
             checkpoints: 0,
@@ -225,7 +227,7 @@ impl State {
         }
     }
 
-    /// It must not commit: part of what a handle did cannot be taken back alone, or the volume goes.
+    /// It must not commit: part of what a handle did cannot be taken back alone, or may not have been done.
     pub fn force(&mut self) {
         self.forced = true;
     }
@@ -313,6 +315,7 @@ impl State {
             Phase::Ending | Phase::Ended => return None,
         }
         self.phase = Phase::Ending;
+        self.going = true;
         Some(self.facts(on_exit))
     }
 
@@ -340,14 +343,6 @@ impl State {
     /// Whether what it has done would commit at a close.
     pub fn could_commit(&self, on_exit: OnExit) -> bool {
         self.phase == Phase::Live && outcome(&self.facts(on_exit)) == Outcome::Commit
-    }
-
-    /// Whether nothing is lost if its handles go on without a transaction: what it has done would commit at a close, or it
-    /// has done nothing.
-    pub fn could_go_on_without(&self, on_exit: OnExit) -> bool {
-        let outcome = outcome(&self.facts(on_exit));
-        self.phase == Phase::Live
-            && matches!(outcome, Outcome::Commit | Outcome::RollBack(Reason::Unmodified))
     }
 
     /// What was there is durable: the save begins anew from it.
@@ -388,6 +383,7 @@ impl State {
             on_exit,
             active: !self.gone,
             forced: self.forced,
+            going: self.going,
         }
     }
 
@@ -679,7 +675,7 @@ mod tests {
         let mut state = State::new();
         state.came_back(HERE, bytes(0, 10), 0);
         let facts = state.break_off(OnExit::ByStatus).unwrap();
-        assert_eq!(outcome(&facts), Outcome::RollBack(Reason::Forced));
+        assert_eq!(outcome(&facts), Outcome::RollBack(Reason::VolumeGone));
         assert_eq!(state.break_off(OnExit::ByStatus), None);
         assert_eq!(state.leave(Ending::Closed, OnExit::ByStatus, Settles::Never), Left::Others);
     }
@@ -841,5 +837,7 @@ mod tests {
         settles(&mut state);
         let facts = state.break_off(OnExit::ByStatus).unwrap();
         assert_eq!(outcome(&facts), Outcome::Commit);
+        let gone = Facts { active: false, ..facts };
+        assert_eq!(outcome(&gone), Outcome::RollBack(Reason::VolumeGone));
     }
 }

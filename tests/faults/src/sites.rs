@@ -205,7 +205,7 @@ fn fails_at_the_end(event: &Happened) -> bool {
     match event {
         Happened::CommitFailed => true,
         Happened::RolledBack(why) => {
-            why == "the last flush failed" || why == "the volume or the system went away first"
+            why == "the last flush failed" || why == "a part of what was asked for may be missing"
         }
         _ => false,
     }

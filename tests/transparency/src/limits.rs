@@ -10,9 +10,9 @@ pub struct Limit {
     pub tests: &'static [(&'static str, &'static str)],
 }
 
-const ADMISSIONS: &str = "tests/saves/tests/saves/admissions.rs";
 const ENDINGS: &str = "tests/saves/tests/saves/endings.rs";
 const CHECKPOINTS: &str = "tests/saves/tests/saves/checkpoints.rs";
+const GOING: &str = "tests/saves/tests/saves/going.rs";
 const HOLLOW: &str = "tests/saves/tests/saves/hollow.rs";
 const MEGABYTES: &str = "tests/saves/tests/saves/limits.rs";
 const NAMES: &str = "tests/saves/tests/saves/names.rs";
@@ -20,7 +20,7 @@ const POLICY: &str = "tests/saves/tests/saves/policy.rs";
 const PROCESS: &str = "tests/saves/tests/saves/process_scope.rs";
 const REFUSALS: &str = "tests/saves/tests/saves/refusals.rs";
 const SECTIONS: &str = "tests/saves/tests/saves/sections.rs";
-
+const TERMINATIONS: &str = "tests/saves/tests/saves/terminations.rs";
 const TIMES: &str = "tests/saves/tests/saves/times.rs";
 
 /// In the README's order.
@@ -140,11 +140,7 @@ pub const LIMITS: &[Limit] = &[
             "listings-show-the-old-version",
             "space",
         ],
-        tests: &[
-            (ADMISSIONS, "who_is_let_in_finds_what_is_there_and_both_write_on"),
-            (ADMISSIONS, "a_save_that_could_not_commit_keeps_them_out"),
-            (ADMISSIONS, "a_save_that_has_given_a_name_or_is_mapped_keeps_them_out"),
-        ],
+        tests: &[],
     },
     Limit {
         begins: "A create by a thread that is not the requestor's own",
@@ -168,12 +164,35 @@ pub const LIMITS: &[Limit] = &[
         ],
     },
     Limit {
+        begins: "A handle that another process closes",
+        differences: &[],
+        tests: &[
+            (TERMINATIONS, "on_exit_decides_about_handles_that_a_debugger_closes"),
+            (TERMINATIONS, "a_handle_that_somebody_else_closes_has_not_been_closed_by_its_program"),
+        ],
+    },
+    Limit {
+        begins: "A save whose file is open when its volume is dismounted or removed",
+        differences: &[],
+        tests: &[
+            (
+                GOING,
+                "a_dismount_leaves_the_old_file_and_the_program_is_told_what_it_would_be_told_without_intact",
+            ),
+            (GOING, "a_device_that_is_pulled_out_holds_the_old_file_whole"),
+            (GOING, "at_shutdown_a_save_that_is_not_closed_is_rolled_back_and_one_that_is_stays"),
+        ],
+    },
+    Limit {
         begins: "A power cut during the first save",
         differences: &[],
-        tests: &[(
-            "tests/saves/tests/saves/crashes.rs",
-            "with_intact_every_file_is_old_or_new_after_every_power_cut",
-        )],
+        tests: &[
+            (
+                "tests/saves/tests/saves/crashes.rs",
+                "with_intact_every_file_is_old_or_new_after_every_power_cut",
+            ),
+            (GOING, "a_new_file_may_stay_empty_on_a_volume_that_goes"),
+        ],
     },
     Limit {
         begins: "While a save of a file is in progress its program cannot make another stream",

@@ -1,6 +1,5 @@
 //! What becomes of the saves of programs that know nothing of Intact: the driver that Windows would load, in the lab.
 
-mod admissions;
 mod alike;
 mod as_bare;
 mod both_ways;
@@ -11,9 +10,11 @@ mod data;
 mod denied;
 mod endings;
 mod faults;
+mod going;
 mod hollow;
 mod imports;
 mod limits;
+mod managers;
 mod names;
 mod neighbours;
 mod opens;
@@ -24,5 +25,6 @@ mod reload;
 mod reload_amid_saves;
 mod schedules;
 mod sections;
+mod terminations;
 mod times;
 mod unload;
