@@ -15,7 +15,8 @@
 //!   transaction cannot take back are refused on a redirected handle. The table says with which status.
 //! - While names are changed in a save, folders list them as they are committed, and a name that was given away cannot be
 //!   used for another file before the save ends.
-//! - While a save lives nobody else opens its file for writing, whatever the share modes: TxF forbids it.
+//! - While a save lives TxF lets nobody else open its file for writing. Whom share modes let in gets in all the same, and the
+//!   save's handles go on without a transaction.
 //! - A flush commits what the save has written so far (`OnFlush` = `Defer`: it does not); writing through does not.
 //! - A handle that its program opened for reading before the save began sees the last committed version.
 //! - A power cut in a save that makes a file may leave the file, empty.

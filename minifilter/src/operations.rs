@@ -25,6 +25,8 @@ pub mod names;
 pub mod table;
 
 #[cfg(windows)]
+pub mod admission;
+#[cfg(windows)]
 pub mod cleanup;
 #[cfg(windows)]
 pub mod create;

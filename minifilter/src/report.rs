@@ -72,6 +72,8 @@ pub enum Demotion {
     TooLong,
     /// Nothing has been modified for longer than its rule allows.
     Idle,
+    /// Somebody else opened a file of it whom its handles let in.
+    LetIn,
 }
 
 impl Demotion {
@@ -82,6 +84,7 @@ impl Demotion {
             Self::TooLarge => "it has written more than its rule allows",
             Self::TooLong => "it has taken longer than its rule allows",
             Self::Idle => "nothing was modified for longer than its rule allows",
+            Self::LetIn => "somebody else opened the file whom its share modes let in",
         }
     }
 }

@@ -562,6 +562,18 @@ impl<'a> Callback<'a> {
         .ok()
     }
 
+    /// Whether a create's name, as it was asked for, may name a stream. In pre-create, where a file object's name counts.
+    /// IRQL up to APC_LEVEL.
+    pub fn may_name_stream(&self) -> bool {
+        let Some(file) = self.file().filter(|_| self.major() == IRP_MJ_CREATE) else { return true };
+        // SAFETY: the file object of a create that has not been sent on, whose name nobody changes meanwhile.
+        let name = unsafe {
+            let name = &raw const (*file.raw().cast::<wdk_sys::FILE_OBJECT>()).FileName;
+            crate::string::borrow(&*name.cast())
+        };
+        name.as_slice().contains(&u16::from(b':'))
+    }
+
     /// A read's or write's length and offset.
     pub fn range(&self) -> Option<Range> {
         if !matches!(self.major(), IRP_MJ_READ | IRP_MJ_WRITE) {

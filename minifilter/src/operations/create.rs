@@ -65,7 +65,7 @@ impl Operation for Create {
     type Carry = Either<Parcel<Option<Carried>>, ()>;
 
     fn before(data: &mut Callback<'_>) -> Before<Self::Carry> {
-        if counters::any_in_the_way() {
+        if counters::any_redirected() {
             way::of_create(data);
         }
         let alias = match view::of(data) {

@@ -175,6 +175,56 @@ pub fn twin_options(options: u32) -> u32 {
         | FILE_OPEN_REPARSE_POINT
 }
 
+/// What a handle of a file has and lets others have, as share modes know it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// Its rights, generic ones mapped or not.
+    pub access: u32,
+    /// `FILE_SHARE_*`.
+    pub share: u32,
+}
+
+impl Claim {
+    /// Whether both can be open at a time. Handles that neither read, write, execute nor delete are in nobody's way.
+    pub fn goes_with(self, other: Claim) -> bool {
+        let is_let = |claim: Claim, by: Claim| needed_share(claim.access) & !by.share == 0;
+        let counts = |claim: Claim| needed_share(claim.access) != 0;
+        !counts(self) || !counts(other) || is_let(self, other) && is_let(other, self)
+    }
+}
+
+/// What the others of a file have to share for a handle with these rights. The most that is allowed may be all.
+fn needed_share(access: u32) -> u32 {
+    const SHARE_READ: u32 = 1;
+    const SHARE_WRITE: u32 = 2;
+    const SHARE_DELETE: u32 = 4;
+    const FILE_READ_DATA: u32 = 0x0001;
+    const FILE_EXECUTE: u32 = 0x0020;
+    const GENERIC_READ: u32 = 0x8000_0000;
+    const GENERIC_EXECUTE: u32 = 0x2000_0000;
+    const ALL: u32 = GENERIC_ALL | MAXIMUM_ALLOWED;
+    let needs = |rights: u32, share: u32| if access & (rights | ALL) != 0 { share } else { 0 };
+    needs(FILE_READ_DATA | FILE_EXECUTE | GENERIC_READ | GENERIC_EXECUTE, SHARE_READ)
+        | needs(FILE_WRITE_DATA | FILE_APPEND_DATA | GENERIC_WRITE, SHARE_WRITE)
+        | needs(DELETE, SHARE_DELETE)
+}
+
+/// The rights that a create asks for, those included that its disposition and options take for granted.
+pub fn implied_access(access: u32, disposition: u32, options: u32) -> u32 {
+    let replacing = match disposition {
+        FILE_SUPERSEDE => DELETE,
+        FILE_OVERWRITE | FILE_OVERWRITE_IF => FILE_WRITE_DATA,
+        _ => 0,
+    };
+    access | replacing | if options & FILE_DELETE_ON_CLOSE != 0 { DELETE } else { 0 }
+}
+
+/// The options of an open that only tries whether the create's rights would be granted: it does nothing, and needs nothing
+/// of its own.
+pub fn trial_options(options: u32) -> u32 {
+    twin_options(options) & !(FILE_DELETE_ON_CLOSE | FILE_OPEN_REQUIRING_OPLOCK | FILE_RESERVE_OPFILTER)
+}
+
 /// The rights that the application's create goes down with, and those that the twin asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rights {
@@ -289,6 +339,40 @@ mod tests {
         assert!(takes_it.iter().all(takes));
         assert!(!takes(&READ));
         assert!(!takes(&Request { options: FILE_OPEN_REQUIRING_OPLOCK, ..READ }));
+    }
+
+    #[test]
+    fn share_modes_are_asked_both_ways() {
+        let claim = |access, share| Claim { access, share };
+        let (reads, writes, deletes) = (FILE_READ_DATA, FILE_WRITE_DATA, DELETE);
+        for (one, other, expected) in [
+            (claim(writes, 7), claim(writes, 7), true),
+            (claim(writes, 7), claim(writes, 5), false),
+            (claim(writes, 1), claim(reads, 7), true),
+            (claim(writes, 1), claim(reads, 1), false),
+            (claim(reads | writes, 2), claim(writes, 2), false),
+            (claim(writes, 3), claim(deletes, 7), false),
+            (claim(writes, 7), claim(deletes, 7), true),
+            (claim(writes, 2), claim(0x20, 7), false),
+            (claim(writes, 0), claim(FILE_WRITE_ATTRIBUTES, 0), true),
+            (claim(writes, 3), claim(MAXIMUM_ALLOWED, 7), false),
+            (claim(writes, 7), claim(GENERIC_WRITE, 7), true),
+            (claim(writes, 5), claim(GENERIC_WRITE, 7), false),
+            (claim(writes, 6), claim(0x8000_0000, 7), false),
+        ] {
+            assert_eq!(one.goes_with(other), expected, "{one:?} {other:?}");
+            assert_eq!(other.goes_with(one), expected, "{other:?} {one:?}");
+        }
+    }
+
+    #[test]
+    fn a_trial_asks_for_what_the_create_would_have_and_does_nothing() {
+        assert_eq!(implied_access(READ.access, FILE_OVERWRITE_IF, 0), READ.access | FILE_WRITE_DATA);
+        assert_eq!(implied_access(READ.access, FILE_SUPERSEDE, 0), READ.access | DELETE);
+        assert_eq!(implied_access(READ.access, FILE_OPEN, FILE_DELETE_ON_CLOSE), READ.access | DELETE);
+        assert_eq!(implied_access(READ.access, FILE_OPEN, 0), READ.access);
+        let all = FILE_DELETE_ON_CLOSE | FILE_OPEN_REQUIRING_OPLOCK | FILE_RESERVE_OPFILTER;
+        assert_eq!(trial_options(all | 0x20), twin_options(0x20));
     }
 
     #[test]

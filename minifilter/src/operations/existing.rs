@@ -53,7 +53,7 @@ pub fn open(
     let rights = decision::rights(parameters.access);
     let inside = match part.save.inside() {
         Ok(inside) => inside,
-        Err(status) => return decline(candidate, part, status),
+        Err(status) => return decline(candidate, instance, part, status),
     };
     let opened = Open {
         name: candidate.name.full(),
@@ -73,13 +73,13 @@ pub fn open(
     .open(filter, instance);
     match opened {
         Ok(opened) => accept(candidate, instance, part, opened, &rights, is_case_sensitive(data)),
-        Err(status) => decline(candidate, part, status),
+        Err(status) => decline(candidate, instance, part, status),
     }
 }
 
 /// The twin could not be opened. Most reasons are the file system's own answer to the application, which it gets by
 /// passing through; if the file is in a save of its process, what it has become there decides.
-fn decline(candidate: &Candidate<'_>, part: Part, status: Status) -> Verdict {
+fn decline(candidate: &Candidate<'_>, instance: Instance<'_>, part: Part, status: Status) -> Verdict {
     let creates = decision::creates(candidate.parameters.disposition);
     match status {
         Status::OBJECT_NAME_NOT_FOUND if creates || !part.joined => return Verdict::NoFile(Some(part)),
@@ -92,8 +92,17 @@ fn decline(candidate: &Candidate<'_>, part: Part, status: Status) -> Verdict {
             return Verdict::Rival { status, began: false };
         }
         Status::INSUFFICIENT_RESOURCES => candidate.passes(Why::Resources, status),
-        // The one that has an answer which programs know.
-        CANNOT_EXECUTE_FILE_IN_TRANSACTION if part.joined => return Verdict::Fail(Status::SHARING_VIOLATION),
+        // Outside of a transaction it can be had.
+        CANNOT_EXECUTE_FILE_IN_TRANSACTION if part.joined => {
+            let save = part.save.clone();
+            drop(part);
+            save.let_in(candidate.intact, instance);
+            return if save.is_transacted() {
+                Verdict::Fail(Status::SHARING_VIOLATION)
+            } else {
+                Verdict::Rival { status, began: false }
+            };
+        }
         // The handles of its save are lost, and one beside them would change the old version without a transaction.
         _ if part.joined && classify(status.0 as u32) == Failure::TransactionGone => {
             part.save.lose(status);
@@ -151,7 +160,7 @@ fn accept(
         Err(status) => {
             file.close();
             if part.joined && classify(status.0 as u32) == Failure::TransactionGone {
-                return decline(candidate, part, status);
+                return decline(candidate, instance, part, status);
             }
             candidate.passes(Why::Resources, status);
             return Verdict::Pass;

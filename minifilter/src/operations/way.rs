@@ -13,6 +13,7 @@ use kernel::process;
 use kernel::string::upcase;
 use widestring::U16Str;
 
+use super::admission::Newcomer;
 use super::create::STACK_NEEDED;
 use super::decision::{self, Intent, Request};
 use super::names;
@@ -20,12 +21,14 @@ use super::opening::{is_case_sensitive, request};
 use crate::Intact;
 use crate::report::counters;
 use crate::save::files::Files;
-use crate::save::live::Save;
+use crate::save::live::{Save, stream_of};
+use crate::save::state::Place;
 
 /// Before a create: waits while the twins of its file are exchanged, because an open in between could keep them from coming
 /// back (bounded); and ends a save of its file that waits for more, if the create takes the file from it, would find nothing
 /// but a placeholder, or if the process of the save has ended. So does one that makes a file by a name that the save has
-/// given. Where the file cannot be told, nothing is done. PASSIVE_LEVEL.
+/// given. A save that others write into lets those in whom its handles' share modes let in. Where the file cannot be told,
+/// nothing is done. PASSIVE_LEVEL.
 #[cold]
 pub fn of_create(data: &Callback<'_>) {
     let (Some(parameters), Some(file), Some(filter)) = (data.create(), data.file(), Intact::filter()) else {
@@ -59,8 +62,14 @@ pub fn of_create(data: &Callback<'_>) {
     };
     let instance = data.instance();
     let Ok(files) = ContextRef::<Files>::of_instance(instance) else { return };
-    let may_be =
-        |save: &Save| is_in_the_way(save, None) || makes && save.is_alone() && save.has_changed_names();
+    let newcomer = Newcomer::of(data, &parameters, waits && takes);
+    let is_out = |save: &Save| !(joins && save.process == process);
+    let may_be_let_in = |save: &Save| newcomer.is_some_and(|one| is_out(save) && one.may_be_let_in(save));
+    let may_be = |save: &Save| {
+        is_in_the_way(save, None)
+            || makes && save.is_alone() && save.has_changed_names()
+            || may_be_let_in(save)
+    };
     if files.first(may_be).is_none() {
         return;
     }
@@ -68,16 +77,23 @@ pub fn of_create(data: &Callback<'_>) {
     let looked = Open::look(name.full(), is_case_sensitive(data))
         .open(filter, instance)
         .and_then(|looked| looked.file.object().id(instance));
+    let place = |id| Place { file: id, stream: stream_of(name.stream()) };
+    let is_let_in =
+        |save: &Save, id: u64| newcomer.is_some_and(|one| is_out(save) && one.is_let_in(save, place(id)));
     let save = match looked {
-        Ok(id) => files.first(|save| save.files.has(id) && is_in_the_way(save, Some(id))),
+        Ok(id) => {
+            files.first(|save| save.files.has(id) && (is_in_the_way(save, Some(id)) || is_let_in(save, id)))
+        }
         Err(Status::OBJECT_NAME_NOT_FOUND) if makes => files.first(|save| gives(save, &name)),
         Err(_) => None,
     };
     let (Some(save), Some(intact)) = (save, Intact::get()) else { return };
     if save.is_alone() {
         save.settle(intact, instance, &files, None);
-    } else {
+    } else if save.is_exchanging() {
         save.wait_while_exchanging();
+    } else if newcomer.is_some_and(|one| one.is_kept_out(data, &parameters, &name, filter)) {
+        save.let_in(intact, instance);
     }
 }
 

@@ -130,6 +130,15 @@ impl Save {
         }
     }
 
+    /// Somebody else opens a file of it whom its handles let in: what is there is committed, and they go on without a
+    /// transaction. PASSIVE_LEVEL, without locks.
+    ///
+    /// Where that cannot be, the other one is kept out, as TxF has it.
+    pub fn let_in(&self, intact: &Intact, instance: Instance<'_>) {
+        let why = Demotion::LetIn;
+        let _ = self.demote(intact, instance, why, THREADS_PATIENCE_MS, || self.could_go_on_without());
+    }
+
     fn is_too_large(&self) -> bool {
         let limit = self.settings.max_megabytes;
         limit != 0

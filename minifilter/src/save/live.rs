@@ -23,6 +23,7 @@ use super::outcome::{Ending, Facts, Outcome, Reason, outcome};
 use super::saved::SavedFiles;
 use super::state::{Effect, Joined, Left, Phase, Place, Settles, State, Stream, Turn};
 use crate::Intact;
+use crate::operations::decision::Claim;
 use crate::report::counters;
 
 const TAG: Tag = Tag::new(b"InSv");
@@ -220,6 +221,23 @@ impl Save {
             (state.phase(), state.is_gone())
         };
         matches!(phase, Phase::Live | Phase::Settling) && !gone && self.is_transacted()
+    }
+
+    /// Whether nothing is lost if its handles go on without a transaction. IRQL up to APC_LEVEL.
+    pub fn could_go_on_without(&self) -> bool {
+        // Closing the twins would carry out a deletion that was only asked for.
+        !self.has_changed_names()
+            && self.is_transacted()
+            && self.state.lock().could_go_on_without(self.settings.on_exit)
+    }
+
+    /// Whether its writing handles, of those places that count, would share their file with another one. IRQL up to
+    /// APC_LEVEL.
+    pub fn shares_with(&self, claim: Claim, counts: impl Fn(Place) -> bool) -> bool {
+        self.writers.read().iter().all(|redirect| {
+            let own = Claim { access: redirect.how.access, share: redirect.how.share };
+            !counts(redirect.place) || own.goes_with(claim)
+        })
     }
 
     /// Whether handles still take part in it. Up to DISPATCH_LEVEL.

@@ -345,6 +345,14 @@ impl State {
         self.phase == Phase::Live && outcome(&self.facts(on_exit)) == Outcome::Commit
     }
 
+    /// Whether nothing is lost if its handles go on without a transaction: what it has done would commit at a close, or it
+    /// has done nothing.
+    pub fn could_go_on_without(&self, on_exit: OnExit) -> bool {
+        let outcome = outcome(&self.facts(on_exit));
+        self.phase == Phase::Live
+            && matches!(outcome, Outcome::Commit | Outcome::RollBack(Reason::Unmodified))
+    }
+
     /// What was there is durable: the save begins anew from it.
     pub fn checkpointed(&mut self) {
         self.modified = false;

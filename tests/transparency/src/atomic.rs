@@ -64,6 +64,7 @@ pub fn machines(disk: &lab_volume::Base, seed: u64) -> Pair {
 }
 
 /// What was, at different times.
+#[derive(Clone)]
 struct Past {
     /// Each file as it was before the save that it is in began.
     origin: Versions,
@@ -76,12 +77,16 @@ struct Past {
     /// Files that saves have deleted while somebody else had them open: they are gone, where without Intact they wait for the
     /// others.
     deleted: Vec<usize>,
+    /// Files that somebody was let in to in the moment of the stroke: what it does to them it does to the old version, the
+    /// save of the others being lost.
+    parted: Vec<usize>,
 }
 
 impl Past {
     fn of(pair: &mut Pair) -> Past {
         let old = pair.intact.committed();
-        Past { origin: old.clone(), new: old.clone(), old, loose: Vec::new(), deleted: Vec::new() }
+        let (loose, deleted, parted) = (Vec::new(), Vec::new(), Vec::new());
+        Past { origin: old.clone(), new: old.clone(), old, loose, deleted, parted }
     }
 
     /// A step was told.
@@ -133,6 +138,12 @@ fn try_strike(
         let aborted = matches!(stroke, Stroke::Abort(after)
             if pair.intact.transacted_operations() > before + after);
         struck.met_a_save |= aborted && lived.any_save();
+        if aborted && let Call::Open { name, .. } = step.call {
+            let file = name_of(name).split(':').next().unwrap_or_default();
+            let found = past.old.iter().find(|(path, _)| path.eq_ignore_ascii_case(file));
+            let taken = found.map(|(_, version)| version.id);
+            past.parted.extend(taken.filter(|id| lived.others_save(lived.identity(step.process), *id)));
+        }
         let answer = match told {
             Told::Alike(answer) => {
                 struck.operations += u64::from(answer.counts());
@@ -215,8 +226,7 @@ fn kill(
         struck.failure = Some(Failure { kind: "after the kill".into(), step: None, what });
         return Ok(());
     }
-    let (origin, loose, deleted) = (past.origin.clone(), past.loose.clone(), past.deleted.clone());
-    let past = Past { origin, old: now, new, loose, deleted };
+    let past = Past { old: now, new, ..past.clone() };
     end(pair, program, &past, struck)
 }
 
@@ -299,7 +309,8 @@ fn neither(
         past.loose.contains(&now.id) && old.id == now.id && unnamed(old) == unnamed(now)
     };
     let excused = |path: &String| {
-        if gone(path) || deleted_of(path) {
+        let parted = now.get(path).is_some_and(|now| past.parted.contains(&now.id));
+        if gone(path) || deleted_of(path) || parted {
             return true;
         }
         let left = !past.origin.contains_key(path) && is_left_by_stream(program, path, now.get(path));

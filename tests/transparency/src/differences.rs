@@ -70,17 +70,19 @@ pub const LIST: &[Difference] = &[
     },
     Difference {
         id: "one-writer",
-        reason: "while a save lives, no other process opens its file for any writing right",
+        reason: "while a save lives in which names were changed, no other process opens its file for any writing right",
         source: "txf-ktm §4.2",
-        example: "p0 open slot=0 name=0 how=0 root=0 access=0xC0000000 share=7 disposition=1 options=0x20 attributes=0 allocation=0 ea=0 security=0\n\
+        example: "p0 open slot=0 name=0 how=0 root=0 access=0xC0010000 share=7 disposition=1 options=0x20 attributes=0 allocation=0 ea=0 security=0\n\
+                  p0 link slot=0 name=10 replace=0 ex=0\n\
                   p1 open slot=1 name=0 how=0 root=0 access=0xC0000000 share=7 disposition=1 options=0x20 attributes=0 allocation=0 ea=0 security=0",
         applies: one_writer,
     },
     Difference {
         id: "no-execution",
-        reason: "while a save lives, its file is not opened for execution",
+        reason: "while a save lives in which names were changed, its file is not opened for execution",
         source: "txf-ktm §4.2",
-        example: "p0 open slot=0 name=0 how=0 root=0 access=0xC0000000 share=7 disposition=1 options=0x20 attributes=0 allocation=0 ea=0 security=0\n\
+        example: "p0 open slot=0 name=0 how=0 root=0 access=0xC0010000 share=7 disposition=1 options=0x20 attributes=0 allocation=0 ea=0 security=0\n\
+                  p0 link slot=0 name=10 replace=0 ex=0\n\
                   p0 open slot=1 name=0 how=0 root=0 access=0xA0000000 share=7 disposition=1 options=0x20 attributes=0 allocation=0 ea=0 security=0",
         applies: no_execution,
     },
@@ -129,9 +131,10 @@ pub const LIST: &[Difference] = &[
     },
     Difference {
         id: "no-delete-on-close",
-        reason: "an open that deletes on close takes no part in a save, so it is kept out of a file that is in one",
+        reason: "an open that deletes on close takes no part in a save, so it is kept out of one in which names were changed",
         source: "txf-ktm §4.2, §4.3",
-        example: "p0 open slot=0 name=0 how=0 root=0 access=0xC0000000 share=7 disposition=1 options=0x20 attributes=0 allocation=0 ea=0 security=0\n\
+        example: "p0 open slot=0 name=0 how=0 root=0 access=0xC0010000 share=7 disposition=1 options=0x20 attributes=0 allocation=0 ea=0 security=0\n\
+                  p0 link slot=0 name=10 replace=0 ex=0\n\
                   p0 open slot=1 name=0 how=0 root=0 access=0x110000 share=7 disposition=1 options=0x1020 attributes=0 allocation=0 ea=0 security=0",
         applies: no_delete_on_close,
     },
@@ -376,7 +379,7 @@ fn one_writer(situation: &Situation<'_>) -> bool {
     }
     match (situation.step.call, situation.bare) {
         (Call::Open { .. }, Answer::Done(Value::Opened(information, granted, _))) => {
-            granted & TXF_WRITER != 0 || *information != 1
+            situation.world.is_renamed(file) && (granted & TXF_WRITER != 0 || *information != 1)
         }
         // What would have kept it out anyway is part of the save, or is asked later.
         (Call::Open { .. }, Answer::Failed(_)) => true,
@@ -392,6 +395,7 @@ fn no_execution(situation: &Situation<'_>) -> bool {
         _ => situation.file(),
     };
     let saved = file.is_some_and(|file| situation.world.is_saved(file));
+    let renamed = file.is_some_and(|file| situation.world.is_renamed(file));
     let refused = situation.intact.is(Status::SHARING_VIOLATION);
     let Call::Open { access, .. } = situation.step.call else { return false };
     match (situation.bare, situation.intact) {
@@ -399,9 +403,9 @@ fn no_execution(situation: &Situation<'_>) -> bool {
         (Answer::Done(Value::Opened(information, granted, file)), Answer::Done(value)) => {
             saved && *value == Value::Opened(*information, granted & !EXECUTE, *file)
         }
-        (Answer::Done(Value::Opened(_, granted, _)), _) => saved && refused && granted & EXECUTE != 0,
+        (Answer::Done(Value::Opened(_, granted, _)), _) => renamed && refused && granted & EXECUTE != 0,
         // It is asked before what else keeps it out.
-        _ => saved && refused && access as u32 & (EXECUTE | 0x3000_0000) != 0,
+        _ => renamed && refused && access as u32 & (EXECUTE | 0x3000_0000) != 0,
     }
 }
 
@@ -451,7 +455,7 @@ fn refused_valid_data_length(situation: &Situation<'_>) -> bool {
 }
 
 fn no_delete_on_close(situation: &Situation<'_>) -> bool {
-    let saved = situation.file().is_some_and(|file| situation.world.is_saved(file));
+    let saved = situation.file().is_some_and(|file| situation.world.is_renamed(file));
     // By a name that the save has given, the file is found by its own process only.
     let saved = saved || situation.world.has_renamed(situation.process());
     matches!(situation.step.call, Call::Open { options, .. } if options & 0x1000 != 0)

@@ -10,6 +10,7 @@ pub struct Limit {
     pub tests: &'static [(&'static str, &'static str)],
 }
 
+const ADMISSIONS: &str = "tests/saves/tests/saves/admissions.rs";
 const ENDINGS: &str = "tests/saves/tests/saves/endings.rs";
 const CHECKPOINTS: &str = "tests/saves/tests/saves/checkpoints.rs";
 const GOING: &str = "tests/saves/tests/saves/going.rs";
@@ -140,7 +141,11 @@ pub const LIMITS: &[Limit] = &[
             "listings-show-the-old-version",
             "space",
         ],
-        tests: &[],
+        tests: &[
+            (ADMISSIONS, "who_is_let_in_finds_what_is_there_and_both_write_on"),
+            (ADMISSIONS, "a_save_that_could_not_commit_keeps_them_out"),
+            (ADMISSIONS, "a_save_that_has_given_a_name_or_is_mapped_keeps_them_out"),
+        ],
     },
     Limit {
         begins: "A create by a thread that is not the requestor's own",

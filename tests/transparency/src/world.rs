@@ -109,6 +109,7 @@ impl World {
     /// Intact redirects what may modify data or replaced what was there, unless it is one of what is never touched.
     fn opened(&mut self, process: u64, slot: u64, options: u64, information: u32, granted: u32, file: usize) {
         const NEVER: u64 = 0x1 | 0x1000 | 0x1_0000 | 0x10_0000;
+        self.let_in(process, options & NEVER == 0, information, granted, file);
         let known = self.live.iter().find(|live| (live.process, live.file) == (process, file)).copied();
         let replaced = matches!(information, 0 | 3);
         let touched = options & NEVER == 0;
@@ -127,6 +128,23 @@ impl World {
         let open =
             Open { process, file, granted, takes_part: begins || joins, save: live.map(|live| live.number) };
         self.slots[(slot % SLOTS) as usize] = Some((process, open));
+    }
+
+    /// Who has got in past a save, without taking part in it: the save is over, and its handles go on without one.
+    fn let_in(&mut self, process: u64, touched: bool, information: u32, granted: u32, file: usize) {
+        const EXECUTE: u32 = 0x20;
+        let takes = granted & (TXF_WRITER | EXECUTE) != 0 || matches!(information, 0 | 3);
+        let joins = |live: &Live| {
+            live.process == process && touched && granted & TXF_WRITER != 0 && granted & EXECUTE == 0
+        };
+        let over = |live: &Live| live.file == file && takes && !joins(live);
+        let ended: Vec<usize> = self.live.iter().filter(|live| over(live)).map(|live| live.number).collect();
+        for (_, open) in self.slots.iter_mut().flatten() {
+            if open.save.is_some_and(|save| ended.contains(&save)) {
+                (open.takes_part, open.save) = (false, None);
+            }
+        }
+        self.live.retain(|live| !over(live));
     }
 
     /// The process that is now in the place of this number.
@@ -168,6 +186,11 @@ impl World {
         let open = self.open(slot).filter(|open| open.takes_part)?;
         let live = self.live.iter().find(|live| Some(live.number) == open.save)?;
         (!live.renamed).then_some(live.file)
+    }
+
+    /// Whether names were changed in a save of this file.
+    pub fn is_renamed(&self, file: usize) -> bool {
+        self.live.iter().any(|live| live.file == file && live.renamed)
     }
 
     /// Whether a process has changed names in a save.
@@ -248,5 +271,17 @@ mod tests {
         assert_eq!(world.save_of(0, 5), save, "the other one keeps it");
         world.told(&"p0 exit status=0".parse().unwrap(), &Answer::Done(Value::None), None);
         assert!(!world.any_save());
+    }
+
+    #[test]
+    fn who_gets_in_past_a_save_ends_it() {
+        let mut world = World::default();
+        open(&mut world, 0, 0, WRITES);
+        open(&mut world, 1, 1, 0x1);
+        assert!(world.is_saved(5), "who reads ends nothing");
+        open(&mut world, 0, 2, WRITES);
+        assert!(world.is_saved(5), "who takes part ends nothing");
+        open(&mut world, 1, 3, WRITES);
+        assert!(!world.others_save(1, 5) && !world.open(0).unwrap().takes_part);
     }
 }

@@ -1,5 +1,6 @@
 //! What becomes of the saves of programs that know nothing of Intact: the driver that Windows would load, in the lab.
 
+mod admissions;
 mod alike;
 mod as_bare;
 mod both_ways;

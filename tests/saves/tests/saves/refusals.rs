@@ -123,10 +123,11 @@ fn files_outside_of_saves_are_renamed_and_deleted_as_ever() {
 }
 
 #[test]
-fn a_file_in_a_save_is_neither_renamed_nor_deleted_by_others() {
+fn a_file_in_a_save_is_neither_renamed_nor_deleted_by_others_whom_it_does_not_let_in() {
     let scene = Scene::new();
     let (writer, other) = (scene.program("writer.exe"), scene.program("other.exe"));
-    let handle = scene.write_new(&writer);
+    let handle = writer.create_file(CreateOptions::open(FILE, GENERIC_WRITE).share(3)).unwrap();
+    writer.write(handle, 0, NEW).unwrap();
     let renamed = other.call(|caller| caller.rename_path(FILE, r"C:\Saved\renamed.txt", false));
     assert_eq!(renamed, Err(Status::SHARING_VIOLATION));
     assert_eq!(other.call(|caller| caller.delete(FILE)), Err(Status::SHARING_VIOLATION));
