@@ -74,6 +74,8 @@ pub enum Demotion {
     Idle,
     /// Somebody else opened a file of it whom its handles let in.
     LetIn,
+    /// After it had been idle no transaction could be had again: the status says why.
+    NotResumed,
 }
 
 impl Demotion {
@@ -85,6 +87,7 @@ impl Demotion {
             Self::TooLong => "it has taken longer than its rule allows",
             Self::Idle => "nothing was modified for longer than its rule allows",
             Self::LetIn => "somebody else opened the file whom its share modes let in",
+            Self::NotResumed => "after it had been idle no transaction could be had again",
         }
     }
 }
@@ -154,6 +157,7 @@ impl Report {
             event!(
                 "SaveCommitted",
                 "Save": U64, "File": Text, "ProcessId": ProcessId, "Image": Text, "Rule": Text, "Bytes": U64,
+                "Milliseconds": U64,
             ),
             save,
         );
@@ -168,7 +172,7 @@ impl Report {
             event!(
                 "SaveRolledBack",
                 "Save": U64, "File": Text, "ProcessId": ProcessId, "Image": Text, "Rule": Text, "Bytes": U64,
-                "Reason": Utf8, "Status": Status,
+                "Milliseconds": U64, "Reason": Utf8, "Status": Status,
             ),
             save,
             reason.text(),
@@ -183,7 +187,7 @@ impl Report {
             event!(
                 "CommitFailed",
                 "Save": U64, "File": Text, "ProcessId": ProcessId, "Image": Text, "Rule": Text, "Bytes": U64,
-                "Reason": Utf8, "Status": Status,
+                "Milliseconds": U64, "Reason": Utf8, "Status": Status,
             ),
             save,
             "the commit failed; the previous version stays",
@@ -197,6 +201,7 @@ impl Report {
             event!(
                 "SaveCheckpointed",
                 "Save": U64, "File": Text, "ProcessId": ProcessId, "Image": Text, "Rule": Text, "Bytes": U64,
+                "Milliseconds": U64,
             ),
             save,
         );
@@ -208,6 +213,7 @@ impl Report {
             event!(
                 "SaveWaits",
                 "Save": U64, "File": Text, "ProcessId": ProcessId, "Image": Text, "Rule": Text, "Bytes": U64,
+                "Milliseconds": U64,
             ),
             save,
         );
@@ -220,7 +226,7 @@ impl Report {
             event!(
                 "SaveDemoted",
                 "Save": U64, "File": Text, "ProcessId": ProcessId, "Image": Text, "Rule": Text, "Bytes": U64,
-                "Reason": Utf8, "Status": Status,
+                "Milliseconds": U64, "Reason": Utf8, "Status": Status,
             ),
             save,
             why.text(),
@@ -235,7 +241,7 @@ impl Report {
             event!(
                 "HandleLost",
                 "Save": U64, "File": Text, "ProcessId": ProcessId, "Image": Text, "Rule": Text, "Bytes": U64,
-                "Reason": Utf8, "Status": Status,
+                "Milliseconds": U64, "Reason": Utf8, "Status": Status,
             ),
             save,
             "the file could not be opened again",
@@ -248,15 +254,27 @@ impl Report {
         let event = event!(
             "PlaceholderLeft",
             "Save": U64, "File": Text, "ProcessId": ProcessId, "Image": Text, "Rule": Text, "Bytes": U64,
-            "Reason": Utf8, "Status": Status,
+            "Milliseconds": U64, "Reason": Utf8, "Status": Status,
         );
-        let (bytes, reason) = (save.bytes(), Counted::ascii("an empty new file could not be deleted"));
-        let more = [Datum::u64(&bytes), Datum::u16(&reason.bytes), reason.text, Datum::status(&status)];
+        let reason = Counted::ascii("an empty new file could not be deleted");
+        let (bytes, time) = (save.bytes(), save.milliseconds());
+        let more = [
+            Datum::u64(&bytes),
+            Datum::u64(&time),
+            Datum::u16(&reason.bytes),
+            reason.text,
+            Datum::status(&status),
+        ];
         self.about_file(Level::Error, event, save, file, &more);
     }
 
     fn published(&self, event: &'static [u8], save: &Save) {
-        self.about(Level::Information, event, save, &[Datum::u64(&save.bytes())]);
+        self.about(
+            Level::Information,
+            event,
+            save,
+            &[Datum::u64(&save.bytes()), Datum::u64(&save.milliseconds())],
+        );
     }
 
     fn not_committed(
@@ -267,8 +285,14 @@ impl Report {
         reason: &'static str,
         status: Status,
     ) {
-        let (bytes, reason) = (save.bytes(), Counted::ascii(reason));
-        let more = [Datum::u64(&bytes), Datum::u16(&reason.bytes), reason.text, Datum::status(&status)];
+        let (bytes, time, reason) = (save.bytes(), save.milliseconds(), Counted::ascii(reason));
+        let more = [
+            Datum::u64(&bytes),
+            Datum::u64(&time),
+            Datum::u16(&reason.bytes),
+            reason.text,
+            Datum::status(&status),
+        ];
         self.about(level, event, save, &more);
     }
 
@@ -281,7 +305,7 @@ impl Report {
     fn about_file(&self, level: Level, event: &'static [u8], save: &Save, file: &U16Str, more: &[Datum<'_>]) {
         let file = Counted::units(file);
         let (image, rule) = (Counted::units(save.label.image()), Counted::units(save.label.rule()));
-        let mut data = ArrayVec::<Datum<'_>, 14>::new();
+        let mut data = ArrayVec::<Datum<'_>, 15>::new();
         let save = [
             Datum::default(),
             Datum::default(),

@@ -18,8 +18,9 @@ use kernel::rename::{Folder, NewName};
 use kernel::{Result, Status};
 use widestring::U16Str;
 
+use super::Modifies;
 use super::names::{self, Request};
-use super::swap::{after, came_back_untouched, enter, redirected, unknown};
+use super::swap::{after, came_back_untouched, enter, redirected, resumed, unknown};
 use super::way;
 use crate::report::counters;
 use crate::save::failure::{Failure, classify};
@@ -83,7 +84,7 @@ fn change(
     redirect: ContextRef<Redirect>,
 ) -> Before<<SetInformation as Operation>::Carry> {
     way::of_names(data);
-    let entered = match enter(redirect) {
+    let entered = match enter(resumed(data, redirect, Modifies::Other(Change::Name))) {
         Ok(entered) => entered,
         Err(answer) => return answer.into(),
     };

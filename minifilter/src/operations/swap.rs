@@ -10,13 +10,17 @@ use kernel::fltkernel::{
     IRP_MJ_FILE_SYSTEM_CONTROL, IRP_MJ_QUERY_INFORMATION, IRP_MJ_READ, IRP_MJ_SET_INFORMATION, IRP_MJ_WRITE,
 };
 
+use super::create::STACK_NEEDED;
 use super::{Modifies, Treatment, treatment, way};
+use kernel::pool::Shared;
+use kernel::process;
 use wdk_sys::{IRP_PAGING_IO, IRP_SYNCHRONOUS_PAGING_IO};
 
+use crate::Intact;
 use crate::report::counters;
 use crate::save::failure::{is_transaction_problem, is_unsupported, told};
 use crate::save::files::Files;
-use crate::save::live::{Redirect, Role};
+use crate::save::live::{Redirect, Role, Save};
 use crate::save::state::Effect;
 use crate::save::wounds::{Change, Range};
 
@@ -116,7 +120,7 @@ pub(super) fn redirected(
         Treatment::Own => Before::Complete(Status::NOT_SUPPORTED, 0),
         Treatment::NoShortcut => Before::DisallowFastIo,
         Treatment::Swap(_) if data.is_fast_io() => Before::DisallowFastIo,
-        Treatment::Swap(_) => match enter(redirect) {
+        Treatment::Swap(modifies) => match enter(resumed(data, redirect, modifies)) {
             Ok(entered) => {
                 send(data, &entered);
                 Before::Watch(Either::First(entered))
@@ -144,6 +148,39 @@ impl<C> From<Answer> for Before<C> {
             Answer::Own => Before::Pass,
             Answer::Fail(status) => Before::Complete(status, 0),
         }
+    }
+}
+
+/// Before an operation that modifies: a save that rests has a transaction again. PASSIVE_LEVEL, without locks.
+#[inline]
+pub(super) fn resumed(
+    data: &Callback<'_>,
+    redirect: ContextRef<Redirect>,
+    modifies: Modifies,
+) -> ContextRef<Redirect> {
+    if modifies != Modifies::Nothing
+        && redirect.role == Role::Writer
+        && let Some(save) = &redirect.save
+        && save.rests()
+    {
+        resume(data, save);
+    }
+    redirect
+}
+
+#[cold]
+fn resume(data: &Callback<'_>, save: &Shared<Save>) {
+    // From inside a file system nothing can be opened, and who writes pages must not wait.
+    if process::is_inside_file_system() || is_paging(data) {
+        return;
+    }
+    let Some(intact) = Intact::get() else { return };
+    let instance = data.instance();
+    if save.resume(intact, instance, process::remaining_stack() >= STACK_NEEDED)
+        // A limit that cannot be kept for want of memory is no reason to go on without a transaction.
+        && let Ok(true) = intact.clock.limits().add(save, instance)
+    {
+        intact.clock.wake();
     }
 }
 

@@ -7,8 +7,9 @@ use kernel::pool::Tag;
 use kernel::process;
 use wdk_sys::{IRP_PAGING_IO, IRP_SYNCHRONOUS_PAGING_IO};
 
+use super::Modifies;
 use super::create::STACK_NEEDED;
-use super::swap::{came_back, enter, send, unknown};
+use super::swap::{came_back, enter, resumed, send, unknown};
 use crate::Intact;
 use crate::save::live::{Redirect, Role};
 use crate::save::state::Effect;
@@ -77,7 +78,7 @@ fn write(
         return Before::DisallowFastIo;
     }
     limit(data, &redirect);
-    let entered = match enter(redirect) {
+    let entered = match enter(resumed(data, redirect, Modifies::Bytes)) {
         Ok(entered) => entered,
         Err(answer) => return answer.into(),
     };

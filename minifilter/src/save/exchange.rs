@@ -17,6 +17,7 @@ use kernel::gate::Held;
 use kernel::instance::Instance;
 use kernel::name::FileName;
 use kernel::pool::{PoolVec, Tag};
+use kernel::time;
 use kernel::transaction::{Transaction, TransactionRef};
 use kernel::{Result, Status};
 use wdk_sys::{FILE_ATTRIBUTE_READONLY, FILE_READ_ATTRIBUTES, FILE_WRITE_ATTRIBUTES, SYNCHRONIZE};
@@ -25,6 +26,7 @@ use widestring::U16Str;
 use super::failure::{Failure, classify};
 use super::live::{How, Mode, Redirect, Role, Save, stream_of};
 use super::locks;
+use super::outcome::Reason;
 use super::state::Flush;
 use crate::Intact;
 use crate::operations::decision::{FILE_OPEN, locks_in_transaction};
@@ -117,12 +119,12 @@ impl Save {
 
     /// As [`Self::limit`], because it is past a limit of time; `changes`: what was seen of it then, if nothing more may have
     /// happened since. In a thread of ours.
+    ///
+    /// One that was idle has a transaction again when something is modified: [`Self::resume`].
     pub fn end_by_time(&self, intact: &Intact, instance: Instance<'_>, why: Demotion, changes: u32) {
-        let is_still_over = || {
-            self.is_transacted()
-                && !self.has_changed_names()
-                && (why != Demotion::Idle || self.activity().changes == changes)
-                && self.state.lock().could_commit(self.settings.on_exit)
+        let is_still_over = || match why {
+            Demotion::Idle => self.activity().changes == changes && self.could_go_on_without(),
+            _ => self.could_go_on_without() && self.activity().modified,
         };
         if is_still_over() {
             // Whatever keeps it from ending now, the next look will find again.
@@ -166,9 +168,60 @@ impl Save {
         write_out(&twins, instance).map_err(|status| self.failed_to_write(status))?;
         name_all(&mut twins, instance);
         let _window = Window::open(self);
-        self.commit(intact, instance, &twins)?;
+        let published = self.commit(intact, instance, &twins)?;
+        if !published && self.counted.swap(false, Ordering::AcqRel) {
+            counters::rolled_back();
+            intact.report.rolled_back(self, Reason::Unmodified, Status::SUCCESS);
+        }
         self.reopen_plain(intact, instance, &mut twins, why, Status::SUCCESS);
+        self.rests.store(why == Demotion::Idle, Ordering::Release);
         Ok(())
+    }
+
+    /// Whether it has no transaction only until something is modified. Up to DISPATCH_LEVEL.
+    #[inline]
+    pub fn rests(&self) -> bool {
+        self.rests.load(Ordering::Acquire)
+    }
+
+    /// Something is about to be modified in a save that rests: it has a transaction again, or goes on without one until it is
+    /// closed, with an event. True: it has one. `room`: there is stack for opening a file; without it the next one may have it.
+    /// PASSIVE_LEVEL, without locks.
+    pub fn resume(&self, intact: &Intact, instance: Instance<'_>, room: bool) -> bool {
+        if !room {
+            return false;
+        }
+        let Some(_creates) = self.gate.hold(Some(PATIENCE_MS)) else { return false };
+        let Ok(members) = self.members() else { return false };
+        let Ok(mut twins) = hold_all(&members, PATIENCE_MS) else { return false };
+        // Again, with nothing in flight. What is mapped cannot be exchanged.
+        if !self.rests() || twins.iter().any(Twin::is_mapped) {
+            return false;
+        }
+        name_all(&mut twins, instance);
+        let begun = Transaction::begin();
+        let _window = Window::open(self);
+        self.rests.store(false, Ordering::Release);
+        let resumed = begun.and_then(|transaction| {
+            close_all(&twins, instance);
+            self.reopen_inside(instance, &mut twins, &transaction)?;
+            *self.mode.write() = Mode::Transacted(transaction);
+            Ok(())
+        });
+        match resumed {
+            Ok(()) => {
+                self.state.lock().resumed();
+                self.since.store(time::milliseconds(), Ordering::Relaxed);
+                self.counted.store(true, Ordering::Release);
+                counters::begun();
+                intact.report.begun(self);
+                true
+            }
+            Err(status) => {
+                self.reopen_plain(intact, instance, &mut twins, Demotion::NotResumed, status);
+                false
+            }
+        }
     }
 
     /// A failure to write what is cached, as the program is told of it.
@@ -227,8 +280,13 @@ impl Save {
         Ok(())
     }
 
-    /// Closes the twins and commits. On failure nothing works on the handles any more.
-    fn commit(&self, intact: &Intact, instance: Instance<'_>, twins: &Twins<'_>) -> Result<()> {
+    /// Closes the twins and commits. Whether there was anything to commit, now or at a flush before. On failure nothing works
+    /// on the handles any more.
+    fn commit(&self, intact: &Intact, instance: Instance<'_>, twins: &Twins<'_>) -> Result<bool> {
+        let published = {
+            let state = self.state.lock();
+            state.is_modified() || state.is_checkpointed()
+        };
         close_all(twins, instance);
         let mode = core::mem::replace(&mut *self.mode.write(), Mode::Over);
         let result = match mode {
@@ -246,7 +304,7 @@ impl Save {
                 self.state.lock().checkpointed();
                 // What was made as a placeholder is a file now.
                 self.files.committed();
-                Ok(())
+                Ok(published)
             }
             Err(status) => {
                 self.state.lock().lose(status.0 as u32);

@@ -1,8 +1,8 @@
 //! Limits of time: saves that take too long, or in which nothing happens any more.
 //!
-//! Both times begin with a modification: a file that is merely held open has nothing to publish, and what will be written
-//! into it later is a save that begins then. Operations only count up; the thread of the clock looks at the count now and
-//! then, and keeps the time.
+//! The first begins with a modification, the second with the open and with every modification. What was idle has a transaction
+//! again when something is modified: a file that is held open all day holds none meanwhile. Operations only count up; the
+//! thread of the clock looks at the count now and then, and keeps the time.
 //!
 //! What could not commit at a close does not commit here: a save with a wound stays as it is, until it heals or is closed.
 
@@ -47,20 +47,16 @@ impl Limited {
     /// Whether it is past a limit, and which, at this time.
     fn is_over(&mut self, now: u64) -> Option<Demotion> {
         let Activity { modified, changes } = self.save.activity();
-        if !modified {
-            self.since = None;
-            return None;
-        }
-        if self.since.is_none() || changes != self.changes {
+        if changes != self.changes {
             self.changes = changes;
             self.changed = now;
         }
-        let since = *self.since.get_or_insert(now);
+        self.since = self.since.filter(|_| modified).or_else(|| modified.then_some(now));
         let settings = self.save.settings;
         let is_past = |from: u64, seconds: u32| {
             seconds != 0 && now.saturating_sub(from) >= u64::from(seconds).saturating_mul(1_000)
         };
-        if is_past(since, settings.max_seconds) {
+        if self.since.is_some_and(|since| is_past(since, settings.max_seconds)) {
             Some(Demotion::TooLong)
         } else if is_past(self.changed, settings.max_idle_seconds) {
             Some(Demotion::Idle)
@@ -86,7 +82,8 @@ impl Limits {
             return Ok(false);
         }
         let instance = instance.reference()?;
-        let limited = Limited { save: save.clone(), instance, since: None, changes: 0, changed: 0, tried: 0 };
+        let (changes, changed) = (save.activity().changes, time::milliseconds());
+        let limited = Limited { save: save.clone(), instance, since: None, changes, changed, tried: 0 };
         self.0.write().push(limited)?;
         Ok(true)
     }

@@ -1,6 +1,6 @@
 //! A live save, the redirect of a handle, and how a save ends.
 
-use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use intact_policy::{Scope, Settings};
 use kernel::callback::Callback;
@@ -11,6 +11,7 @@ use kernel::instance::Instance;
 use kernel::pool::{PoolSlice, PoolVec, Shared, Tag};
 use kernel::process::{Process, ProcessKey, ProcessRef, current_thread_is_terminating};
 use kernel::sync::{Event, PushLock, SpinLock};
+use kernel::time;
 use kernel::transaction::{Transaction, TransactionRef};
 use kernel::{Result, Status};
 use widestring::U16Str;
@@ -101,6 +102,8 @@ pub struct Save {
     pub files: SavedFiles,
     /// Whether it was told that it has begun.
     begun: AtomicBool,
+    /// When its transaction began, in milliseconds of [`time`].
+    pub(super) since: AtomicU64,
     /// Whether it is counted as live.
     pub(super) counted: AtomicBool,
     /// Changes of names inside it, done or under way: names may be others there than outside.
@@ -111,6 +114,8 @@ pub struct Save {
     pub(super) gate: Gate<()>,
     /// Its twins are being exchanged: nobody else may open the file meanwhile.
     pub(super) exchanging: AtomicBool,
+    /// It has been idle, and has no transaction until something is modified again.
+    pub(super) rests: AtomicBool,
     /// Handles that only read: their twins are closed before the transaction ends.
     pub(super) readers: PushLock<PoolVec<ContextRef<Redirect>>>,
     /// Writing twins: closed by their cleanup, or here if the volume goes first.
@@ -142,12 +147,14 @@ impl Save {
                 label,
                 files: SavedFiles::new(),
                 begun: AtomicBool::new(false),
+                since: AtomicU64::new(time::milliseconds()),
                 counted: AtomicBool::new(false),
                 renamed: AtomicU32::new(0),
                 state: SpinLock::new(State::new()),
                 mode: PushLock::new(Mode::Transacted(transaction)),
                 gate: Gate::new(TAG, ())?,
                 exchanging: AtomicBool::new(false),
+                rests: AtomicBool::new(false),
                 readers: PushLock::new(PoolVec::new(TAG)),
                 writers: PushLock::new(PoolVec::new(TAG)),
                 opened: Event::new(TAG)?,
@@ -389,6 +396,11 @@ impl Save {
         if let Some(status) = failure {
             self.state.lock().flushed(status.0 as u32);
         }
+    }
+
+    /// How long ago its first transaction, or the one after a rest, began.
+    pub fn milliseconds(&self) -> u64 {
+        time::milliseconds().saturating_sub(self.since.load(Ordering::Relaxed))
     }
 
     /// Bytes written so far.

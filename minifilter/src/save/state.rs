@@ -360,6 +360,13 @@ impl State {
         self.checkpoints = self.checkpoints.saturating_add(1);
     }
 
+    /// It has a transaction again: nothing of what was before counts for it.
+    pub fn resumed(&mut self) {
+        self.checkpoints = 0;
+        self.bytes = 0;
+        self.wrote = false;
+    }
+
     /// Whether a part of it is durable already.
     pub fn is_checkpointed(&self) -> bool {
         self.checkpoints != 0

@@ -20,6 +20,7 @@ const NAMES: &str = "tests/saves/tests/saves/names.rs";
 const POLICY: &str = "tests/saves/tests/saves/policy.rs";
 const PROCESS: &str = "tests/saves/tests/saves/process_scope.rs";
 const REFUSALS: &str = "tests/saves/tests/saves/refusals.rs";
+const RESTING: &str = "tests/saves/tests/saves/resting.rs";
 const SECTIONS: &str = "tests/saves/tests/saves/sections.rs";
 const TERMINATIONS: &str = "tests/saves/tests/saves/terminations.rs";
 const TIMES: &str = "tests/saves/tests/saves/times.rs";
@@ -87,7 +88,9 @@ pub const LIMITS: &[Limit] = &[
             (MEGABYTES, "a_wounded_save_past_its_limit_publishes_nothing"),
             (TIMES, "a_save_that_takes_too_long_is_committed_and_goes_on_without_a_transaction"),
             (TIMES, "a_save_in_which_nothing_happens_any_more_is_committed"),
-            (TIMES, "the_time_begins_with_the_first_modification"),
+            (TIMES, "the_longest_time_begins_with_the_first_modification"),
+            (RESTING, "the_next_modification_is_in_a_transaction_again"),
+            (RESTING, "where_no_transaction_can_be_had_again_the_program_goes_on_without_one"),
             (TIMES, "a_wounded_save_past_its_limits_publishes_nothing_until_it_has_healed"),
             (TIMES, "a_mapped_file_is_left_alone_until_it_is_mapped_no_more"),
             (TIMES, "a_save_with_a_name_of_its_own_is_left_alone"),

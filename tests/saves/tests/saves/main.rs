@@ -24,6 +24,7 @@ mod process_scope;
 mod refusals;
 mod reload;
 mod reload_amid_saves;
+mod resting;
 mod schedules;
 mod sections;
 mod terminations;

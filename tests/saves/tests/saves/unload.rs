@@ -147,19 +147,27 @@ fn the_driver_sums_up_at_unload() {
 }
 
 #[test]
-fn every_event_of_a_save_names_file_program_and_rule() {
-    let scene = Scene::new();
-    let writer = scene.program("writer.exe");
-    let handle = scene.write_new(&writer);
-    writer.close(handle).unwrap();
-    let events = seen(&scene.lab);
-    let committed = events.iter().find(|event| event.name() == "SaveCommitted").unwrap();
-    assert_eq!(committed.text("File"), r"\Device\HarddiskVolume1\Saved\report.txt");
-    assert_eq!(committed.text("Image"), r"\Device\HarddiskVolume1\Programs\writer.exe");
-    assert_eq!(committed.text("Rule"), "Saved");
-    assert_eq!(committed.number("ProcessId"), u64::from(writer.id()));
-    assert_eq!(committed.number("Bytes"), NEW.len() as u64);
-    scene.end();
+fn every_event_of_a_save_names_file_program_and_rule_and_says_how_much_it_was() {
+    for (name, killed) in [("SaveCommitted", false), ("SaveRolledBack", true)] {
+        let scene = Scene::new();
+        let writer = scene.program("writer.exe");
+        let handle = scene.write_new(&writer);
+        scene.pass(250);
+        if killed {
+            writer.kill(1);
+        } else {
+            writer.close(handle).unwrap();
+        }
+        let events = seen(&scene.lab);
+        let event = events.iter().find(|event| event.name() == name).unwrap();
+        assert_eq!(event.text("File"), r"\Device\HarddiskVolume1\Saved\report.txt");
+        assert_eq!(event.text("Image"), r"\Device\HarddiskVolume1\Programs\writer.exe");
+        assert_eq!(event.text("Rule"), "Saved");
+        assert_eq!(event.number("ProcessId"), u64::from(writer.id()));
+        assert_eq!(event.number("Bytes"), NEW.len() as u64);
+        assert!((250..260).contains(&event.number("Milliseconds")), "{}", event.number("Milliseconds"));
+        scene.end();
+    }
 }
 
 #[test]

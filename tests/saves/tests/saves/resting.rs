@@ -1,0 +1,220 @@
+//! A file that is held open and idle holds no transaction: past `MaxIdleSeconds` its save rests until something is modified.
+
+use intact_saves::{FILE, Happened, NEW, OLD, Scene, SceneBuilder, seen};
+use lab::{Caller, CreateOptions, DELETE, GENERIC_READ, GENERIC_WRITE, Handle, Offset, Process, Status};
+use lab_executive::import::{Failure, FaultKind, PlannedFault};
+
+const ALL: u32 = GENERIC_READ | GENERIC_WRITE | DELETE | 0x4_0000;
+const IDLE: &str = "nothing was modified for longer than its rule allows";
+const NOT_RESUMED: &str = "after it had been idle no transaction could be had again";
+const UNMODIFIED: &str = "nothing was modified";
+/// Longer than the rule of these scenes allows.
+const IDLE_TIME: i64 = 6_000;
+
+fn idle() -> SceneBuilder {
+    Scene::builder().rule(|rule| rule.number("MaxIdleSeconds", 5).strings("Processes", &["writer.exe"]))
+}
+
+fn open(program: &Process) -> Handle {
+    program.create_file(CreateOptions::open(FILE, ALL)).unwrap()
+}
+
+fn demoted(why: &str) -> Happened {
+    Happened::Demoted(why.into())
+}
+
+/// A save that has written the new version, and rests.
+fn rested() -> (Scene, Process, Handle) {
+    let scene = idle().build();
+    let writer = scene.program("writer.exe");
+    let handle = open(&writer);
+    writer.write(handle, 0, NEW).unwrap();
+    scene.pass(IDLE_TIME);
+    scene.assert_committed(FILE, NEW);
+    (scene, writer, handle)
+}
+
+#[test]
+fn the_next_modification_is_in_a_transaction_again() {
+    let committed = [Happened::Begun, Happened::Committed];
+    for killed in [true, false] {
+        let (scene, writer, handle) = rested();
+        writer.write(handle, 0, b"MORE").unwrap();
+        scene.assert_committed(FILE, NEW);
+        assert_eq!(writer.read(handle, 0, 4).unwrap(), b"MORE");
+        if killed {
+            writer.kill(1);
+            scene.assert_committed(FILE, NEW);
+        } else {
+            writer.close(handle).unwrap();
+            assert_eq!(&scene.committed(FILE).unwrap()[..4], b"MORE");
+            let happened = scene.happened();
+            assert_eq!(happened.iter().filter(|event| committed.contains(event)).count(), 4, "{happened:?}");
+        }
+        scene.end();
+    }
+}
+
+#[test]
+fn it_rests_as_often_as_it_is_idle() {
+    let (scene, writer, handle) = rested();
+    for round in 0..5_u8 {
+        writer.write(handle, 0, &[b'1' + round]).unwrap();
+        assert_ne!(scene.committed(FILE).unwrap()[0], b'1' + round);
+        scene.pass(IDLE_TIME);
+        assert_eq!(scene.committed(FILE).unwrap()[0], b'1' + round);
+    }
+    writer.close(handle).unwrap();
+    scene.end();
+}
+
+#[test]
+fn a_file_that_is_merely_held_open_holds_no_transaction_after_the_idle_time() {
+    let scene = idle().build();
+    let (writer, other) = (scene.program("writer.exe"), scene.program("other.exe"));
+    let handle = open(&writer);
+    scene.pass(IDLE_TIME);
+    scene.assert_happened(&[Happened::Begun, Happened::RolledBack(UNMODIFIED.into()), demoted(IDLE)]);
+    // Whom share modes let in comes in without ending anything.
+    let theirs = other.create_file(CreateOptions::open(FILE, GENERIC_WRITE)).unwrap();
+    other.write(theirs, 0, b"THEIRS").unwrap();
+    other.close(theirs).unwrap();
+    writer.write(handle, 0, NEW).unwrap();
+    writer.kill(1);
+    scene.assert_committed(FILE, &[b"THEIRS", &OLD[6..]].concat());
+    scene.end();
+}
+
+#[test]
+fn reading_and_querying_is_no_modification() {
+    let (scene, writer, handle) = rested();
+    writer.read(handle, 0, 4).unwrap();
+    writer.call(move |caller| caller.information(handle)).unwrap();
+    let begun = scene.happened().iter().filter(|event| **event == Happened::Begun).count();
+    assert_eq!(begun, 1);
+    writer.close(handle).unwrap();
+    scene.end();
+}
+
+#[test]
+fn every_modification_ends_the_rest() {
+    type Change = fn(&Caller<'_>, Handle) -> Result<(), Status>;
+    let changes: [(&str, Change); 8] = [
+        ("write", |caller, handle| caller.write(handle, Offset::At(0), b"x").map(|_| ())),
+        ("append", |caller, handle| caller.write(handle, Offset::Append, b"x").map(|_| ())),
+        ("size", |caller, handle| caller.set_end_of_file(handle, 3)),
+        ("allocation", |caller, handle| caller.set_allocation(handle, 0)),
+        ("attributes", |caller, handle| caller.set_basic(handle, [None; 4], 0x22)),
+        ("security", |caller, handle| caller.set_security(handle, 4, &lab_volume::everyone_all())),
+        ("rename", |caller, handle| caller.rename(handle, "moved.txt", false)),
+        ("delete", |caller, handle| caller.set_delete(handle, true)),
+    ];
+    for (name, change) in changes {
+        let (scene, writer, handle) = rested();
+        let before = scene.lab.with_volume(|volume| volume.tree());
+        writer.call(move |caller| change(caller, handle)).unwrap_or_else(|status| panic!("{name}: {status}"));
+        assert!(scene.lab.with_volume(|volume| volume.tree()) == before, "{name}");
+        writer.kill(1);
+        assert!(scene.lab.with_volume(|volume| volume.tree()) == before, "{name}");
+        scene.end();
+    }
+}
+
+#[test]
+fn locks_the_position_and_other_handles_outlive_it() {
+    let scene = idle().build();
+    let writer = scene.program("writer.exe");
+    let (handle, second) = (open(&writer), open(&writer));
+    let lock = move |caller: &Caller<'_>, handle| caller.lock(handle, 0, 4, true, true);
+    writer.call(move |caller| lock(caller, handle)).unwrap();
+    writer.write(handle, 10, b"x").unwrap();
+    scene.pass(IDLE_TIME);
+    writer.write(handle, 11, b"y").unwrap();
+    assert_eq!(writer.write(second, 0, b"z"), Err(Status::FILE_LOCK_CONFLICT), "the lock is held");
+    assert_eq!(writer.write(second, 12, b"z"), Ok(1));
+    writer.close(handle).unwrap();
+    assert_eq!(writer.write(second, 0, b"T"), Ok(1));
+    writer.close(second).unwrap();
+    assert_eq!(scene.committed(FILE).unwrap(), b"The old vexyzon");
+    scene.end();
+}
+
+#[test]
+fn where_no_transaction_can_be_had_again_the_program_goes_on_without_one() {
+    let (scene, writer, handle) = rested();
+    let other = scene.program("other.exe");
+    // A writer outside of any transaction keeps the file out of one (txf-ktm §4.2).
+    let theirs = other.create_file(CreateOptions::open(FILE, GENERIC_WRITE)).unwrap();
+    assert_eq!(writer.write(handle, 0, b"MORE"), Ok(4));
+    assert_eq!(scene.happened().last(), Some(&demoted(NOT_RESUMED)));
+    other.close(theirs).unwrap();
+    assert_eq!(writer.write(handle, 4, b"more"), Ok(4));
+    writer.close(handle).unwrap();
+    assert_eq!(&scene.committed(FILE).unwrap()[..8], b"MOREmore");
+    assert_eq!(seen(&scene.lab).iter().filter(|event| event.name() == "SaveBegun").count(), 1);
+    scene.end();
+}
+
+#[test]
+fn threads_that_modify_at_once_resume_it_once() {
+    for seed in 1..=20 {
+        let scene = idle().seed(seed).build();
+        let writer = scene.program("writer.exe");
+        let handles: Vec<Handle> = (0..4).map(|_| open(&writer)).collect();
+        scene.pass(IDLE_TIME);
+        let calls: Vec<_> = handles
+            .into_iter()
+            .zip(0_u8..)
+            .map(|(handle, thread)| {
+                writer.submit(move |caller| {
+                    caller.write(handle, Offset::At(u64::from(thread)), &[b'A' + thread])?;
+                    caller.close(handle)
+                })
+            })
+            .collect();
+        for call in calls {
+            assert_eq!(call.wait().unwrap(), Ok(()), "seed {seed}");
+        }
+        assert_eq!(&scene.committed(FILE).unwrap()[..4], b"ABCD", "seed {seed}: {:?}", scene.happened());
+        scene.end();
+    }
+}
+
+/// Whatever fails while it gets its transaction again, the program is told the truth, and nothing is left.
+#[test]
+fn whichever_import_fails_the_file_is_whole() {
+    const NO_RESOURCES: i32 = 0xC000_009A_u32.cast_signed();
+    const LEFT_OUT: [&str; 5] =
+        ["FltClose", "ZwClose", "FltGetStreamHandleContext", "FltGetInstanceContext", "EtwWriteTransfer"];
+    let run = |builder: SceneBuilder, resumes: bool| {
+        let scene = builder.build();
+        let writer = scene.program("writer.exe");
+        let handle = open(&writer);
+        writer.write(handle, 0, NEW).unwrap();
+        scene.pass(IDLE_TIME);
+        let told = resumes.then(|| writer.write(handle, 0, b"MORE"));
+        writer.close(handle).unwrap();
+        (scene, told)
+    };
+    let sites = |resumes| run(idle(), resumes).0.lab.executive().calls.sites();
+    let before: Vec<_> = sites(false).into_iter().map(|site| site.id).collect();
+    let new: Vec<_> = sites(true).into_iter().filter(|site| !before.contains(&site.id)).collect();
+    assert!(new.len() > 5, "{}", new.len());
+    for site in new.into_iter().filter(|site| !LEFT_OUT.contains(&site.import)) {
+        let kind = match site.failure {
+            Failure::Never | Failure::Timeout => continue,
+            Failure::Status => FaultKind::Status(NO_RESOURCES),
+            Failure::Null => FaultKind::Null,
+        };
+        let fault = PlannedFault { site: site.id, call: 1, kind };
+        let (scene, told) = run(idle().lab(|lab| lab.fault(fault)), true);
+        let found = scene.committed(FILE).unwrap();
+        let what = format!("{} from {:?}: {told:?} {:?}", site.import, site.frames, scene.happened());
+        let more = &found[..4] == b"MORE";
+        assert!(more || found == NEW, "{what}");
+        let failed = |event: &Happened| matches!(event, Happened::CommitFailed | Happened::RolledBack(_));
+        let failed = scene.happened().iter().any(failed);
+        assert!(more || told != Some(Ok(4)) || failed, "{what}");
+        scene.end();
+    }
+}
