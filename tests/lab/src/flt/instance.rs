@@ -73,6 +73,11 @@ impl Instance {
         format!("{} at {}", self.name, self.altitude)
     }
 
+    /// Whether its teardown has begun.
+    pub fn is_going(&self) -> bool {
+        self.stage.get() >= Stage::TearingDown
+    }
+
     pub(crate) fn attached(&self) -> bool {
         self.stage.get() == Stage::Attached
     }

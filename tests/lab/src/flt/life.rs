@@ -157,17 +157,25 @@ fn forget(lab: &Executive, instance: &Rc<Instance>) {
 /// Detaches an instance by hand, as `fltmc detach` does.
 ///
 /// # Errors
-/// STATUS_FLT_DO_NOT_DETACH if the filter refuses, or has no InstanceQueryTeardown.
+/// STATUS_FLT_DO_NOT_DETACH if the filter refuses, or has no InstanceQueryTeardown; FLT_DELETING_OBJECT if the instance is
+/// being torn down, or has been (fltkernel/FltDetachVolume).
 pub(crate) fn detach(lab: &Executive, instance: &Rc<Instance>) -> Result<(), i32> {
+    if instance.stage.get() >= Stage::TearingDown {
+        return Err(STATUS_FLT_DELETING_OBJECT);
+    }
     let Some(query) = instance.filter.registration.query_teardown else {
         return Err(STATUS_FLT_DO_NOT_DETACH);
     };
+    // Its volume may go while it is asked.
+    instance.references.set(instance.references.get() + 1);
     let related = related(lab, instance);
     let answer = super::call(lab, "InstanceQueryTeardown", || {
         // SAFETY: the registered callback, called as its type says.
         unsafe { query(related.cast(), 0) }
     });
     lab.free_own(related);
+    instance.references.set(instance.references.get() - 1);
+    lab.flt().free_detached(instance);
     if answer < 0 {
         return Err(answer);
     }
@@ -200,9 +208,12 @@ pub(crate) fn dismounted(lab: &Executive, mount: usize) {
     flt.forget_volume(mount);
 }
 
-/// Tears an instance down: start, drain, complete, contexts.
+/// Tears an instance down: start, drain, complete, contexts. One that somebody else is tearing down is waited for.
 pub(crate) fn tear_down(lab: &Executive, instance: &Rc<Instance>, reason: u32) {
     if instance.stage.get() >= Stage::TearingDown {
+        let waiting = instance.clone();
+        let what = format!("the end of the teardown of {}", instance.label());
+        lab.block_until(what, None, move || waiting.stage.get() == Stage::Detached);
         return;
     }
     instance.stage.set(Stage::TearingDown);

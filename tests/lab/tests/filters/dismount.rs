@@ -148,6 +148,43 @@ fn an_instance_that_is_torn_down_is_not_referenced_any_more_and_lives_as_long_as
     clean(&lab, &program);
 }
 
+unsafe extern "win64" fn slow(_: Related, _: u32) {
+    lab_executive::with_lab(|lab| lab.delay(1_000));
+    note("torn down");
+}
+
+/// minifilter-rules §3.2, §3.3: who comes too late finds it going, and who unloads waits for its end.
+#[test]
+fn an_instance_that_goes_is_neither_detached_nor_left_behind() {
+    let (lab, program) = outliving(false);
+    let mut made = watching();
+    made.registration.InstanceTeardownCompleteCallback = Some(slow);
+    let driver = made.load::<0>(&lab, "225000").unwrap();
+    let instance = lab.instances(&driver.filter().unwrap()).remove(0);
+    let open = program.create_file(CreateOptions::open(r"C:\a", ALL)).unwrap();
+    let dismounts = lab.process("chkdsk.exe").submit(|caller| {
+        let volume = caller.create_file(&CreateOptions::open(r"\??\C:", ALL)).unwrap().handle;
+        caller.fs_control(volume, DISMOUNT, &[], 0).map(drop)
+    });
+    notes();
+    let going = lab.clone();
+    lab.executive().run_until(move |_| teardown_has_begun(&going)).unwrap();
+    assert_eq!(lab.detach(&instance), Err(Status(STATUS_FLT_DELETING_OBJECT.cast_unsigned())));
+    assert!(lab.unload_driver(&driver).unwrap().is_clean());
+    assert_eq!(notes(), ["teardown 0 8", "torn down"], "before the unload was over");
+    assert_eq!(dismounts.wait().unwrap(), Ok(()));
+    assert_eq!(lab.detach(&instance), Err(Status(STATUS_FLT_DELETING_OBJECT.cast_unsigned())));
+    program.close(open).unwrap();
+    clean(&lab, &program);
+}
+
+/// Whether the teardown of the only instance has begun.
+fn teardown_has_begun(lab: &Lab) -> bool {
+    lab.drivers().iter().filter_map(|driver| driver.filter()).any(|filter| {
+        lab.instances(&filter).is_empty() || lab.instances(&filter).iter().all(|instance| instance.is_going())
+    })
+}
+
 /// minifilter-rules §2.7: minor functions and order, and that there is no file object; §2.2; §3.3: nothing is unloaded.
 #[test]
 fn plug_and_play_and_shutdown_reach_filters_without_a_file_object() {

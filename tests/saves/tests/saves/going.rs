@@ -190,9 +190,9 @@ fn who_waits_for_a_lock_on_a_volume_that_goes_waits_no_longer() {
 
 #[test]
 fn a_view_of_a_file_on_a_volume_that_goes_keeps_nothing() {
-    for closed in [false, true] {
+    for (seed, closed) in (1..=12).flat_map(|seed| [(seed, false), (seed, true)]) {
         for (_, builder) in both_ways() {
-            let scene = builder.build();
+            let scene = builder.seed(seed).build();
             let writer = scene.program("writer.exe");
             let handle = scene.write_new(&writer);
             let view = writer.call(move |caller| {

@@ -12,6 +12,7 @@ mod denied;
 mod endings;
 mod faults;
 mod going;
+mod going_amid;
 mod hollow;
 mod imports;
 mod limits;
