@@ -18,7 +18,7 @@ use crate::oracle::{self, Sameness};
 use crate::workload::{Action, Ending, Step, Workload};
 
 /// Programs that together call from everywhere that can be reached.
-pub const PROGRAMS: [&str; 23] = [
+pub const PROGRAMS: [&str; 25] = [
     "open write@700+900 read append+600 size=4700 flush basic close",
     "overwrite write@0+2200 second beside allocation=9000 close",
     "create write@0+2200 ea security flush close",
@@ -38,6 +38,8 @@ pub const PROGRAMS: [&str; 23] = [
     "open write@0+2200 kept write@700+900 flush append+600 exit=0",
     "open write@0+1100000 append+600 close",
     "open write@0+2200 wait write@700+900 close",
+    "open wait rename close",
+    "open write@0+2200 outsider-opens write@700+900 close",
     "overwrite close outsider-moves exit=0",
     "open write@0+2200 mapped close exit=0",
     "open mapped flush close kill",
@@ -147,7 +149,7 @@ fn run(workload: &Workload, setting: Setting, faults: &[PlannedFault]) -> Result
         .scene(machine::initial())
         .rule(|rule| {
             let scope = if setting.of_process { "Process" } else { "Handle" };
-            rule.text("Scope", scope).number("MaxMegabytes", LIMIT).number("MaxSeconds", LIMIT)
+            rule.text("Scope", scope).number("MaxMegabytes", LIMIT).number("MaxIdleSeconds", LIMIT)
         })
         .lab(planned)
         .try_build();
@@ -225,6 +227,8 @@ fn judge(workload: &Workload, faulted: &Faulted) -> Result<(), String> {
                 steps.push(Step::End(if *ending == Ending::Abort { Ending::Close } else { *ending }))
             }
             (_, None) => steps.push(*step),
+            // What later steps write depends on their numbers.
+            (Step::Act(_), Some(_)) => steps.push(Step::Act(Action::Read)),
             _ => {}
         }
     }
@@ -246,7 +250,7 @@ fn judge(workload: &Workload, faulted: &Faulted) -> Result<(), String> {
     // What a successful flush made durable is the old version from then on.
     // So is what was there when the save reached its limit.
     let durable = |step: &Step| match step {
-        Step::Act(Action::Flush | Action::Wait) => true,
+        Step::Act(Action::Flush | Action::Wait | Action::OutsiderOpens) => true,
         Step::Act(Action::Write { length, .. }) => *length >= LIMIT << 20,
         _ => false,
     };
