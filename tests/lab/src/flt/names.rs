@@ -137,7 +137,6 @@ fn options(options: u32) -> Result<u32, i32> {
         | 0xFFFF;
     let good = (FLT_FILE_NAME_NORMALIZED..=FLT_FILE_NAME_SHORT).contains(&format)
         && (0x100..=0x400).contains(&method)
-        && method.trailing_zeros() >= 8
         && options & !known == 0;
     if good { Ok(format) } else { Err(status::INVALID_PARAMETER) }
 }

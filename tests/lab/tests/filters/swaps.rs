@@ -188,12 +188,17 @@ fn a_section_over_a_transacted_file_belongs_to_the_transaction() {
             let transaction = caller.create_transaction().unwrap();
             let inside = CreateOptions::open(r"C:\a", BOTH).inside(transaction);
             let twin = caller.create_file(&inside).unwrap().handle;
+            let plain = caller.create_file(&CreateOptions::open(r"C:\a", GENERIC_READ)).unwrap().handle;
+            let outside = caller.create_section(plain, false).unwrap();
             let view = caller.create_section(twin, true).unwrap();
             caller.write_mapped(&view, 0, b"VIEW").unwrap();
             caller.flush_mapped(&view).unwrap();
             assert_eq!(caller.contents(r"C:\a").unwrap(), b"0123456789");
+            assert_eq!(caller.read_mapped(&outside, 0, 6).unwrap(), b"012345");
             assert_eq!(caller.read(twin, Some(0), 6).unwrap(), b"VIEW45");
             caller.close_section(view);
+            caller.close_section(outside);
+            caller.close(plain).unwrap();
             caller.close(twin).unwrap();
             if commits {
                 caller.commit_transaction(transaction).unwrap();
