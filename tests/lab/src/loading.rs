@@ -255,7 +255,8 @@ impl Lab {
     /// A driver whose DriverEntry failed gets no unload callback: it must have cleaned up by itself.
     fn check_failed_entry(&self, driver: &Rc<Driver>) -> Result<(), StartError> {
         let lab = self.executive();
-        if driver.filter().is_some_and(|filter| !filter.unregistering.get()) {
+        let registered = driver.filter().is_some_and(|filter| !filter.unregistering.get());
+        if registered && lab.checks("entry-failed-registered") {
             lab.record_violation(
                 "entry-failed-registered",
                 "minifilter-rules §3.3: a failing DriverEntry unregisters its filter itself",
@@ -263,7 +264,7 @@ impl Lab {
             );
         } else if let Some(image) = driver.image {
             let left = lab.unload_image(image);
-            if !left.is_empty() {
+            if !left.is_empty() && lab.checks("entry-failed-leak") {
                 lab.record_violation(
                     "entry-failed-leak",
                     "Driver Verifier: a failing DriverEntry leaves nothing behind",
@@ -382,7 +383,7 @@ fn stop(lab: &Executive, driver: &Rc<Driver>, mandatory: bool) -> Result<Vec<Str
             return Err(answer);
         }
         if !filter.unregistering.get() {
-            lab.violate(
+            lab.report(
                 "unload-without-unregister",
                 "minifilter-rules §3.3: FilterUnload must call FltUnregisterFilter",
                 format!("filter {} is still registered after its unload callback", filter.name),

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use lab::loading::{SERVICES, Service, StartError};
 use lab::verifier::{CLASSES, OTHERS};
 use lab::{CreateOptions, GENERIC_READ, GENERIC_WRITE, Lab, Offset, Process, Report, Violation};
+use lab_executive::image::LEFT_BEHIND;
 use lab_executive::import::{FaultKind, PlannedFault};
 use lab_executive::registry::Value;
 
@@ -145,6 +146,54 @@ fn each_misdeed_is_caught_under_its_rule() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// What is said of a misdeed whose own rule is not checked; of every other nothing is said.
+const INSTEAD: &[(&str, &str)] = &[
+    ("PoolOverrunFar", SOMETHING_LEFT),
+    ("CompletesTwice", SOMETHING_LEFT),
+    ("ReturnsAnotherStatus", SOMETHING_LEFT),
+    ("LockRecursion", "lock-order"),
+    ("FreeInUse", "irql-ceiling"),
+    ("ExecutablePool", SOMETHING_LEFT),
+    ("IrqlCeiling", "invalid-handle"),
+    ("SpinLockLeft", "lock-after-callback"),
+    ("CriticalRegionLeft", "state-at-thread-end"),
+    ("RestoresAnotherIrql", "state-after-callback"),
+    ("AllocatesWithoutTag", SOMETHING_LEFT),
+];
+/// Not the misdeed, but memory or a device that goes with it.
+const SOMETHING_LEFT: &str = "something left";
+
+fn without(builder: lab::Builder, rule: &'static str) -> lab::Builder {
+    builder.config(|config| config.unchecked = Some(rule))
+}
+
+/// Each misdeed is caught by its own check and by nothing else under that name: without the check it is missed, or another
+/// rule stops what it leads to.
+#[test]
+fn each_misdeed_is_missed_without_its_check() {
+    let mut wrong = Vec::new();
+    for (class, misdeed, caught) in MISDEEDS {
+        let unchecked = match caught {
+            Rule(rule, _) => rule,
+            Left(_) => LEFT_BEHIND,
+        };
+        let outcome = run(without(Lab::builder(), unchecked), misdeed);
+        let said = match &outcome {
+            Ok(report) if report.is_clean() => "nothing",
+            Ok(_) => SOMETHING_LEFT,
+            Err(violation) => violation.rule,
+        };
+        let expected = INSTEAD.iter().find(|(name, _)| name == misdeed).map_or("nothing", |(_, rule)| rule);
+        if said != expected || said == unchecked {
+            let detail = outcome.map_or_else(|violation| violation.to_string(), |report| report.to_string());
+            wrong.push(format!(
+                "{class}, {misdeed} without {unchecked}: {expected} was expected, but {said}:\n{detail}"
+            ));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
 /// A misdeed in the driver's own frames is reported with them.
 #[test]
 fn a_report_names_the_driver_and_the_place() {
@@ -186,15 +235,18 @@ fn a_call_that_its_callback_may_not_make_is_caught_at_the_highest_level() {
     assert!(usual.is_clean(), "{usual}");
     let violation = run(Lab::builder().highest_irql(), "PassiveAtClose").err().unwrap();
     assert_eq!((violation.rule, violation.place.import), ("irql-ceiling", Some("RtlUpcaseUnicodeChar")));
+    let missed = run(without(Lab::builder().highest_irql(), "irql-ceiling"), "PassiveAtClose");
+    assert!(missed.is_ok_and(|report| report.is_clean()), "by that check alone");
 }
 
 /// Two programs at once. A race that the plain order of events never shows is found by holding threads back.
 #[test]
 fn a_race_is_found_by_holding_threads_back() {
-    let leaks = |seed: u64, preempt: u32, delay: u32| {
+    let leaks = |seed: u64, preempt: u32, delay: u32, unchecked: Option<&'static str>| {
         let builder = Lab::builder().seed(seed).config(|config| {
             config.preempt_per_mille = preempt;
             config.delay_per_mille = delay;
+            config.unchecked = unchecked;
         });
         let lab = lab_with(builder, "UnlockedCheck");
         assert!(load(&lab).unwrap());
@@ -206,9 +258,10 @@ fn a_race_is_found_by_holding_threads_back() {
         programs.iter().for_each(|program| program.exit(0));
         !lab.unload().is_clean()
     };
-    let found = |preempt, delay| (0..40).filter(|seed| leaks(*seed, preempt, delay)).count();
-    assert_eq!(found(0, 0), 0, "the plain order never shows it");
-    let delayed = found(0, 200);
+    let found = |delay, unchecked| (0..40).filter(|seed| leaks(*seed, 0, delay, unchecked)).count();
+    assert_eq!(found(0, None), 0, "the plain order never shows it");
+    assert_eq!(found(200, Some(LEFT_BEHIND)), 0, "nor does it show without the list of what is left");
+    let delayed = found(200, None);
     assert!(delayed > 0, "no seed of 40 found it");
     println!("found by {delayed} of 40 seeds");
 }

@@ -27,7 +27,7 @@ impl Lab {
     pub fn leave_critical_region(&self) {
         let thread = self.thread();
         if thread.critical_regions.get() == 0 {
-            self.violate(
+            self.report(
                 "critical-region",
                 "wdm/KeLeaveCriticalRegion",
                 "leaves a critical region that it did not enter",
@@ -39,7 +39,7 @@ impl Lab {
     /// Some locks may be taken only while normal kernel APCs are off: a suspended holder would stop everybody.
     pub(crate) fn check_apcs_off(&self, thread: &Thread, kind: LockKind, source: &'static str) {
         if !thread.normal_apcs_off() {
-            self.violate(
+            self.report(
                 "apcs-enabled",
                 source,
                 format!("takes or releases a {kind:?} lock while normal kernel APCs are enabled; enter a critical region"),
@@ -85,7 +85,7 @@ impl Lab {
         let thread = self.thread();
         self.check_apcs_off(&thread, LockKind::Push, SOURCE);
         if self.locks.holders(address).iter().any(|h| h.thread == thread.id) {
-            self.violate("lock-recursion", SOURCE, "takes a push lock that it holds");
+            self.report("lock-recursion", SOURCE, "takes a push lock that it holds");
         }
         self.take(address, LockKind::Push, exclusive, patience, thread.irql.get())
     }
@@ -99,7 +99,7 @@ impl Lab {
         self.check_apcs_off(&thread, LockKind::Push, SOURCE);
         let held = self.lock_released(&thread, address, LockKind::Push);
         if exclusive.is_some_and(|mode| mode != held.exclusive) {
-            self.violate("lock-mode", SOURCE, "releases a push lock in the other mode than it was taken in");
+            self.report("lock-mode", SOURCE, "releases a push lock in the other mode than it was taken in");
         }
     }
 
@@ -107,7 +107,7 @@ impl Lab {
     pub(crate) fn take_spin_lock(&self, address: usize, former: Irql, exclusive: bool) {
         let thread = self.thread();
         if !self.available(address, exclusive, thread.id) {
-            self.violate(
+            self.report(
                 "spin-lock-deadlock",
                 "wdm/KeAcquireSpinLock",
                 "spins on a lock whose holder cannot run",
@@ -121,7 +121,7 @@ impl Lab {
     pub(crate) fn release_spin_lock(&self, address: usize, restore: Option<Irql>) {
         let thread = self.thread();
         if thread.irql.get() != DISPATCH_LEVEL {
-            self.violate(
+            self.report(
                 "irql-floor",
                 "wdm/KeReleaseSpinLock: IRQL = DISPATCH_LEVEL",
                 "releases a spin lock at another level",
@@ -130,14 +130,14 @@ impl Lab {
         let held = self.lock_released(&thread, address, LockKind::Spin);
         let Some(level) = restore else { return };
         if level < DISPATCH_LEVEL && self.locks.holds_spin_lock(thread.id) {
-            self.violate(
+            self.report(
                 "lock-release-order",
                 "wdm/KeReleaseSpinLock: the lock that raised the level is released last",
                 "returns below DISPATCH_LEVEL while another spin lock is held",
             );
         }
         if level != held.former_irql && !self.locks.holds_spin_lock(thread.id) {
-            self.violate(
+            self.report(
                 "irql-restored",
                 "wdm/KeReleaseSpinLock: NewIrql is what the acquisition returned",
                 format!("restores level {level}, but the lock was taken at {}", held.former_irql),

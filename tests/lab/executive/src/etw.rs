@@ -178,7 +178,7 @@ impl Lab {
                     (event.provider_name, event.name, event.fields) =
                         (decoded.provider, decoded.event, decoded.fields);
                 }
-                Err(what) => self.violate("etw-malformed", "TraceLoggingProvider.h: event metadata", what),
+                Err(what) => self.report("etw-malformed", "TraceLoggingProvider.h: event metadata", what),
             }
         }
         self.trace.event(&event.name, event.fields.len() as u64);

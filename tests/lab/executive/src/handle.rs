@@ -126,7 +126,7 @@ impl Lab {
             return Ok(());
         }
         if mode == Mode::Kernel && self.caller().is_some() {
-            self.violate(
+            self.report(
                 "invalid-handle",
                 "wdm/ZwClose; Driver Verifier: invalid handle in kernel mode",
                 format!("closes handle {handle:#x}, which {} does not hold", process.label()),

@@ -293,6 +293,9 @@ impl Images {
 /// Bytes of one import thunk.
 const THUNK: usize = 32;
 
+/// What names the list of what is left at unload among the rules that can be left unchecked.
+pub const LEFT_BEHIND: &str = "left-behind";
+
 impl Lab {
     /// Maps a driver and binds it to `tables`. The image's index is what other calls take.
     ///
@@ -393,7 +396,7 @@ impl Lab {
     /// Takes an image's memory away. Returns what it left behind, as text: pool, handles, references, callbacks,
     /// threads. Later calls into it fault and are named.
     pub fn unload_image(&self, index: usize) -> Vec<String> {
-        let left = self.left_behind(index);
+        let left = if self.checks(LEFT_BEHIND) { self.left_behind(index) } else { Vec::new() };
         let image = self.images.get(index);
         self.timers.forget(&(image.base()..image.base() + image.size()));
         image.unloaded.set(true);

@@ -215,7 +215,7 @@ impl Lab {
     fn check_level(&self, thread: &Thread, import: &'static Import) {
         let level = thread.irql.get();
         if level > import.ceiling {
-            self.violate(
+            self.report(
                 "irql-ceiling",
                 import.source,
                 format!(
@@ -227,7 +227,7 @@ impl Lab {
             );
         }
         if level < import.floor {
-            self.violate(
+            self.report(
                 "irql-floor",
                 import.source,
                 format!(

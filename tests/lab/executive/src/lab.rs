@@ -47,6 +47,8 @@ pub struct Config {
     /// What one nested call through the kernel (import, I/O manager, Filter Manager, next callback) is taken to
     /// use of that stack. Approximated: Windows' own frames are not known.
     pub nested_call_stack: usize,
+    /// A rule that is not checked, to see what depends on its check. For tests of the verifier.
+    pub unchecked: Option<&'static str>,
     /// Whether the deletion of a key is told to who watches that key. Windows' older page says that it is not
     /// (winreg/RegNotifyChangeKeyValue), newer ones say nothing.
     pub deleted_key_tells_its_watchers: bool,
@@ -69,6 +71,7 @@ impl Default for Config {
             kernel_stack: 24 * 1024,
             nested_call_stack: 1536,
             exit_status_when_swept: false,
+            unchecked: None,
             deleted_key_tells_its_watchers: false,
             loaded_hive_tells_watchers: false,
         }
@@ -124,12 +127,13 @@ thread_local! {
 
 impl Lab {
     /// Starts a lab: the system process exists, nothing runs yet.
-    pub fn new(config: Config) -> Box<Lab> {
+    pub fn new(mut config: Config) -> Box<Lab> {
+        config.page_out_at_dispatch &= config.unchecked != Some("paged-at-dispatch");
         let lab = Box::new(Lab {
             random: Random::new(config.seed),
             scheduler: Scheduler::new(config.boot_time),
-            pool: Pool::new(),
-            user_memory: UserMemory::default(),
+            pool: Pool::new(config.unchecked),
+            user_memory: UserMemory::new(config.unchecked),
             objects: Objects::new(),
             processes: Processes::default(),
             registry: Registry::default(),

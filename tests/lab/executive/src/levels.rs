@@ -21,7 +21,7 @@ impl Lab {
     pub fn raise_irql(&self, level: Irql) -> Irql {
         let now = self.thread().irql.get();
         if level < now {
-            self.violate(
+            self.report(
                 "irql-order",
                 "wdm/KeRaiseIrql",
                 format!("raises the level from {} to {}", irql::name(now), irql::name(level)),
@@ -38,14 +38,14 @@ impl Lab {
         let thread = self.thread();
         let now = thread.irql.get();
         if level > now {
-            self.violate(
+            self.report(
                 "irql-order",
                 "wdm/KeLowerIrql",
                 format!("lowers the level from {} to {}", irql::name(now), irql::name(level)),
             );
         }
         if level < DISPATCH_LEVEL && self.locks.holds_spin_lock(thread.id) {
-            self.violate(
+            self.report(
                 "irql-order",
                 "wdm/KeLowerIrql",
                 "lowers the level below DISPATCH_LEVEL under a spin lock",

@@ -125,7 +125,7 @@ impl Lab {
         const SOURCE: &str = "Driver Verifier: deadlock detection";
         let held = self.locks.held_by(thread.id);
         if held.iter().any(|h| h.address == address) {
-            self.violate(
+            self.report(
                 "lock-recursion",
                 SOURCE,
                 format!("{} takes a {kind:?} lock that it holds", thread.label()),
@@ -133,7 +133,7 @@ impl Lab {
         }
         for outer in &held {
             if self.locks.reaches(address, outer.address) {
-                self.violate(
+                self.report(
                     "lock-order",
                     SOURCE,
                     format!(
@@ -202,7 +202,7 @@ impl Lab {
     pub(crate) fn check_locks_after(&self, thread: &Thread, what: &str, before: usize) {
         let after = self.locks.spin_locks_of(thread.id);
         if after != before {
-            self.violate(
+            self.report(
                 "lock-after-callback",
                 "Driver Verifier: spin locks are released by the callback that took them",
                 format!("{what} was entered with {before} spin locks held and returned with {after}"),
@@ -214,7 +214,7 @@ impl Lab {
     pub(crate) fn check_thread_end(&self, thread: &Thread) {
         let held = self.locks.held_by(thread.id);
         if thread.irql.get() != 0 || thread.normal_apcs_off() || !held.is_empty() {
-            self.violate(
+            self.report(
                 "state-at-thread-end",
                 "Driver Verifier: a thread ends at PASSIVE_LEVEL, outside critical regions, without locks",
                 format!(

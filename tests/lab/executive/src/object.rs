@@ -252,7 +252,7 @@ impl Objects {
     pub fn reference(&self, lab: &Lab, body: *const u8) {
         let known = self.objects.borrow_mut().get_mut(&body.addr()).map(|o| o.references += 1).is_some();
         if !known {
-            lab.violate(
+            lab.report(
                 "object-reference",
                 "wdm/ObfReferenceObject",
                 "references memory that is no live object",

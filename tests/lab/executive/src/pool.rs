@@ -88,11 +88,18 @@ pub struct Pool {
     bytes: Cell<usize>,
     peak: Cell<usize>,
     paged_away: Cell<bool>,
+    /// Guard pages can be touched: their rule is not checked.
+    guards_open: bool,
+    /// Freed pages can be touched: their rule is not checked.
+    freed_open: bool,
 }
 
 impl Pool {
-    pub(crate) fn new() -> Self {
+    /// An empty pool; `unchecked` is [`Config::unchecked`](crate::Config::unchecked).
+    pub(crate) fn new(unchecked: Option<&str>) -> Self {
         Self {
+            guards_open: unchecked == Some("pool-overrun"),
+            freed_open: unchecked == Some("use-after-free"),
             arena: Mapping::anonymous(ARENA, libc::PROT_NONE),
             next: Cell::new(PAGE),
             live: RefCell::default(),
@@ -155,7 +162,8 @@ impl Pool {
     /// Opens a slot's pages; `None` if the host has no more mappings.
     fn open_slot(&self, pages: usize) -> Option<usize> {
         let offset = self.slot(pages);
-        let opened = self.arena.try_protect(offset, pages * PAGE, READ_WRITE);
+        let length = (pages + usize::from(self.guards_open)) * PAGE;
+        let opened = self.arena.try_protect(offset, length, READ_WRITE);
         opened.then_some(self.arena.address() + offset)
     }
 
@@ -221,7 +229,8 @@ impl Pool {
             return;
         }
         let offset = block.data - self.arena.address();
-        if !self.arena.try_protect(offset, block.pages * PAGE, libc::PROT_NONE) {
+        let away = self.freed_open || self.arena.try_protect(offset, block.pages * PAGE, libc::PROT_NONE);
+        if !away {
             // The slot stays open and is never used again: its neighbours cannot be told apart from it.
             return;
         }
@@ -341,18 +350,16 @@ impl Lab {
     pub fn free(&self, address: *mut u8, tag: Option<u32>) {
         const SOURCE: &str = "wdm/ExFreePoolWithTag; Driver Verifier special pool";
         let Some(block) = self.pool.block(address) else {
-            match self.pool.classify(address.addr()) {
-                Some(("use-after-free", what)) => {
-                    self.violate("double-free", SOURCE, format!("frees {what}"))
-                }
+            return match self.pool.classify(address.addr()) {
+                Some(("use-after-free", what)) => self.report("double-free", SOURCE, format!("frees {what}")),
                 Some((_, what)) => {
-                    self.violate("bad-free", SOURCE, format!("frees {what}, which no allocation returned"))
+                    self.report("bad-free", SOURCE, format!("frees {what}, which no allocation returned"))
                 }
-                None => self.violate("bad-free", SOURCE, "frees an address that is no pool memory"),
-            }
+                None => self.report("bad-free", SOURCE, "frees an address that is no pool memory"),
+            };
         };
         if block.kind == Kind::Object {
-            self.violate(
+            self.report(
                 "bad-free",
                 SOURCE,
                 format!("frees {}, which only its owner may free", block.describe()),
@@ -362,18 +369,14 @@ impl Lab {
             && tag != 0
             && tag != block.tag
         {
-            self.violate(
+            self.report(
                 "free-wrong-tag",
                 SOURCE,
                 format!("frees {} with tag '{}'", block.describe(), tag_text(tag)),
             );
         }
         if block.kind == Kind::Paged && self.thread().irql.get() >= crate::irql::DISPATCH_LEVEL {
-            self.violate(
-                "paged-at-dispatch",
-                SOURCE,
-                format!("frees {} at DISPATCH_LEVEL", block.describe()),
-            );
+            self.report("paged-at-dispatch", SOURCE, format!("frees {} at DISPATCH_LEVEL", block.describe()));
         }
         self.check_block(&block);
         self.check_block_unused(&block);
@@ -391,7 +394,7 @@ impl Lab {
             } else {
                 ("pool-overrun", format!("{} bytes past the end of", at - block.address - block.size + 1))
             };
-            self.violate(
+            self.report(
                 rule,
                 "Driver Verifier special pool",
                 format!("a byte {where_} {} was overwritten", block.describe()),
@@ -403,7 +406,7 @@ impl Lab {
     fn check_block_unused(&self, block: &Block) {
         let range = block.address..block.address + block.size.max(1);
         if let Some(what) = self.use_inside(&range) {
-            self.violate(
+            self.report(
                 "free-in-use",
                 "Driver Verifier: freeing memory with an active object in it",
                 format!("frees {} while {what}", block.describe()),

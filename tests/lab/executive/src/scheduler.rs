@@ -368,7 +368,7 @@ impl Lab {
 
     fn check_may_switch(&self, thread: &Thread, what: &str) {
         if thread.irql.get() >= DISPATCH_LEVEL {
-            self.violate(
+            self.report(
                 "wait-at-dispatch",
                 "wdm/KeWaitForSingleObject: a wait needs IRQL <= APC_LEVEL",
                 format!("waits for {what} at {}", irql::name(thread.irql.get())),

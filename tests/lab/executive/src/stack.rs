@@ -52,7 +52,7 @@ impl Lab {
         thread.segments.borrow_mut().pop();
         let after = (thread.irql.get(), thread.critical_regions.get(), thread.guarded_regions.get());
         if after != before {
-            self.violate(
+            self.report(
                 "state-after-callback",
                 "Driver Verifier: a callback returns at the IRQL and APC state it was called with",
                 format!(
@@ -141,7 +141,7 @@ impl Lab {
         let used = self.stack_used(thread);
         self.images.note_stack(used);
         if self.stack_remaining(thread) == 0 {
-            self.violate(
+            self.report(
                 "stack-budget",
                 "kernel/using-the-kernel-stack: 24 KiB on x64",
                 format!("the driver's frames use {used} bytes of stack at its call of {}", import.name),

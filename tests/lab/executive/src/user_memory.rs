@@ -16,12 +16,21 @@ struct Buffer {
 }
 
 /// The user buffers of one lab.
-#[derive(Default)]
 pub struct UserMemory {
     buffers: RefCell<BTreeMap<usize, Buffer>>,
+    /// Of the user addresses.
+    protection: i32,
 }
 
 impl UserMemory {
+    /// Nothing yet; `unchecked` is [`Config::unchecked`](crate::Config::unchecked): without the check for `user-pointer`
+    /// drivers can touch user addresses.
+    pub(crate) fn new(unchecked: Option<&str>) -> Self {
+        let open = unchecked == Some("user-pointer");
+        let protection = if open { libc::PROT_READ | libc::PROT_WRITE } else { libc::PROT_NONE };
+        Self { buffers: RefCell::default(), protection }
+    }
+
     /// Makes a buffer of `len` bytes, zeroed, and returns its user address.
     ///
     /// # Panics
@@ -37,7 +46,7 @@ impl UserMemory {
                 "the host has no memory for a user buffer"
             );
             let map = |protection| libc::mmap(ptr::null_mut(), mapped, protection, libc::MAP_SHARED, file, 0);
-            let (user, alias) = (map(libc::PROT_NONE), map(libc::PROT_READ | libc::PROT_WRITE));
+            let (user, alias) = (map(self.protection), map(libc::PROT_READ | libc::PROT_WRITE));
             libc::close(file);
             (user, alias)
         };

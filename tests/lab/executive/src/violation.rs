@@ -90,7 +90,24 @@ impl Lab {
         }
     }
 
-    /// Records a violation and abandons the calling lab thread.
+    /// Whether a rule is checked: all are, but the one that a test of the verifier leaves out
+    /// ([`Config::unchecked`](crate::Config::unchecked)).
+    pub fn checks(&self, rule: &str) -> bool {
+        self.config.unchecked != Some(rule)
+    }
+
+    /// Stops the run for a broken rule as [`violate`](Self::violate) does. If the rule is not checked, the caller goes on as
+    /// if it had not looked.
+    ///
+    /// # Panics
+    /// As `violate`.
+    pub fn report(&self, rule: &'static str, source: &'static str, what: impl Into<String>) {
+        if self.checks(rule) {
+            self.violate(rule, source, what)
+        }
+    }
+
+    /// Records a violation and abandons the calling lab thread, where nothing else can be done.
     ///
     /// # Panics
     /// Outside a lab thread there is nothing to abandon: the report becomes a panic.

@@ -89,14 +89,14 @@ impl Lab {
         let header = self.header(object);
         let head = object.addr() + 8;
         if header.wait_list_head != [head, head] {
-            self.violate(
+            self.report(
                 "uninitialised-object",
                 "wdm/KeInitializeEvent and its like: initialise before use",
                 "uses a dispatcher object that was not initialised, or was moved after it",
             );
         }
         if !kinds.contains(&header.kind) {
-            self.violate(
+            self.report(
                 "wrong-object",
                 "wdm/KeSetEvent and its like take the object they are named for",
                 format!("passes a dispatcher object of kind {} where one of {kinds:?} belongs", header.kind),
@@ -188,7 +188,7 @@ impl Lab {
         if thread.irql.get() > DISPATCH_LEVEL
             || (thread.irql.get() > APC_LEVEL && timeout != Timeout::After(0))
         {
-            self.violate("wait-at-dispatch", SOURCE, "waits with a timeout other than zero");
+            self.report("wait-at-dispatch", SOURCE, "waits with a timeout other than zero");
         }
         let kinds: Vec<u8> = (0..=9).collect();
         for object in objects {

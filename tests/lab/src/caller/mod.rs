@@ -217,7 +217,7 @@ impl<'a> Caller<'a> {
         let entry = self.lab.handle(handle.0, Mode::User).map_err(|status| Status(status.cast_unsigned()))?;
         let Some(file) = self.lab.io().try_file(entry.body.cast()) else {
             if devices::is_file(self.lab, entry.body) {
-                self.lab.violate(
+                self.lab.report(
                     "unserved",
                     "lab: a driver's device is opened, sent device controls, and closed",
                     "a program sends another request to a driver's device",

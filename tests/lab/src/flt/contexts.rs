@@ -120,7 +120,7 @@ impl Contexts {
         }
         let paged = pool == PAGED_POOL;
         if kind == FLT_VOLUME_CONTEXT && paged {
-            lab.violate(
+            lab.report(
                 "context-pool",
                 "minifilter-rules §3.1: volume contexts are nonpaged",
                 "asks for paged pool",
@@ -190,6 +190,9 @@ impl Contexts {
     }
 
     pub(crate) fn release(&self, lab: &Executive, address: usize) {
+        if !lab.checks("context-reference") && !self.live.borrow().contains_key(&address) {
+            return;
+        }
         let context = self.find(lab, address, "FltReleaseContext");
         self.drop_reference(lab, &context);
     }
@@ -200,7 +203,7 @@ impl Contexts {
             return;
         }
         if context.link.get().is_some() {
-            lab.violate(
+            lab.report(
                 "context-reference",
                 "minifilter-rules §3.1: release what you got, no more",
                 format!("{} was released more often than referenced while it is set", context.describe()),
@@ -230,7 +233,7 @@ impl Contexts {
         let context = self.find(lab, new, "FltSetXxxContext");
         if context.kind.kind != key.kind() {
             let what = format!("{} set as {}", context.describe(), context_name(key.kind()));
-            lab.violate("context-kind-mismatch", "fltkernel/FltSetStreamHandleContext", what);
+            lab.report("context-kind-mismatch", "fltkernel/FltSetStreamHandleContext", what);
         }
         if let Some(instance) = key.instance().and_then(|address| lab.flt().find_instance(address))
             && instance.stage.get() >= Stage::TearingDown

@@ -19,9 +19,9 @@ const STATUS_PENDING: i32 = 0x103;
 
 const SECTION_SYNC: u8 = IRP_MJ_ACQUIRE_FOR_SECTION_SYNCHRONIZATION;
 
-/// Stops the run.
-pub(crate) fn broken(lab: &Executive, rule: &'static str, source: &'static str, what: String) -> ! {
-    lab.violate(rule, source, what)
+/// Stops the run, if the rule is checked.
+pub(crate) fn broken(lab: &Executive, rule: &'static str, source: &'static str, what: String) {
+    lab.report(rule, source, what)
 }
 
 /// The thread that must run the post-operation, if it matters (§2.5).
@@ -298,7 +298,7 @@ pub(crate) fn complete_pended(lab: &Executive, data: *mut FLT_CALLBACK_DATA, sta
     use super::request::Phase;
     let request = lab.flt().request_of(lab, data);
     let Phase::InPre(level) = request.phase.get() else {
-        broken(
+        return broken(
             lab,
             "complete-not-pended",
             "fltkernel/FltCompletePendedPreOperation",

@@ -41,7 +41,7 @@ pub(crate) struct CreateArguments {
 /// No nested request while the calling thread is inside the file system.
 pub(crate) fn check_top_level(lab: &Lab, who: &str) {
     if lab.thread().top_level_irp.get() != 0 {
-        lab.violate(
+        lab.report(
             "top-level-irp",
             "minifilter-rules §1.9: not with TopLevelIrp set (deadlock)",
             format!("{who} while the thread's top-level IRP is set"),
@@ -76,7 +76,7 @@ fn context_of(lab: &Lab, at: *const u8) -> Result<(Option<Rc<Transacted>>, PVOID
     }
     let size: i16 = memory::read(at.cast());
     if !CONTEXT_SIZES.contains(&size) {
-        lab.violate(
+        lab.report(
             "driver-create-context",
             "minifilter-rules §1.9: IoInitializeDriverCreateContext sets Size",
             format!("Size is {size}"),
@@ -85,7 +85,7 @@ fn context_of(lab: &Lab, at: *const u8) -> Result<(Option<Rc<Transacted>>, PVOID
     let field = |offset: usize| memory::read(at.wrapping_add(offset).cast::<*mut c_void>());
     if !field(16).is_null() {
         let what = "DeviceObjectHint is not null";
-        lab.violate("driver-create-context", "minifilter-rules §1.9: DeviceObjectHint must be NULL", what);
+        lab.report("driver-create-context", "minifilter-rules §1.9: DeviceObjectHint must be NULL", what);
     }
     let parameters: *const lab_nt::TXN_PARAMETER_BLOCK = field(24).cast_const().cast();
     let ecp = field(8);
@@ -129,7 +129,7 @@ fn prepare(lab: &Lab, instance: Option<&Rc<Instance>>, arguments: &CreateArgumen
     let attributes = memory::read(arguments.attributes);
     let in_system = lab.thread().process().is_some_and(|process| process.id == 4);
     if attributes.Attributes & OBJ_KERNEL_HANDLE == 0 && !in_system {
-        lab.violate(
+        lab.report(
             "kernel-handle",
             "minifilter-rules §1.9: OBJ_KERNEL_HANDLE",
             "opens a file handle that the running program could use",
@@ -188,7 +188,7 @@ fn hand_over(
 pub(crate) fn cancel_open(lab: &Lab, instance: &Instance, file: PFILE_OBJECT) {
     let file = lab.io().file(lab, file);
     if file.has_flags(lab_nt::FO_HANDLE_CREATED) || file.open.get().is_none() {
-        lab.violate(
+        lab.report(
             "cancel-file-open",
             "minifilter-rules §1.9: in post-create only, before a handle exists",
             format!("cancels {}", file.label()),

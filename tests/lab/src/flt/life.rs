@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use fltkernel::*;
+use lab_executive::image::LEFT_BEHIND;
 use lab_executive::irql::PASSIVE_LEVEL;
 use lab_executive::scheduler::MILLISECOND;
 use lab_executive::status;
@@ -33,11 +34,12 @@ pub(crate) fn register(
     let registration = match registration::read(at, inside) {
         Ok(registration) => registration,
         Err(registration::Broken(rule, what)) => {
-            lab.violate(rule, "minifilter-rules §2.1–2.4, §3.1, §3.4; fltkernel/FltRegisterFilter", what)
+            lab.report(rule, "minifilter-rules §2.1–2.4, §3.1, §3.4; fltkernel/FltRegisterFilter", what);
+            return status::INVALID_PARAMETER;
         }
     };
     if driver.filter.borrow().is_some() {
-        lab.violate("registered-twice", "fltkernel/FltRegisterFilter", "a driver registers one filter");
+        lab.report("registered-twice", "fltkernel/FltRegisterFilter", "a driver registers one filter");
     }
     if driver.instances(lab).is_empty() {
         // Without an Instances key in the registry FltMgr does not register (minifilter-rules §3.8).
@@ -227,7 +229,7 @@ pub(crate) fn tear_down(lab: &Executive, instance: &Rc<Instance>, reason: u32) {
         move || waiting.inside.get() == 0,
     );
     if !ended {
-        lab.violate(
+        lab.report(
             "teardown-waits",
             "minifilter-rules §3.2: InstanceTeardownStart completes or restarts pended operations",
             format!(
@@ -262,7 +264,7 @@ fn tell(
 /// FltUnregisterFilter: instances go, references are waited for; what stays is a leak.
 pub(crate) fn unregister(lab: &Executive, filter: &Rc<Filter>) {
     if lab.thread().irql.get() != PASSIVE_LEVEL || filter.unregistering.replace(true) {
-        lab.violate("unregister", "fltkernel/FltUnregisterFilter", "called twice");
+        lab.report("unregister", "fltkernel/FltUnregisterFilter", "called twice");
     }
     let mut instances = filter.instances.borrow().clone();
     instances.sort_by(|a, b| b.altitude.cmp(&a.altitude));
@@ -284,7 +286,7 @@ pub(crate) fn unregister(lab: &Executive, filter: &Rc<Filter>) {
     if !gone {
         let of = instances.iter().filter(|i| i.references.get() > 0);
         let detail: Vec<_> = of.map(|i| format!("{}: {}", i.label(), i.references.get())).collect();
-        lab.violate(
+        lab.report(
             "reference-leak",
             "minifilter-rules §3.3: FltUnregisterFilter waits for references, for ever if one is leaked",
             format!(
@@ -295,10 +297,13 @@ pub(crate) fn unregister(lab: &Executive, filter: &Rc<Filter>) {
             ),
         );
     }
+    flt.remove_filter(filter);
+    if !lab.checks(LEFT_BEHIND) {
+        return;
+    }
     let mut left = flt.contexts.of_filter(filter);
     left.extend(flt.names.left_by(filter.image));
     left.extend(flt.work.left_by(filter.image));
     left.extend(flt.own_data.left_by(filter.image));
     flt.left.borrow_mut().extend(left.into_iter().map(|what| format!("{}: {what}", filter.name)));
-    flt.remove_filter(filter);
 }

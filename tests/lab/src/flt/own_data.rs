@@ -71,7 +71,7 @@ impl OwnData {
         let iopb: FLT_IO_PARAMETER_BLOCK = memory::read(filled.Iopb);
         if iopb.MajorFunction != IRP_MJ_LOCK_CONTROL {
             let what = super::registration::major_name(iopb.MajorFunction);
-            lab.violate("unserved", "fltkernel/FltPerformSynchronousIo", format!("{what} is not modelled"));
+            lab.report("unserved", "fltkernel/FltPerformSynchronousIo", format!("{what} is not modelled"));
         }
         let file = lab.io().file(lab, iopb.TargetFileObject);
         if file.open.get().is_none() {

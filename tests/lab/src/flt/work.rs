@@ -43,7 +43,7 @@ impl WorkItems {
 
     pub(crate) fn free(&self, lab: &Executive, item: PFLT_GENERIC_WORKITEM) {
         if self.find(lab, item).queued.get() {
-            lab.violate("work-item", "fltkernel/FltFreeGenericWorkItem", "frees a work item that is queued");
+            lab.report("work-item", "fltkernel/FltFreeGenericWorkItem", "frees a work item that is queued");
         }
         self.items.borrow_mut().remove(&item.addr());
     }
@@ -60,11 +60,7 @@ impl WorkItems {
         let known = self.find(lab, item);
         let Some(routine) = routine else { return status::INVALID_PARAMETER };
         if known.queued.replace(true) {
-            lab.violate(
-                "work-item",
-                "fltkernel/FltQueueGenericWorkItem",
-                "queues a work item that is queued",
-            );
+            lab.report("work-item", "fltkernel/FltQueueGenericWorkItem", "queues a work item that is queued");
         }
         let references = match lab.flt().object(lab, object) {
             Object::Filter(filter) => Held::Filter(filter),

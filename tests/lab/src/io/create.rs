@@ -391,7 +391,7 @@ fn finish(
         return Ok(Ended::Replaced(name));
     }
     if file.open.get().is_none() {
-        lab.violate(
+        lab.report(
             "foreign-file-object",
             "minifilter-rules §1.4: the lab has no file objects that a filter owns",
             format!("a create of \"{}\" succeeded without the file system", memory::text(&open.name)),
@@ -446,7 +446,7 @@ pub(crate) fn query_open(
     lab.free_own(information);
     lab.free_own(packet.access_state.cast());
     if lab.objects.references(file.body.cast()) > 1 {
-        lab.violate(
+        lab.report(
             "query-open-file-object-kept",
             "minifilter-rules §2.2: the file object of a query open lives for the call only",
             format!("{} was referenced by a filter", file.label()),

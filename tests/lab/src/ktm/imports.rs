@@ -32,7 +32,7 @@ fn attributes_of(lab: &Lab, attributes: *const OBJECT_ATTRIBUTES) -> Option<OBJE
     let kernel = value.is_some_and(|value| value.Attributes & OBJ_KERNEL_HANDLE != 0);
     let in_system = lab.thread().process().is_some_and(|process| process.id == 4);
     if !kernel && !in_system {
-        lab.violate(
+        lab.report(
             "kernel-handle",
             "txf-ktm §1.1: outside system threads OBJ_KERNEL_HANDLE must be set",
             "opens a transaction handle that the running program could use",

@@ -46,7 +46,8 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
 
 /// The names of rules that the code stops a run with: the first text of a call that does so, or of a tuple that says it.
 pub(crate) fn rules_in_the_code() -> BTreeSet<String> {
-    const STOPS: [&str; 5] = ["violate(", "record_violation(", "broken(", "broken(lab,", "Broken("];
+    const STOPS: [&str; 6] =
+        ["violate(", "report(", "record_violation(", "broken(", "broken(lab,", "Broken("];
     const CHOSEN: [&str; 4] = ["=> \"", "return (\"", "Some((\"", "(\""];
     let mut rules = BTreeSet::new();
     for (path, text) in code() {

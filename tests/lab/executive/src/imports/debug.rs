@@ -81,13 +81,13 @@ imports! {
     /// Stops the system.
     [ceiling: HIGH_LEVEL, Modelled, source: "wdm/KeBugCheckEx"]
     fn KeBugCheckEx(lab; code: u32, p1: usize, p2: usize, p3: usize, p4: usize) {
-        lab.violate("bugcheck", "wdm/KeBugCheckEx", format!("the driver calls bugcheck {code:#x} ({p1:#x}, {p2:#x}, {p3:#x}, {p4:#x})"))
+        lab.report("bugcheck", "wdm/KeBugCheckEx", format!("the driver calls bugcheck {code:#x} ({p1:#x}, {p2:#x}, {p3:#x}, {p4:#x})"))
     }
 
     /// Stops the system.
     [ceiling: HIGH_LEVEL, Modelled, source: "wdm/KeBugCheck"]
     fn KeBugCheck(lab; code: u32) {
-        lab.violate("bugcheck", "wdm/KeBugCheck", format!("the driver calls bugcheck {code:#x}"))
+        lab.report("bugcheck", "wdm/KeBugCheck", format!("the driver calls bugcheck {code:#x}"))
     }
 
     /// Address of a routine by name, or null.

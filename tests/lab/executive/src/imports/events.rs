@@ -21,7 +21,7 @@ fn check_event(lab: &Lab, event: *mut u8) {
 /// KeSetEvent and its like with Wait TRUE return at a raised level and must be followed by a wait at once.
 fn refuse_wait_flag(lab: &Lab, wait: u8) {
     if wait != 0 {
-        lab.violate("unserved", "wdm/KeSetEvent: Wait", "Wait = TRUE is not modelled");
+        lab.report("unserved", "wdm/KeSetEvent: Wait", "Wait = TRUE is not modelled");
     }
 }
 
@@ -102,7 +102,7 @@ imports! {
     [ceiling: DISPATCH_LEVEL, Approximated("no alerts and no APCs interrupt a wait"), fails: Timeout, source: "wdm/KeWaitForMultipleObjects"]
     fn KeWaitForMultipleObjects(lab; count: u32, objects: *const *mut u8, any: i32, _reason: i32, _mode: u8, _alertable: u8, timeout: *const i64, blocks: *mut c_void) -> i32 {
         if count == 0 || count > MOST || (count > 3 && blocks.is_null()) {
-            lab.violate("bad-parameter", "wdm/KeWaitForMultipleObjects: 1 to 64 objects; over THREAD_WAIT_OBJECTS (3) with a wait block array",
+            lab.report("bad-parameter", "wdm/KeWaitForMultipleObjects: 1 to 64 objects; over THREAD_WAIT_OBJECTS (3) with a wait block array",
                 format!("waits for {count} objects"));
         }
         // SAFETY: the contract says `count` pointers, and a timeout that is null or valid.
@@ -117,7 +117,7 @@ imports! {
     [ceiling: HIGH_LEVEL, Modelled, source: "wdm/KeInitializeSemaphore"]
     fn KeInitializeSemaphore(lab; semaphore: *mut u8, count: i32, limit: i32) {
         if count < 0 || limit <= 0 || count > limit {
-            lab.violate("bad-parameter", "wdm/KeInitializeSemaphore", format!("count {count}, limit {limit}"));
+            lab.report("bad-parameter", "wdm/KeInitializeSemaphore", format!("count {count}, limit {limit}"));
         }
         lab.init_dispatcher(semaphore, SEMAPHORE, count);
         // SAFETY: KSEMAPHORE.Limit follows the header (wdm.h); the driver owns the object.
@@ -132,7 +132,7 @@ imports! {
         // SAFETY: as in KeInitializeSemaphore.
         let limit = unsafe { semaphore.wrapping_add(24).cast::<i32>().read_unaligned() };
         if adjustment <= 0 || count + adjustment > limit {
-            lab.violate("bad-parameter", "wdm/KeReleaseSemaphore: raises STATUS_SEMAPHORE_LIMIT_EXCEEDED",
+            lab.report("bad-parameter", "wdm/KeReleaseSemaphore: raises STATUS_SEMAPHORE_LIMIT_EXCEEDED",
                 format!("count {count} + {adjustment} exceeds the limit {limit}"));
         }
         lab.signal_object(semaphore, count + adjustment)
@@ -151,7 +151,7 @@ imports! {
         refuse_wait_flag(lab, wait);
         let state = lab.checked_header(mutex, &[MUTANT]).signal_state;
         if lab.locks.mutant_owner(mutex.addr()) != Some(lab.thread().id) {
-            lab.violate("lock-not-held", "wdm/KeReleaseMutex: raises STATUS_MUTANT_NOT_OWNED", "releases a mutex that it does not own");
+            lab.report("lock-not-held", "wdm/KeReleaseMutex: raises STATUS_MUTANT_NOT_OWNED", "releases a mutex that it does not own");
         }
         if state == 0 {
             lab.locks.clear_mutant_owner(mutex.addr());
@@ -174,7 +174,7 @@ imports! {
     [ceiling: DISPATCH_LEVEL, Modelled, source: "wdm/KeSetTimer"]
     fn KeSetTimer(lab; timer: *mut u8, due: i64, dpc: *mut c_void) -> u8 {
         if !dpc.is_null() {
-            lab.violate("unserved", "wdm/KeSetTimer", "a DPC on a timer is not modelled");
+            lab.report("unserved", "wdm/KeSetTimer", "a DPC on a timer is not modelled");
         }
         set_timer(lab, timer, due, 0)
     }
@@ -183,7 +183,7 @@ imports! {
     [ceiling: DISPATCH_LEVEL, Modelled, source: "wdm/KeSetTimerEx"]
     fn KeSetTimerEx(lab; timer: *mut u8, due: i64, period: i32, dpc: *mut c_void) -> u8 {
         if !dpc.is_null() {
-            lab.violate("unserved", "wdm/KeSetTimerEx", "a DPC on a timer is not modelled");
+            lab.report("unserved", "wdm/KeSetTimerEx", "a DPC on a timer is not modelled");
         }
         set_timer(lab, timer, due, period)
     }

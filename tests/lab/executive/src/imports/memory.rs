@@ -13,7 +13,7 @@ imports! {
     [ceiling: HIGH_LEVEL, Modelled, source: "C standard, memcpy"]
     fn memcpy(lab; to: *mut u8, from: *const u8, bytes: usize) -> *mut u8 {
         if to.addr().abs_diff(from.addr()) < bytes && to.addr() != from.addr() {
-            lab.violate("overlapping-copy", "wdm/RtlCopyMemory: the ranges must not overlap", format!("{bytes} bytes"));
+            lab.report("overlapping-copy", "wdm/RtlCopyMemory: the ranges must not overlap", format!("{bytes} bytes"));
         }
         // SAFETY: the contract says `bytes` at both; a bad pointer faults and is reported.
         unsafe { ptr::copy(from, to, bytes) };

@@ -147,7 +147,7 @@ imports! {
     fn KeLeaveGuardedRegion(lab;) {
         let thread = lab.thread();
         if thread.guarded_regions.get() == 0 {
-            lab.violate("critical-region", "wdm/KeLeaveGuardedRegion", "leaves a guarded region that it did not enter");
+            lab.report("critical-region", "wdm/KeLeaveGuardedRegion", "leaves a guarded region that it did not enter");
         }
         thread.guarded_regions.set(thread.guarded_regions.get() - 1);
     }

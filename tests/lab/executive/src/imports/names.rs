@@ -23,7 +23,7 @@ imports! {
         let (pattern, mut name) = unsafe { (wide(lab, pattern), wide(lab, name)) };
         if ignore_case != 0 {
             if pattern.iter().any(|u| upcase(*u) != *u) {
-                lab.violate("bad-parameter", "ntifs/FsRtlIsNameInExpression: Expression must be upper case if IgnoreCase",
+                lab.report("bad-parameter", "ntifs/FsRtlIsNameInExpression: Expression must be upper case if IgnoreCase",
                     "the pattern has lower-case letters");
             }
             name.iter_mut().for_each(|u| *u = upcase(*u));

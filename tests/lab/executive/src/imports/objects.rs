@@ -22,7 +22,7 @@ fn check_type(lab: &Lab, body: *const u8, kind: *const u8, mode: Mode) -> Result
         return Ok(());
     }
     if lab.objects.type_at(kind).is_none() && !kind.is_null() {
-        lab.violate(
+        lab.report(
             "bad-object-type",
             "wdm/ObReferenceObjectByHandle",
             "the object type is none; it is *IoFileObjectType, not IoFileObjectType",
@@ -139,7 +139,7 @@ imports! {
             Err(status) => return status,
         };
         if !attributes.name.is_empty() {
-            lab.violate("unserved", "ntifs/ZwCreateEvent", "named events are not modelled");
+            lab.report("unserved", "ntifs/ZwCreateEvent", "named events are not modelled");
         }
         let event = lab.objects.type_named("Event");
         let body = lab.objects.create(lab, &event, 24, None);
@@ -185,7 +185,7 @@ imports! {
             Err(status) => return status,
         };
         if attributes.root != 0 {
-            lab.violate("unserved", "wdm/ZwOpenSymbolicLinkObject", "a link relative to a directory is not modelled");
+            lab.report("unserved", "wdm/ZwOpenSymbolicLinkObject", "a link relative to a directory is not modelled");
         }
         let Some(body) = lab.objects.symbolic_link(&attributes.name) else { return status::OBJECT_NAME_NOT_FOUND };
         let opened = lab.open_driver_handle(body, access, attributes.kernel);

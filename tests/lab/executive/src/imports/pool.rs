@@ -24,7 +24,7 @@ const LOOKASIDE: &str = "a lookaside list";
 fn check_paged(lab: &Lab, kind: Kind) {
     let level: Irql = lab.thread().irql.get();
     if kind == Kind::Paged && level > APC_LEVEL {
-        lab.violate(
+        lab.report(
             "irql-ceiling",
             "wdm/ExAllocatePool2: paged pool at IRQL <= APC_LEVEL",
             "allocates paged pool at DISPATCH_LEVEL",
@@ -34,10 +34,10 @@ fn check_paged(lab: &Lab, kind: Kind) {
 
 fn check_request(lab: &Lab, bytes: usize, tag: u32) {
     if tag == 0 {
-        lab.violate("pool-tag", "wdm/ExAllocatePool2: a tag must not be zero", "allocates with tag 0");
+        lab.report("pool-tag", "wdm/ExAllocatePool2: a tag must not be zero", "allocates with tag 0");
     }
     if bytes == 0 {
-        lab.violate(
+        lab.report(
             "pool-size",
             "wdm/ExAllocatePoolWithTag: do not allocate zero bytes",
             "allocates zero bytes",
@@ -49,7 +49,7 @@ fn by_type(lab: &Lab, pool_type: i32, bytes: usize, tag: u32) -> *mut c_void {
     check_request(lab, bytes, tag);
     let kind = if pool_type & 7 == PAGED_POOL { Kind::Paged } else { Kind::NonPaged };
     if kind == Kind::NonPaged && pool_type & POOL_NX == 0 {
-        lab.violate(
+        lab.report(
             "executable-pool",
             "Driver Verifier: code integrity checks (0x2000): pool must not be executable",
             "allocates NonPagedPoolExecute; use NonPagedPoolNx or ExAllocatePool2",
@@ -62,10 +62,10 @@ fn by_type(lab: &Lab, pool_type: i32, bytes: usize, tag: u32) -> *mut c_void {
 /// `bytes` is the length of the list's structure: LOOKASIDE_LIST_EX lacks the padding of the older lists.
 fn initialise(lab: &Lab, list: *mut GENERAL_LOOKASIDE, bytes: usize, pool_type: i32, size: usize, tag: u32) {
     if !lab.obligations.add(lab, list.addr(), LOOKASIDE) {
-        lab.violate("lookaside", "wdm/ExInitializeNPagedLookasideList", "initialises a lookaside list twice");
+        lab.report("lookaside", "wdm/ExInitializeNPagedLookasideList", "initialises a lookaside list twice");
     }
     if !list.addr().is_multiple_of(16) {
-        lab.violate(
+        lab.report(
             "bad-alignment",
             "wdm/ExInitializeNPagedLookasideList: 16-byte aligned",
             "a lookaside list is not aligned",
@@ -91,7 +91,7 @@ const _: () = assert!(std::mem::offset_of!(GENERAL_LOOKASIDE, ListEntry) == 0x40
 
 fn delete(lab: &Lab, list: *mut GENERAL_LOOKASIDE) {
     if !lab.obligations.remove(list.addr(), LOOKASIDE) {
-        lab.violate(
+        lab.report(
             "lookaside",
             "wdm/ExDeleteNPagedLookasideList",
             "deletes a lookaside list that was not initialised",
@@ -114,7 +114,7 @@ imports! {
                 format!("flags {flags:#x}")),
         };
         if flags & POOL_FLAG_RAISE_ON_FAILURE != 0 {
-            lab.violate("pool-flags", "lab: no exceptions are dispatched", "POOL_FLAG_RAISE_ON_FAILURE");
+            lab.report("pool-flags", "lab: no exceptions are dispatched", "POOL_FLAG_RAISE_ON_FAILURE");
         }
         check_paged(lab, kind);
         let memory = lab.allocate(bytes, kind, tag);
@@ -149,7 +149,7 @@ imports! {
     [ceiling: DISPATCH_LEVEL, Modelled, source: "wdm/ExFreePool2"]
     fn ExFreePool2(lab; block: *mut c_void, tag: u32, parameters: *mut c_void, count: u32) {
         if !parameters.is_null() || count != 0 {
-            lab.violate("unserved", "wdm/ExFreePool2", "extended parameters are not modelled");
+            lab.report("unserved", "wdm/ExFreePool2", "extended parameters are not modelled");
         }
         lab.free(block.cast(), Some(tag));
     }
@@ -169,7 +169,7 @@ imports! {
     [ceiling: DISPATCH_LEVEL, Approximated("caches nothing, as under Driver Verifier"), fails: Status, source: "wdm/ExInitializeLookasideListEx"]
     fn ExInitializeLookasideListEx(lab; list: *mut GENERAL_LOOKASIDE, allocate: *mut c_void, free: *mut c_void, pool_type: i32, flags: u32, size: usize, tag: u32, _depth: u16) -> i32 {
         if flags != 0 {
-            lab.violate("unserved", "wdm/ExInitializeLookasideListEx", format!("flags {flags:#x}: failing by exception and fast lists are not modelled"));
+            lab.report("unserved", "wdm/ExInitializeLookasideListEx", format!("flags {flags:#x}: failing by exception and fast lists are not modelled"));
         }
         initialise(lab, list, NEW_LIST, pool_type, size, tag);
         override_routines(list, allocate, free);

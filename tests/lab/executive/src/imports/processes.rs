@@ -211,7 +211,7 @@ imports! {
     [ceiling: DISPATCH_LEVEL, Modelled, source: "ntifs/KeUnstackDetachProcess"]
     fn KeUnstackDetachProcess(lab; _state: *mut c_void) {
         if lab.thread().attached.borrow_mut().pop().is_none() {
-            lab.violate("attach", "ntifs/KeUnstackDetachProcess", "detaches a thread that is not attached");
+            lab.report("attach", "ntifs/KeUnstackDetachProcess", "detaches a thread that is not attached");
         }
     }
 }
@@ -281,7 +281,7 @@ impl Lab {
         });
         // SAFETY: `info` is this frame's; the driver wrote through the pointer that it was given.
         if unsafe { (&raw const info.status).read_volatile() } < 0 {
-            self.violate("unserved", "ntddk/PS_CREATE_NOTIFY_INFO", "vetoing a process is not modelled");
+            self.report("unserved", "ntddk/PS_CREATE_NOTIFY_INFO", "vetoing a process is not modelled");
         }
     }
 }

@@ -21,7 +21,7 @@ pub(crate) unsafe fn wide(lab: &Lab, string: *const UNICODE_STRING) -> Vec<u16> 
     // SAFETY: valid by this function's contract.
     let string = unsafe { string.read_unaligned() };
     if string.Length % 2 != 0 || (string.MaximumLength != 0 && string.Length > string.MaximumLength) {
-        lab.violate(
+        lab.report(
             "bad-unicode-string",
             "wdm/UNICODE_STRING: Length is even and at most MaximumLength",
             format!("Length {}, MaximumLength {}", string.Length, string.MaximumLength),
@@ -97,7 +97,7 @@ impl Lab {
             return self.open_handle(None, body, granted, false);
         };
         if self.caller().is_some() && process.id != 4 {
-            self.violate(
+            self.report(
                 "user-handle",
                 "wdm/InitializeObjectAttributes: OBJ_KERNEL_HANDLE outside system threads; Driver Verifier",
                 format!("opens a handle without OBJ_KERNEL_HANDLE in the context of {}", process.label()),

@@ -362,14 +362,14 @@ imports! {
             Err(status) => return status,
         };
         if entry.granted & KEY_NOTIFY == 0 {
-            lab.violate("bad-parameter", "ntifs/ZwNotifyChangeKey: the caller must have specified KEY_NOTIFY access",
+            lab.report("bad-parameter", "ntifs/ZwNotifyChangeKey: the caller must have specified KEY_NOTIFY access",
                 format!("watches a key through a handle with access {:#x}", entry.granted));
         }
         if filter & !FILTERS != 0 || filter & !filter::THREAD_AGNOSTIC == 0 {
             return status::INVALID_PARAMETER;
         }
         if block.is_null() || !buffer.is_null() {
-            lab.violate("bad-parameter", "ntifs/ZwNotifyChangeKey: IoStatusBlock is required; Buffer is reserved", "IoStatusBlock is null, or Buffer is not");
+            lab.report("bad-parameter", "ntifs/ZwNotifyChangeKey: IoStatusBlock is required; Buffer is reserved", "IoStatusBlock is null, or Buffer is not");
         }
         let tree = tree != 0;
         let seen = key.changes(filter, tree);

@@ -9,7 +9,7 @@ const SIZE: usize = 104;
 
 fn check(lab: &Lab, resource: *mut u8, source: &'static str) {
     if !lab.obligations.has(resource.addr(), RESOURCE) {
-        lab.violate(
+        lab.report(
             "uninitialised-object",
             source,
             "uses an executive resource that was not initialised, or was deleted",
@@ -27,7 +27,7 @@ fn acquire(lab: &Lab, resource: *mut u8, exclusive: bool, wait: u8) -> u8 {
         && exclusive
         && !mine.exclusive
     {
-        lab.violate(
+        lab.report(
             "lock-recursion",
             SOURCE,
             "asks for a resource exclusively while holding it shared, and would wait for itself",
@@ -59,7 +59,7 @@ imports! {
     [ceiling: DISPATCH_LEVEL, Modelled, fails: Status, source: "wdm/ExInitializeResourceLite"]
     fn ExInitializeResourceLite(lab; resource: *mut u8) -> i32 {
         if !lab.obligations.add(lab, resource.addr(), RESOURCE) {
-            lab.violate("lock-reinitialised", "wdm/ExInitializeResourceLite", "initialises a resource twice");
+            lab.report("lock-reinitialised", "wdm/ExInitializeResourceLite", "initialises a resource twice");
         }
         // SAFETY: the contract says 104 bytes of resident memory of the driver.
         unsafe { std::ptr::write_bytes(resource, 0, SIZE) };
@@ -71,7 +71,7 @@ imports! {
     fn ExDeleteResourceLite(lab; resource: *mut u8) -> i32 {
         check(lab, resource, "wdm/ExDeleteResourceLite");
         if !lab.locks.holders(resource.addr()).is_empty() {
-            lab.violate("free-in-use", "wdm/ExDeleteResourceLite", "deletes a resource that is held");
+            lab.report("free-in-use", "wdm/ExDeleteResourceLite", "deletes a resource that is held");
         }
         lab.obligations.remove(resource.addr(), RESOURCE);
         status::SUCCESS

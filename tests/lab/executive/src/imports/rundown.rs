@@ -26,7 +26,7 @@ unsafe fn release(lab: &Lab, reference: *mut usize, count: u32) {
     let value = unsafe { reference.read() };
     let taken = ONE * count as usize;
     if value & !ACTIVE < taken {
-        lab.violate("rundown", SOURCE, "releases rundown protection more often than it was acquired");
+        lab.report("rundown", SOURCE, "releases rundown protection more often than it was acquired");
     }
     // SAFETY: as above.
     unsafe { reference.write(value - taken) };
@@ -49,7 +49,7 @@ imports! {
         // SAFETY: as in ExInitializeRundownProtection.
         unsafe {
             if reference.read() != ACTIVE {
-                lab.violate("rundown", "wdm/ExReInitializeRundownProtection", "re-initialises before the rundown was complete");
+                lab.report("rundown", "wdm/ExReInitializeRundownProtection", "re-initialises before the rundown was complete");
             }
             reference.write(0);
         }

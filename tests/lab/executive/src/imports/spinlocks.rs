@@ -63,7 +63,7 @@ imports! {
     [ceiling: HIGH_LEVEL, Modelled, source: "wdm/KeInitializeSpinLock"]
     fn KeInitializeSpinLock(lab; lock: *mut usize) {
         if !lab.locks.holders(lock.addr()).is_empty() {
-            lab.violate("lock-reinitialised", "wdm/KeInitializeSpinLock", "initialises a spin lock that is held");
+            lab.report("lock-reinitialised", "wdm/KeInitializeSpinLock", "initialises a spin lock that is held");
         }
         // SAFETY: the contract says that the lock is resident, writable memory of the driver.
         unsafe { mark(lock, false) };

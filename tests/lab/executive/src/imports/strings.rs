@@ -49,7 +49,7 @@ unsafe fn terminated(lab: &Lab, source: *const u16) -> Vec<u16> {
         .take_while(|u| *u != 0)
         .collect();
     if units.len() > 0x7FFE {
-        lab.violate(
+        lab.report(
             "bad-unicode-string",
             "wdm/RtlInitUnicodeString: at most 32766 characters",
             "the string is longer",

@@ -58,7 +58,7 @@ imports! {
             Err(status) => return status,
         };
         if process != 0 {
-            lab.violate("unserved", "wdm/PsCreateSystemThread", "a thread in another process is not modelled");
+            lab.report("unserved", "wdm/PsCreateSystemThread", "a thread in another process is not modelled");
         }
         let context = context.expose_provenance();
         let system = lab.processes.system();
@@ -120,10 +120,10 @@ imports! {
     [ceiling: DISPATCH_LEVEL, Approximated("the budget is counted, the stack is the same"), fails: Status, source: "wdm/KeExpandKernelStackAndCalloutEx"]
     fn KeExpandKernelStackAndCalloutEx(lab; callout: usize, parameter: *mut c_void, size: usize, wait: u8, context: *mut c_void) -> i32 {
         if !context.is_null() {
-            lab.violate("bad-parameter", "wdm/KeExpandKernelStackAndCalloutEx: Context must be NULL", "Context is not null");
+            lab.report("bad-parameter", "wdm/KeExpandKernelStackAndCalloutEx: Context must be NULL", "Context is not null");
         }
         if wait != 0 && lab.thread().irql.get() > crate::irql::APC_LEVEL {
-            lab.violate("irql-ceiling", "wdm/KeExpandKernelStackAndCalloutEx: Wait at IRQL <= APC_LEVEL", "Wait is TRUE at DISPATCH_LEVEL");
+            lab.report("irql-ceiling", "wdm/KeExpandKernelStackAndCalloutEx: Wait at IRQL <= APC_LEVEL", "Wait is TRUE at DISPATCH_LEVEL");
         }
         call_out(lab, callout, parameter, size)
     }
@@ -135,7 +135,7 @@ impl Lab {
         // SAFETY: the contract of ExQueueWorkItem says an initialised WORK_QUEUE_ITEM.
         let read = unsafe { std::ptr::with_exposed_provenance::<WorkItem>(item).read_unaligned() };
         if !self.obligations.add(self, item, WORK_ITEM) {
-            self.violate("work-item", "wdm/ExQueueWorkItem", "queues a work item that is queued");
+            self.report("work-item", "wdm/ExQueueWorkItem", "queues a work item that is queued");
         }
         let parameter = read.parameter.expose_provenance();
         self.spawn_worker("work item", move |lab| {

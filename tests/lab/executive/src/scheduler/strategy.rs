@@ -90,7 +90,7 @@ impl Lab {
     /// Stops a run whose thread spins: under a scheduler that is not fair, or at a real-time priority, it spins for ever.
     pub(super) fn check_spinning(&self) {
         if self.scheduler.choices.borrow().in_a_row > SPINS {
-            self.violate(
+            self.report(
                 "spins-for-another-thread",
                 "kernel/KeDelayExecutionThread: a thread that waits for another lets it run by waiting",
                 format!("the thread was chosen {SPINS} times in a row while others could run"),

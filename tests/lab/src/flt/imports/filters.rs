@@ -30,7 +30,7 @@ fn change_references(lab: &Lab, object: PVOID, by: i64) {
         }
     };
     if references < 0 {
-        lab.violate(
+        lab.report(
             "flt-reference",
             "fltkernel/FltObjectDereference",
             format!("{of} is dereferenced more often than referenced"),

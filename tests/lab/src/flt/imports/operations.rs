@@ -86,7 +86,7 @@ imports! {
             lab.violate("safe-post-callback", "fltkernel/FltDoCompletionProcessingWhenSafe", "SafePostCallback is null")
         };
         if Flags & FLTFL_POST_OPERATION_DRAINING != 0 {
-            lab.violate("safe-post-draining", "minifilter-rules §2.5: not while draining", request.label());
+            lab.report("safe-post-draining", "minifilter-rules §2.5: not while draining", request.label());
         }
         memory::write(RetPostOperationStatus, FLT_POSTOP_FINISHED_PROCESSING);
         if lab.thread().irql.get() <= APC_LEVEL {

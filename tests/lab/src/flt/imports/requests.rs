@@ -11,7 +11,7 @@ use crate::rooms::Rooms;
 /// Completion routines make a read or write asynchronous, which the lab does not do.
 fn no_callback(lab: &lab_executive::Lab, callback: PVOID) {
     if !callback.is_null() {
-        lab.violate(
+        lab.report(
             "not-modelled",
             "lab: FltReadFile and FltWriteFile are synchronous",
             "passes a completion routine",
@@ -30,7 +30,7 @@ fn at_position(
     request: impl FnOnce() -> i32,
 ) -> i32 {
     if flags & !DO_NOT_UPDATE_BYTE_OFFSET != 0 {
-        lab.violate(
+        lab.report(
             "not-modelled",
             "lab: FltReadFile and FltWriteFile are cached",
             format!("passes flags {flags:#x}"),

@@ -129,7 +129,7 @@ pub(super) fn send_with(
 /// The driver's routine for a major function.
 fn routine(lab: &Executive, device: &Device, major: u8, what: &str) -> Option<Routine> {
     if device.driver.is_gone() {
-        lab.violate(
+        lab.report(
             "device-after-unload",
             "wdm/IoDeleteDevice: a driver must not be unloaded while its device is open",
             format!("{what}, whose driver is not loaded any more"),
@@ -140,7 +140,7 @@ fn routine(lab: &Executive, device: &Device, major: u8, what: &str) -> Option<Ro
     if let Some(image) = device.driver.image
         && lab.images.index_of(address) != Some(image)
     {
-        lab.violate(
+        lab.report(
             "dispatch-outside",
             "wdm/DRIVER_OBJECT: MajorFunction holds the driver's dispatch routines",
             format!("{what}: the routine lies outside the driver's image"),
@@ -193,23 +193,23 @@ fn check_return(lab: &Executive, irp: *mut IRP, pending: &Pending, returned: i32
         None => stack_of(irp).Control & PENDING_RETURNED != 0,
     };
     match (&ended, returned) {
-        (_, status::PENDING) if !marked => lab.violate(
+        (_, status::PENDING) if !marked => lab.report(
             "irp-pending-not-marked",
             VERIFICATION,
             format!("{what}: the routine returned STATUS_PENDING without IoMarkIrpPending"),
         ),
         (_, status::PENDING) => {}
-        (_, other) if marked => lab.violate(
+        (_, other) if marked => lab.report(
             "irp-marked-not-pending",
             VERIFICATION,
             format!("{what}: the routine called IoMarkIrpPending and returned {other:#010x}"),
         ),
-        (None, other) => lab.violate(
+        (None, other) => lab.report(
             "irp-not-completed",
             VERIFICATION,
             format!("{what}: the routine returned {other:#010x} and did not complete it"),
         ),
-        (Some(sent), other) if sent.status != other => lab.violate(
+        (Some(sent), other) if sent.status != other => lab.report(
             "irp-status",
             VERIFICATION,
             format!("{what}: completed with {:#010x}, but the routine returned {other:#010x}", sent.status),
@@ -222,7 +222,7 @@ fn check_return(lab: &Executive, irp: *mut IRP, pending: &Pending, returned: i32
 pub(super) fn complete(lab: &Executive, irp: *mut IRP) {
     let found = devices(lab).irps.pending.borrow_mut().remove(&irp.addr());
     let Some(pending) = found else {
-        lab.violate(
+        return lab.report(
             "irp-completed-twice",
             "wdm/IoCompleteRequest; bugcheck 0x44 MULTIPLE_IRP_COMPLETE_REQUESTS",
             "completes what is no request under way",
@@ -235,14 +235,14 @@ pub(super) fn complete(lab: &Executive, irp: *mut IRP) {
     let information = packet.IoStatus.Information as usize;
     let what = &pending.what;
     if result == status::PENDING || result == -1 {
-        lab.violate(
+        lab.report(
             "irp-completed-pending",
             VERIFICATION,
             format!("{what} is completed with status {result:#010x}"),
         );
     }
     if packet.CancelRoutine.is_some() {
-        lab.violate(
+        lab.report(
             "irp-cancel-routine",
             VERIFICATION,
             format!("{what} is completed with its cancel routine set"),
@@ -252,7 +252,7 @@ pub(super) fn complete(lab: &Executive, irp: *mut IRP) {
         && (result >= 0 || result == status::BUFFER_OVERFLOW)
         && information > buffer.output
     {
-        lab.violate(
+        lab.report(
             "irp-information",
             "wdm/IO_STATUS_BLOCK: with METHOD_BUFFERED, Information bytes are copied to the program's buffer",
             format!("{what}: Information is {information}, but the program gave room for {}", buffer.output),

@@ -84,7 +84,7 @@ fn fast_io_is_possible(call: &Call<'_>) -> bool {
 /// The file's cached data can be had by MDL or by buffer; the model knows buffers.
 fn data_at(call: &Call<'_>, parameters: &READ_WRITE) -> Result<*mut u8, Failure> {
     if !parameters.MdlAddress.is_null() {
-        call.lab.violate(
+        call.lab.report(
             "not-modelled",
             "lab: reads and writes carry buffers, not MDLs",
             format!("{} came to NTFS with an MDL", call.request.label()),

@@ -38,11 +38,11 @@ imports! {
     ) -> i32 {
         let attributes = (!attributes.is_null()).then(|| memory::read(attributes));
         if attributes.is_some_and(|value| !value.ObjectName.is_null()) || allocation != SEC_COMMIT || file == 0 {
-            lab.violate("unserved", "wdm/ZwCreateSection", "only unnamed committed sections over files are modelled");
+            lab.report("unserved", "wdm/ZwCreateSection", "only unnamed committed sections over files are modelled");
         }
         let kernel = attributes.is_some_and(|value| value.Attributes & OBJ_KERNEL_HANDLE != 0);
         if !kernel && lab.thread().process().is_some_and(|process| process.id != 4) {
-            lab.violate(
+            lab.report(
                 "kernel-handle",
                 "wdm/ZwCreateSection: outside system threads OBJ_KERNEL_HANDLE must be set",
                 "makes a section handle that the running program could use",
