@@ -167,7 +167,6 @@ pub const CLASSES: &[Class] = &[
             "registration-callback-outside",
             "registered-twice",
             "operation-unknown",
-            "operation-end",
             "operation-duplicate",
             "operation-empty",
             "operation-flags",

@@ -36,6 +36,8 @@ const MISDEEDS: &[(&str, &str, Caught)] = &[
     ("I/O verification", "DeviceLeft", Left("a device object, set up and not taken down")),
     ("I/O verification", "CompletesTwice", Rule("irp-completed-twice", "0x44")),
     ("I/O verification", "ReturnsAnotherStatus", Rule("irp-status", "I/O verification")),
+    ("I/O verification", "DispatchOutside", Rule("dispatch-outside", "wdm/DRIVER_OBJECT")),
+    ("Pool tracking", "EntryFailsAndLeaks", Rule("entry-failed-leak", "Driver Verifier")),
     ("Deadlock detection", "LockOrder", Rule("lock-order", "deadlock detection")),
     ("Deadlock detection", "LockRecursion", Rule("lock-recursion", "deadlock detection")),
     ("Security checks", "UserBuffer", Rule("user-pointer", "bugcheck")),
@@ -54,6 +56,11 @@ const MISDEEDS: &[(&str, &str, Caught)] = &[
     ("Filter Verifier", "ChangesWithoutDirty", Rule("parameters-not-dirty", "minifilter-rules §1.1")),
     ("Filter Verifier", "ContextReleasedTwice", Rule("context-reference", "minifilter-rules §3.1")),
     ("Filter Verifier", "NameLeft", Left("file name information")),
+    (
+        "Filter Verifier",
+        "CallbackOutside",
+        Rule("registration-callback-outside", "fltkernel/FltRegisterFilter"),
+    ),
     ("Filter Verifier", "StaysRegistered", Rule("unload-without-unregister", "minifilter-rules §3.3")),
 ];
 

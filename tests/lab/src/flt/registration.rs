@@ -69,9 +69,6 @@ fn broken<T>(rule: &'static str, what: impl Into<String>) -> Result<T, Broken> {
     Err(Broken(rule, what.into()))
 }
 
-/// A longer table than this has no end marker.
-const LONGEST_TABLE: usize = 256;
-
 /// Reads and checks the registration at `at`. `inside` tells whether an address is code of the registering driver.
 pub(crate) fn read(
     at: *const FLT_REGISTRATION,
@@ -166,9 +163,6 @@ fn operations(
                 format!("major function {:#04x} is not defined", raw.MajorFunction),
             );
         }
-        if operations.len() == LONGEST_TABLE {
-            return broken("operation-end", "the operation table has no IRP_MJ_OPERATION_END");
-        }
         if operations.iter().any(|o| o.major == raw.MajorFunction) {
             return broken("operation-duplicate", format!("{name} is registered twice"));
         }
@@ -215,7 +209,7 @@ fn contexts(
             return Ok(contexts);
         }
         let name = context_name(raw.ContextType);
-        if name.is_empty() || contexts.len() == LONGEST_TABLE {
+        if name.is_empty() {
             return broken("context-kind", format!("context type {:#x} is not defined", raw.ContextType));
         }
         let same: Vec<_> = contexts.iter().filter(|c| c.kind == raw.ContextType).collect();

@@ -121,6 +121,12 @@ impl Made {
         self
     }
 
+    /// The context that was added last is allocated by the filter itself.
+    pub(crate) fn allocated_by(mut self, allocate: PFLT_CONTEXT_ALLOCATE_CALLBACK) -> Self {
+        self.contexts.last_mut().unwrap().ContextAllocateCallback = allocate;
+        self
+    }
+
     /// Registers and starts it as filter number `N`. Its tables live for the rest of the test process.
     pub(crate) fn load<const N: usize>(
         mut self,

@@ -1,6 +1,7 @@
 //! What the lab promises filters, and what it does not let them do. The filters are made of Rust functions.
 
 mod answers;
+mod broken;
 mod context_rules;
 mod contract;
 mod dismount;

@@ -139,7 +139,12 @@ pub unsafe extern "system" fn DriverEntry(driver: *mut DRIVER_OBJECT, path: PCUN
     if let Some(misdeed) = chosen(When::Load) {
         let scene = Scene { driver, filter, data: null_mut(), objects: core::ptr::null() };
         // SAFETY: none: breaking a rule is what it is for.
-        unsafe { (misdeed.act)(&scene) };
+        let status = unsafe { (misdeed.act)(&scene) };
+        if status < 0 {
+            // SAFETY: just registered.
+            unsafe { FltUnregisterFilter(filter) };
+            return status;
+        }
     }
     // SAFETY: just registered.
     unsafe { FltStartFiltering(filter) }

@@ -56,10 +56,12 @@ misdeeds! {
     Close "PassiveAtClose" passive_at_close;
     // Pool tracking.
     Create "PoolLeak" pool_leak;
+    Load "EntryFailsAndLeaks" entry_fails_and_leaks;
     // I/O verification.
     Load "DeviceLeft" device_left;
     Load "CompletesTwice" completes_twice;
     Load "ReturnsAnotherStatus" returns_another_status;
+    Load "DispatchOutside" dispatch_outside;
     // Deadlock detection.
     Create "LockOrder" lock_order;
     Create "LockRecursion" lock_recursion;
@@ -89,10 +91,13 @@ misdeeds! {
     Create "ContextReleasedTwice" context_released_twice;
     Create "NameLeft" name_left;
     Unload "StaysRegistered" stays_registered;
+    Load "CallbackOutside" callback_outside;
 }
 
 const TAG: u32 = u32::from_le_bytes(*b"BadP");
 const GO_ON: i32 = FLT_PREOP_SUCCESS_NO_CALLBACK;
+/// What makes DriverEntry fail.
+const STATUS_UNSUCCESSFUL: i32 = 0xC000_0001_u32.cast_signed();
 
 unsafe fn pool(bytes: u64) -> *mut u8 {
     unsafe { ExAllocatePool2(POOL_FLAG_NON_PAGED, bytes as _, TAG).cast() }
@@ -183,6 +188,12 @@ unsafe fn pool_leak(_: &Scene) -> i32 {
     GO_ON
 }
 
+/// Gives up at load and leaves memory behind: nobody will call its unload.
+unsafe fn entry_fails_and_leaks(_: &Scene) -> i32 {
+    unsafe { pool(40) };
+    STATUS_UNSUCCESSFUL
+}
+
 static NAME: &U16Str = u16str!(r"\Device\Bad");
 
 unsafe fn device(scene: &Scene) -> *mut DEVICE_OBJECT {
@@ -223,6 +234,17 @@ unsafe fn returns_another_status(scene: &Scene) -> i32 {
     }
     unsafe {
         device(scene);
+        (*scene.driver).MajorFunction = [Some(dispatch); 28];
+    }
+    GO_ON
+}
+
+/// Its device's requests are dispatched to memory that is none of its code.
+unsafe fn dispatch_outside(scene: &Scene) -> i32 {
+    unsafe {
+        device(scene);
+        let data = pool(40);
+        let dispatch: unsafe extern "C" fn(*mut DEVICE_OBJECT, *mut IRP) -> i32 = core::mem::transmute(data);
         (*scene.driver).MajorFunction = [Some(dispatch); 28];
     }
     GO_ON
@@ -426,4 +448,18 @@ unsafe fn name_left(scene: &Scene) -> i32 {
 unsafe fn stays_registered(scene: &Scene) -> i32 {
     let _ = scene.objects;
     0
+}
+
+/// Registers a callback that is none of its code.
+unsafe fn callback_outside(scene: &Scene) -> i32 {
+    unsafe {
+        let mut registration: FLT_REGISTRATION = core::mem::zeroed();
+        registration.Size = size_of::<FLT_REGISTRATION>() as u16;
+        registration.Version = FLT_REGISTRATION_VERSION;
+        registration.FilterUnloadCallback =
+            core::mem::transmute::<*mut u8, PFLT_FILTER_UNLOAD_CALLBACK>(pool(40));
+        let mut filter = null_mut();
+        FltRegisterFilter(scene.driver.cast(), &registration, &mut filter);
+    }
+    GO_ON
 }
