@@ -158,6 +158,7 @@ const INSTEAD: &[(&str, &str)] = &[
     ("PoolOverrunFar", SOMETHING_LEFT),
     ("CompletesTwice", SOMETHING_LEFT),
     ("ReturnsAnotherStatus", SOMETHING_LEFT),
+    ("DispatchOutside", "bad-address"),
     ("LockRecursion", "lock-order"),
     ("FreeInUse", "irql-ceiling"),
     ("ExecutablePool", SOMETHING_LEFT),
@@ -166,6 +167,7 @@ const INSTEAD: &[(&str, &str)] = &[
     ("CriticalRegionLeft", "state-at-thread-end"),
     ("RestoresAnotherIrql", "state-after-callback"),
     ("AllocatesWithoutTag", SOMETHING_LEFT),
+    ("CallbackOutside", SOMETHING_LEFT),
 ];
 /// Not the misdeed, but memory or a device that goes with it.
 const SOMETHING_LEFT: &str = "something left";

@@ -81,13 +81,14 @@ imports! {
     /// Runs a post-operation's second half where waiting is possible: here at PASSIVE_LEVEL, else in a worker.
     [ceiling: DISPATCH_LEVEL, Modelled, source: "minifilter-rules §2.5; fltkernel/FltDoCompletionProcessingWhenSafe"]
     fn FltDoCompletionProcessingWhenSafe(lab; Data: *mut FLT_CALLBACK_DATA, FltObjects: *const FLT_RELATED_OBJECTS, CompletionContext: PVOID, Flags: u32, SafePostCallback: PFLT_POST_OPERATION_CALLBACK, RetPostOperationStatus: *mut FLT_POSTOP_CALLBACK_STATUS) -> BOOLEAN {
+        // What a draining callback gets is a copy, and no operation under way.
+        if Flags & FLTFL_POST_OPERATION_DRAINING != 0 {
+            lab.report("safe-post-draining", "minifilter-rules §2.5: not while draining", "defers a draining callback");
+        }
         let request = lab.flt().request_of(lab, Data);
         let Some(callback) = SafePostCallback else {
             lab.violate("safe-post-callback", "fltkernel/FltDoCompletionProcessingWhenSafe", "SafePostCallback is null")
         };
-        if Flags & FLTFL_POST_OPERATION_DRAINING != 0 {
-            lab.report("safe-post-draining", "minifilter-rules §2.5: not while draining", request.label());
-        }
         memory::write(RetPostOperationStatus, FLT_POSTOP_FINISHED_PROCESSING);
         if lab.thread().irql.get() <= APC_LEVEL {
             let result = crate::flt::call(lab, "a safe post-operation callback", || {
