@@ -89,8 +89,9 @@ enum Task {
     /// Change the driver in more than two thousand small ways, one at a time, and count how many of them the tests notice.
     ///
     /// One build carries all changes; each is switched on in turn. What no test noticed is in
-    /// target/mutants/driver/missed.txt; minifilter/mutants.md explains what is left there. All of them take hours:
-    /// `--sample` tries some. The exit status is 0 if enough of them were noticed.
+    /// target/mutants/driver/missed.txt; minifilter/mutants.md explains what is left there. All of them take an hour or
+    /// two: `--sample` tries some, `--budget 4` asks the likeliest tests only, `--jobs 2` two changes at once. The exit
+    /// status is 0 if enough of them were noticed.
     #[cfg(unix)]
     Mutants(mutants::Arguments),
     /// Tools around the policy.

@@ -6,6 +6,7 @@
 //! of the same sources are switched in the same way. Each test has told before which changes it reaches, so that only those
 //! are run that can notice a change.
 
+mod asking;
 mod copy;
 mod explained;
 mod outcomes;
@@ -15,20 +16,19 @@ mod sites;
 mod suite;
 mod switch;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
-use indicatif::{ProgressBar, ProgressStyle};
 
+use asking::Run;
 use copy::{Copy, Mutant};
-use outcomes::{Outcome, Outcomes, Verdict};
-use suite::{Ended, Suite};
+use outcomes::Outcomes;
+use suite::{Bench, Suite};
 
 use crate::run::Step;
 use crate::workspace;
@@ -54,6 +54,13 @@ pub(crate) struct Arguments {
     /// Only what an earlier run has found to be missed, and of new tests only.
     #[arg(long)]
     missed: bool,
+    /// Ask no more tests of a change than take this many seconds together, the likeliest first. What they miss may be asked
+    /// of the others later (--missed).
+    #[arg(long, value_name = "SECONDS")]
+    budget: Option<f64>,
+    /// How many changes are tried at once.
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u8).range(1..))]
+    jobs: u8,
     /// Only list the changes.
     #[arg(long)]
     list: bool,
@@ -97,30 +104,23 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         known_or(&folder.join("unviable.json"), &mutants, || copy.unviable(&sources, BTreeSet::new()))?;
     let built = copy.build(&sources, &unviable)?;
     let mut suite = Suite::prepare(&built, &folder.join("run"))?;
-    record(&mut suite)?;
+    let benches =
+        (0..arguments.jobs).map(|index| suite.bench(&index.to_string())).collect::<Result<Vec<_>>>()?;
+    record(&mut suite, &benches)?;
 
     let viable = mutants.iter().filter(asked).filter(|mutant| !unviable.contains(&mutant.number));
-    let mut outcomes = Outcomes::open(&folder.join("outcomes.jsonl"), arguments.iterate || arguments.missed)?;
+    let outcomes = Outcomes::open(&folder.join("outcomes.jsonl"), arguments.iterate || arguments.missed)?;
     let again = |mutant: &&Mutant| !arguments.missed || outcomes.is_missed(&mutant.key);
     let chosen = choose(viable.filter(again).collect(), arguments);
     let left_out = mutants.iter().filter(asked).count() - chosen.len();
-    let bar = bar(chosen.len(), "{spinner} {pos}/{len} changes, {msg} ({elapsed}, {eta} left)");
-    let mut noticed_by = Noticed::default();
-    let mut missed = 0_usize;
-    for mutant in &chosen {
-        if !outcomes.is_caught(&mutant.key) {
-            let outcome = ask(&suite, mutant, outcomes.asked(&mutant.key), &mut noticed_by)?;
-            if outcome.verdict == Verdict::Missed {
-                missed += 1;
-                // Above the bar, also where there is none.
-                bar.suspend(|| eprintln!("missed: {}", outcomes::place(mutant)));
-            }
-            outcomes.add(&mutant.key, outcome)?;
-        }
-        bar.inc(1);
-        bar.set_message(format!("{missed} missed"));
-    }
-    bar.finish_and_clear();
+    let run = Run::new(&suite, &chosen, outcomes, arguments.budget);
+    std::thread::scope(|threads| {
+        let threads: Vec<_> = benches.iter().map(|bench| threads.spawn(|| run.ask_all(bench))).collect();
+        threads
+            .into_iter()
+            .try_for_each(|thread| thread.join().unwrap_or_else(|_| bail!("a thread panicked")))
+    })?;
+    let outcomes = run.end();
     let explanations = explained::read(workspace::root())?;
     let cannot = mutants.iter().filter(asked).filter(|mutant| unviable.contains(&mutant.number));
     let report = outcomes.report(&chosen, cannot.collect(), &explanations, suite.describe(), left_out);
@@ -140,14 +140,6 @@ fn globs(patterns: &[String]) -> Result<GlobSet> {
         set.add(glob.with_context(|| format!("--file {pattern}"))?);
     }
     Ok(set.build()?)
-}
-
-fn bar(length: usize, template: &str) -> ProgressBar {
-    let bar = ProgressBar::new(u64::try_from(length).unwrap_or(u64::MAX));
-    if let Ok(style) = ProgressStyle::with_template(template) {
-        bar.set_style(style);
-    }
-    bar
 }
 
 /// The changes that do not compile, from an earlier run with the same changes or found now.
@@ -176,9 +168,9 @@ fn known_or(
     Ok(found)
 }
 
-fn record(suite: &mut Suite) -> Result<()> {
+fn record(suite: &mut Suite, benches: &[Bench]) -> Result<()> {
     let step = Step::start("running every test with nothing changed");
-    suite.record(&|_, _| {})?;
+    suite.record(benches)?;
     step.done();
     if suite.tests.is_empty() {
         bail!("there are no tests");
@@ -204,42 +196,6 @@ fn draw(seed: u64, mutant: &Mutant) -> u64 {
     let mut hasher = DefaultHasher::new();
     (seed, &mutant.key).hash(&mut hasher);
     hasher.finish()
-}
-
-/// Which tests have noticed changes, and in which file: they are asked first.
-#[derive(Default)]
-struct Noticed(BTreeMap<(String, usize), usize>);
-
-fn ask(suite: &Suite, mutant: &Mutant, asked: BTreeSet<String>, noticed: &mut Noticed) -> Result<Outcome> {
-    let begun = Instant::now();
-    let mut order: Vec<usize> = (0..suite.tests.len())
-        .filter(|test| suite.tests[*test].reached.contains(&mutant.number))
-        .filter(|test| !asked.contains(&suite.tests[*test].name))
-        .collect();
-    let count = |test: usize| noticed.0.get(&(mutant.file.clone(), test)).copied().unwrap_or(0);
-    // Unit tests are the quickest of all; the programs are in the order in which they are asked.
-    let is_unit = |test: usize| suite.programs[suite.tests[test].program].is_unit();
-    order.sort_by_key(|test| {
-        let unit = is_unit(*test);
-        (!unit, suite.tests[*test].program, std::cmp::Reverse(count(*test)), suite.tests[*test].takes)
-    });
-    let ended = suite.ask(mutant.number, &order)?;
-    let names = order.iter().map(|test| suite.tests[*test].name.clone());
-    let asked: BTreeSet<String> = asked.into_iter().chain(names).collect();
-    let (verdict, by, why) = match ended {
-        Ended::Passed if asked.is_empty() => {
-            (Verdict::Missed, String::new(), "no test reaches it".to_owned())
-        }
-        Ended::Passed => (Verdict::Missed, String::new(), format!("{} tests reach it", asked.len())),
-        Ended::Failed(test, why) => (Verdict::Failed, test, why),
-        Ended::Crashed(test, why) => (Verdict::Crashed, test, why),
-        Ended::TimedOut(test) => (Verdict::TimedOut, test, String::new()),
-    };
-    if let Some(index) = order.iter().find(|test| suite.tests[**test].name == by) {
-        *noticed.0.entry((mutant.file.clone(), *index)).or_default() += 1;
-    }
-    let asked = if verdict == Verdict::Missed { asked } else { BTreeSet::new() };
-    Ok(Outcome { verdict, by, why, asked, seconds: begun.elapsed().as_secs_f64() })
 }
 
 #[cfg(test)]

@@ -16,9 +16,9 @@ use crate::driver::Builder;
 use crate::run::{self, Step};
 use crate::{toolchain, workspace};
 
-/// The crates that are changed: where they are, and how their code calls the switch.
+/// The crates that are changed: where they are, and what their code calls the module of the switch.
 const CRATES: &[(&str, &str)] =
-    &[("minifilter/src", "::kernel::mutants::on"), ("minifilter/kernel/src", "crate::mutants::on")];
+    &[("minifilter/src", "::kernel::mutants"), ("minifilter/kernel/src", "crate::mutants")];
 
 /// What is changed in them: the save, the operations, and the whole of `kernel`.
 const CHANGED: &[&str] = &[

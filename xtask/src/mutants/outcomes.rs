@@ -85,6 +85,14 @@ impl Outcomes {
         self.known.get(key).is_some_and(|outcome| outcome.verdict == Verdict::Missed)
     }
 
+    /// The test that has noticed a change.
+    pub(super) fn noticed_by(&self, key: &str) -> Option<&str> {
+        self.known
+            .get(key)
+            .filter(|outcome| outcome.verdict != Verdict::Missed)
+            .map(|outcome| outcome.by.as_str())
+    }
+
     /// The tests that have missed a change before.
     pub(super) fn asked(&self, key: &str) -> BTreeSet<String> {
         self.known.get(key).map(|outcome| outcome.asked.clone()).unwrap_or_default()

@@ -12,7 +12,7 @@ pub(super) struct Rewritten {
 }
 
 /// Puts the changes into a file. They are numbered from `first` in their order; those that `keep` does not want are left
-/// out. `switch` is the function that says whether a change is on.
+/// out. `switch` is the module with the functions that say whether a change is on.
 pub(super) fn rewrite(
     source: &str,
     sites: &[Site],
@@ -54,7 +54,12 @@ impl Writer<'_> {
     }
 
     fn is_on(&self, number: u32) -> String {
-        format!("{}({number})", self.switch)
+        format!("{}::on({number})", self.switch)
+    }
+
+    /// As [`Self::is_on`], where a change that is reached need not make a difference.
+    fn is(&self, number: u32) -> String {
+        format!("{}::is({number})", self.switch)
     }
 
     /// Text that is a change's own.
@@ -101,15 +106,19 @@ impl Writer<'_> {
                 self.push(") })");
             }
             Form::Condition => {
+                let other =
+                    |when: usize| kept.iter().find(|(index, _)| *index == when).map_or(0, |kept| kept.1);
+                let seen = format!("{}::seen({}, {}, ", self.switch, other(0), other(1));
                 self.push("(");
-                let mut open = 1_usize;
+                let mut open = 2_usize;
                 for (index, number) in kept {
                     let (negated, operator) = if index == 0 { ("!", "&&") } else { ("", "||") };
-                    let text = format!("{negated}{}", self.is_on(number));
+                    let text = format!("{negated}{}", self.is(number));
                     self.add(number, &text);
                     self.push(&format!(" {operator} ("));
                     open += 1;
                 }
+                self.push(&seen);
                 self.write(range, inner);
                 self.push(&")".repeat(open));
             }

@@ -7,6 +7,8 @@ use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
@@ -36,10 +38,14 @@ const LEFT_OUT: &[&str] = &[
     "reload_amid_saves::every_save_follows_one_policy_old_or_new_and_none_is_lost",
 ];
 
-/// How much longer than usual tests may take with a change in them.
-const PATIENCE: u32 = 10;
+/// How much longer than usual tests may take with a change in them, in time of the processor, whatever else runs.
+const PATIENCE: u32 = 3;
 /// And that much in any case.
-const AT_LEAST: Duration = Duration::from_secs(15);
+const AT_LEAST: Duration = Duration::from_secs(4);
+/// By the clock, many times that: it is for those that wait and do not end.
+const WAITING: u32 = 10;
+/// `SIGXCPU`: the time of the processor was over.
+const OUT_OF_TIME: i32 = 24;
 
 /// A program with tests.
 pub(super) struct Program {
@@ -87,6 +93,21 @@ pub(super) struct Suite {
     pub(super) tests: Vec<Test>,
     drivers: Vec<Switched>,
     folder: PathBuf,
+}
+
+/// Copies of what is switched, so that several changes can be asked at once.
+pub(super) struct Bench {
+    folder: PathBuf,
+    drivers: Vec<Switched>,
+    /// By their programs.
+    units: BTreeMap<usize, Switched>,
+}
+
+impl Bench {
+    /// Switches everything.
+    fn switch(&self, number: u32) -> Result<()> {
+        self.drivers.iter().chain(self.units.values()).try_for_each(|switched| switched.set(number))
+    }
 }
 
 /// A copy of a program: it is run for hours, and may be built anew meanwhile.
@@ -199,14 +220,28 @@ impl Suite {
         format!("{}; without {}", parts.collect::<Vec<_>>().join(", "), LEFT_OUT.join(", "))
     }
 
-    /// Switches everything.
-    fn switch(&self, number: u32) -> Result<()> {
-        let own = self.programs.iter().filter_map(Program::own);
-        own.chain(&self.drivers).try_for_each(|switched| switched.set(number))
+    /// A bench of this name.
+    pub(super) fn bench(&self, name: &str) -> Result<Bench> {
+        let folder = self.folder.join(name);
+        fs::create_dir_all(&folder)?;
+        let place = |path: &Path| folder.join(path.file_name().unwrap_or_default());
+        let mut drivers = Vec::new();
+        for driver in &self.drivers {
+            drivers.push(driver.again(&place(&driver.path))?);
+            let symbols = driver.path.with_extension("pdb");
+            fs::copy(&symbols, place(&symbols)).with_context(|| format!("copying {}", symbols.display()))?;
+        }
+        let mut units = BTreeMap::new();
+        for (index, program) in self.programs.iter().enumerate() {
+            if let Some(own) = program.own() {
+                units.insert(index, own.again(&place(&own.path))?);
+            }
+        }
+        Ok(Bench { folder, drivers, units })
     }
 
-    /// Runs every test alone and unchanged: it has to pass, and tells what it reaches.
-    pub(super) fn record(&mut self, progress: &dyn Fn(usize, usize)) -> Result<()> {
+    /// Runs every test alone and unchanged, on as many benches as there are: it has to pass, and tells what it reaches.
+    pub(super) fn record(&mut self, benches: &[Bench]) -> Result<()> {
         let mut names = Vec::new();
         for (index, program) in self.programs.iter().enumerate() {
             if let Kind::Whole(_) = program.kind {
@@ -226,19 +261,47 @@ impl Suite {
         }
         names.retain(|(_, name)| !LEFT_OUT.contains(&name.as_str()));
         let known_path = self.folder.join("reached.json");
-        let mut known = Known::read(&known_path, self.identity()?);
-        self.switch(RECORD)?;
-        let note = self.folder.join("reached");
-        for (done, (program, name)) in names.iter().enumerate() {
-            progress(done, names.len());
+        let known = Mutex::new(Known::read(&known_path, self.identity()?));
+        let next = AtomicUsize::new(0);
+        let suite = &*self;
+        std::thread::scope(|threads| {
+            let run = |bench| {
+                let (known, next, names, path) = (&known, &next, &names, &known_path);
+                move || suite.record_on(bench, names, next, known, path)
+            };
+            let threads: Vec<_> = benches.iter().map(|bench| threads.spawn(run(bench))).collect();
+            threads
+                .into_iter()
+                .try_for_each(|thread| thread.join().unwrap_or_else(|_| bail!("a thread panicked")))
+        })?;
+        let known = known.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+        for (program, name) in names {
+            let recorded = known.tests.get(&format!("{} {name}", self.programs[program].name)).cloned();
+            let (reached, takes) = recorded.with_context(|| format!("{name} was not recorded"))?;
+            self.tests.push(Test { program, name, reached, takes });
+        }
+        benches.iter().try_for_each(|bench| bench.switch(NOTHING))
+    }
+
+    fn record_on(
+        &self,
+        bench: &Bench,
+        names: &[(usize, String)],
+        next: &AtomicUsize,
+        known: &Mutex<Known>,
+        known_path: &Path,
+    ) -> Result<()> {
+        let known = || known.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let note = bench.folder.join("reached");
+        bench.switch(RECORD)?;
+        while let Some((program, name)) = names.get(next.fetch_add(1, Ordering::Relaxed)) {
             let key = format!("{} {name}", self.programs[*program].name);
-            if let Some((reached, takes)) = known.tests.get(&key).cloned() {
-                self.tests.push(Test { program: *program, name: name.clone(), reached, takes });
+            if known().tests.contains_key(&key) {
                 continue;
             }
             let _ = fs::remove_file(&note);
             let begun = Instant::now();
-            let ended = self.run(*program, &[name], Some(&note), Duration::from_secs(600))?;
+            let ended = self.run(bench, *program, &[name], Some(&note), Duration::from_secs(300))?;
             if ended != Ended::Passed {
                 bail!("{name} of {} fails with nothing changed: {ended:?}", self.programs[*program].name);
             }
@@ -246,18 +309,16 @@ impl Suite {
             let words = fs::read(&note).unwrap_or_default();
             let numbers =
                 words.chunks_exact(4).filter_map(|word| word.try_into().ok()).map(u32::from_le_bytes);
-            let reached: BTreeSet<u32> = numbers.collect();
-            known.tests.insert(key, (reached.clone(), takes));
-            known.write(&known_path)?;
-            self.tests.push(Test { program: *program, name: name.clone(), reached, takes });
+            let mut known = known();
+            known.tests.insert(key, (numbers.collect(), takes));
+            known.write(known_path)?;
         }
-        self.switch(NOTHING)
+        Ok(())
     }
 
     /// What everything that is run consists of.
     fn identity(&self) -> Result<u64> {
         let mut hasher = DefaultHasher::new();
-        self.switch(NOTHING)?;
         let drivers = self.drivers.iter().map(|driver| &driver.path);
         for path in drivers.chain(self.programs.iter().map(|program| &program.path)) {
             fs::read(path)?.hash(&mut hasher);
@@ -266,8 +327,8 @@ impl Suite {
     }
 
     /// Runs these tests, in this order, with a change, until one notices it.
-    pub(super) fn ask(&self, number: u32, order: &[usize]) -> Result<Ended> {
-        self.switch(number)?;
+    pub(super) fn ask(&self, bench: &Bench, number: u32, order: &[usize]) -> Result<Ended> {
+        bench.switch(number)?;
         let mut rest = order;
         let mut size = 4;
         while let Some(first) = rest.first() {
@@ -277,7 +338,7 @@ impl Suite {
             let (group, after) = rest.split_at(same.min(size));
             let names: Vec<&str> = group.iter().map(|test| self.tests[*test].name.as_str()).collect();
             let usual: Duration = group.iter().map(|test| self.tests[*test].takes).sum();
-            let ended = self.run(program, &names, None, AT_LEAST + usual * PATIENCE)?;
+            let ended = self.run(bench, program, &names, None, AT_LEAST + usual * PATIENCE)?;
             if ended != Ended::Passed {
                 return Ok(ended);
             }
@@ -287,20 +348,25 @@ impl Suite {
         Ok(Ended::Passed)
     }
 
-    fn run(&self, program: usize, tests: &[&str], note: Option<&Path>, limit: Duration) -> Result<Ended> {
+    /// `limit`: of the processor's time.
+    fn run(
+        &self,
+        bench: &Bench,
+        program: usize,
+        tests: &[&str],
+        note: Option<&Path>,
+        limit: Duration,
+    ) -> Result<Ended> {
+        let path = bench.units.get(&program).map_or(&self.programs[program].path, |own| &own.path);
         let program = &self.programs[program];
-        let mut command = match note {
+        let mut command = Command::new("sh");
+        let limited = format!("ulimit -S -t {}; exec \"$@\"", limit.as_secs().saturating_add(1));
+        match note {
             // The shell opens the descriptor that the switch writes to.
-            Some(note) => {
-                let mut shell = Command::new("sh");
-                shell
-                    .args(["-c", &format!("exec {RECORD_TO}>>\"$0\"; exec \"$@\"")])
-                    .arg(note)
-                    .arg(&program.path);
-                shell
-            }
-            None => Command::new(&program.path),
+            Some(note) => command.arg("-c").arg(format!("exec {RECORD_TO}>>\"$0\"; {limited}")).arg(note),
+            None => command.args(["-c", &limited, "sh"]),
         };
+        command.arg(path);
         command.current_dir(&program.folder);
         match program.kind {
             Kind::Whole(arguments) => command.args(arguments),
@@ -308,11 +374,11 @@ impl Suite {
                 command.args(["--exact", "--test-threads=1", "--nocapture"]).args(tests)
             }
         };
-        command.env("INTACT_SYS", self.folder.join("intact.sys")).env("INTACT_TEST_DRIVERS", &self.folder);
+        command.env("INTACT_SYS", bench.folder.join("intact.sys")).env("INTACT_TEST_DRIVERS", &bench.folder);
         command.env("RUST_BACKTRACE", "0").process_group(0);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().with_context(|| format!("starting {}", program.path.display()))?;
-        let ended = watch(&mut child, tests, limit);
+        let mut child = command.spawn().with_context(|| format!("starting {}", path.display()))?;
+        let ended = watch(&mut child, tests, limit * WAITING);
         // Whatever is left of it, and what it has started.
         end(&child);
         let _ = child.wait();
@@ -379,6 +445,9 @@ fn watch(child: &mut Child, tests: &[&str], limit: Duration) -> Result<Ended> {
         return Ok(Ended::Passed);
     }
     end(child);
+    if status.signal() == Some(OUT_OF_TIME) {
+        return Ok(Ended::TimedOut(running));
+    }
     let said = gist(&said.join().unwrap_or_default());
     Ok(Ended::Crashed(running, format!("{} {said}", how(status)).trim_end().to_owned()))
 }
@@ -432,6 +501,12 @@ mod tests {
         assert_eq!(ended, Ended::Crashed("b".into(), "signal 11".into()));
         let ended = watched("echo 'test b ... said something'; exit 3", LONG);
         assert_eq!(ended, Ended::Crashed("b".into(), "exit status: 3".into()));
+    }
+
+    #[test]
+    fn a_program_that_has_used_up_its_time_did_not_end_in_time() {
+        let ended = watched("echo 'test b ... said something'; kill -XCPU $$", LONG);
+        assert_eq!(ended, Ended::TimedOut("b".into()));
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! Its module is put into the copy of the crate `kernel`; the driver that is shipped has none. With no number nothing is
 //! changed; with the number of a change that change is made; with [`RECORD`] nothing is changed, and the number of every
-//! change that is reached is written, once for each load, to the open file with the descriptor [`RECORD_TO`]. The driver
+//! change that is reached is written, once for each load, to the open file with the descriptor [`RECORD_TO`]. Of a
+//! condition that becomes true or false only that change is written which would make it another than it is. The driver
 //! runs in a process of Linux, and a system call of its own is what tells it from outside without help from the lab.
 
 use std::fs::{self, OpenOptions};
@@ -53,6 +54,22 @@ pub fn on(number: u32) -> bool {{
     on == number
 }}
 
+#[inline(never)]
+pub fn is(number: u32) -> bool {{
+    // SAFETY: a static.
+    unsafe {{ read_volatile(SWITCH.on.get()) == number }}
+}}
+
+#[inline(never)]
+pub fn seen(if_true: u32, if_false: u32, value: bool) -> bool {{
+    let number = if value {{ if_true }} else {{ if_false }};
+    // SAFETY: a static.
+    if unsafe {{ read_volatile(SWITCH.on.get()) }} == {RECORD} && number != {NOTHING} {{
+        tell(number);
+    }}
+    value
+}}
+
 #[cold]
 fn tell(number: u32) {{
     let (byte, bit) = (SWITCH.reached.get().cast::<u8>().wrapping_add(number as usize / 8), 1_u8 << (number % 8));
@@ -100,6 +117,12 @@ impl Switched {
         fs::set_permissions(path, fs::metadata(built)?.permissions())?;
         let at = u64::try_from(mark.saturating_add(MARK.len()))?;
         Ok(Some(Self { path: path.to_owned(), at }))
+    }
+
+    /// Another copy, to be switched by itself.
+    pub(super) fn again(&self, path: &Path) -> Result<Self> {
+        fs::copy(&self.path, path).with_context(|| format!("copying {}", self.path.display()))?;
+        Ok(Self { path: path.to_owned(), at: self.at })
     }
 
     /// Switches to a change.

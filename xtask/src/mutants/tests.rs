@@ -17,7 +17,7 @@ fn in_body(body: &str) -> Vec<String> {
 
 /// The source with all changes whose number `keep` wants, on one line.
 fn rewritten(source: &str, keep: &dyn Fn(u32) -> bool) -> String {
-    let text = rewrite(source, &sites::find(source).unwrap(), 1, keep, "on").text;
+    let text = rewrite(source, &sites::find(source).unwrap(), 1, keep, "m").text;
     syn::parse_file(&text).unwrap();
     text
 }
@@ -40,7 +40,7 @@ fn operators_are_exchanged() {
 #[test]
 fn operands_keep_what_belongs_together() {
     let text = rewritten("fn f() -> T { a - b + c }", &|number| number == 1);
-    assert_eq!(text, "fn f() -> T { (if on(1) { ((a - b) - (c)) } else { (a - b + c) }) }");
+    assert_eq!(text, "fn f() -> T { (if m::on(1) { ((a - b) - (c)) } else { (a - b + c) }) }");
 }
 
 #[test]
@@ -50,9 +50,9 @@ fn conditions_become_true_and_false() {
         ["replace condition with false: a()", "replace condition with true: a()"]
     );
     let text = rewritten("fn f() -> T { if a() { b } else { c } }", &|_| true);
-    assert_eq!(text, "fn f() -> T { if (!on(1) && (on(2) || (a()))) { b } else { c } }");
+    assert_eq!(text, "fn f() -> T { if (!m::is(1) && (m::is(2) || (m::seen(1, 2, a())))) { b } else { c } }");
     let text = rewritten("fn f() -> T { if a() { b } else { c } }", &|number| number == 2);
-    assert_eq!(text, "fn f() -> T { if (on(2) || (a())) { b } else { c } }");
+    assert_eq!(text, "fn f() -> T { if (m::is(2) || (m::seen(0, 2, a()))) { b } else { c } }");
 }
 
 #[test]
@@ -74,7 +74,8 @@ fn of_a_chain_only_what_is_no_pattern_is_changed() {
     let source = "fn f() -> T { if let Some(a) = b && c == d { e } else { g } }";
     assert_eq!(
         rewritten(source, &|_| true),
-        "fn f() -> T { if let Some(a) = b && (!on(1) && (on(2) || ((if on(3) { ((c) != (d)) } else { (c == d) })))) \
+        "fn f() -> T { if let Some(a) = b && \
+         (!m::is(1) && (m::is(2) || (m::seen(1, 2, (if m::on(3) { ((c) != (d)) } else { (c == d) }))))) \
          { e } else { g } }"
     );
 }
@@ -87,7 +88,7 @@ fn guards_become_true_and_false_and_arms_go_if_another_takes_all() {
     );
     assert!(in_body("match a { X => c, Y => d }").is_empty());
     let source = "fn f() -> T { match a { X => c, _ => d } }";
-    assert_eq!(rewritten(source, &|_| true), "fn f() -> T { match a { X if !on(1) => c, _ => d } }");
+    assert_eq!(rewritten(source, &|_| true), "fn f() -> T { match a { X if !m::on(1) => c, _ => d } }");
 }
 
 #[test]
@@ -95,7 +96,7 @@ fn statements_that_only_act_are_left_out() {
     let found = in_body("a(); b.c(); d = e; g?; let _ = h(); let i = j(); return k;");
     let expected = ["a();", "b.c();", "d = e;", "g?;", "let _ = h();"];
     assert_eq!(found, expected.map(|text| format!("delete the statement: {text}")));
-    assert_eq!(rewritten("fn f() -> T { a(); b }", &|_| true), "fn f() -> T { if !on(1) { a(); } b }");
+    assert_eq!(rewritten("fn f() -> T { a(); b }", &|_| true), "fn f() -> T { if !m::on(1) { a(); } b }");
 }
 
 #[test]
@@ -120,7 +121,7 @@ fn functions_return_at_once_what_is_simple() {
         changes("fn f() -> bool { true }"),
         ["return false at once: true", "replace true with false: true"]
     );
-    assert_eq!(rewritten("fn f() { a() }", &|_| true), "fn f() { if on(1) { return (); } a() }");
+    assert_eq!(rewritten("fn f() { a() }", &|_| true), "fn f() { if m::on(1) { return (); } a() }");
 }
 
 #[test]
@@ -128,7 +129,7 @@ fn a_change_is_made_of_the_text_without_those_inside_it() {
     let text = rewritten("fn f() -> T { a == b && c }", &|_| true);
     assert_eq!(
         text,
-        "fn f() -> T { (if on(1) { ((a == b) || (c)) } else { ((if on(2) { ((a) != (b)) } else { (a == b) }) && c) }) }"
+        "fn f() -> T { (if m::on(1) { ((a == b) || (c)) } else { ((if m::on(2) { ((a) != (b)) } else { (a == b) }) && c) }) }"
     );
 }
 
@@ -173,9 +174,10 @@ fn a_change_says_where_it_is() {
 #[test]
 fn what_is_added_for_a_change_is_found_again() {
     let source = "fn f() -> bool { if a == b { c(); } d }";
-    let rewritten = rewrite(source, &sites::find(source).unwrap(), 1, &|_| true, "on");
+    let rewritten = rewrite(source, &sites::find(source).unwrap(), 1, &|_| true, "m");
     for (number, range) in rewritten.added {
-        assert!(rewritten.text[range].contains(&format!("on({number})")), "{number}");
+        let text = &rewritten.text[range];
+        assert!(["on", "is"].iter().any(|switch| text.contains(&format!("m::{switch}({number})"))), "{text}");
     }
 }
 
