@@ -408,6 +408,42 @@ mod tests {
     }
 
     #[test]
+    fn the_options_of_a_twin_are_those_of_a_twin_already() {
+        const OWN: u32 = FILE_NON_DIRECTORY_FILE | FILE_COMPLETE_IF_OPLOCKED | FILE_OPEN_REPARSE_POINT;
+        assert_eq!(twin_options(0), OWN);
+        assert_eq!(twin_options(OWN | 0x20), OWN | 0x20);
+        assert_eq!(twin_options(FILE_OPEN_BY_FILE_ID | FILE_OPEN_REPARSE_POINT), OWN);
+    }
+
+    #[test]
+    fn every_right_of_a_writer_locks_the_file_in_a_transaction_and_reading_does_not() {
+        for granted in [FILE_WRITE_DATA, FILE_APPEND_DATA, DELETE, FILE_WRITE_ATTRIBUTES, FILE_WRITE_EA] {
+            assert!(locks_in_transaction(granted), "{granted:#x}");
+        }
+        assert!(!locks_in_transaction(FILE_READ_DATA | FILE_READ_ATTRIBUTES | SYNCHRONIZE));
+        assert!(can_modify_data(FILE_WRITE_DATA) && can_modify_data(FILE_APPEND_DATA));
+        assert!(!can_modify_data(FILE_READ_DATA | DELETE | FILE_WRITE_ATTRIBUTES));
+    }
+
+    #[test]
+    fn a_readers_twin_asks_for_what_can_be_read_of_what_was_asked_for() {
+        const FILE_READ_EA: u32 = 0x8;
+        const GENERIC_READ: u32 = 0x8000_0000;
+        const READ_ALL: u32 = 0x0012_0089;
+        let cases = [
+            (FILE_READ_DATA, FILE_READ_DATA | FILE_READ_ATTRIBUTES),
+            (FILE_READ_EA | FILE_READ_ATTRIBUTES, FILE_READ_EA | FILE_READ_ATTRIBUTES),
+            (SYNCHRONIZE | DELETE, SYNCHRONIZE | FILE_READ_ATTRIBUTES),
+            (GENERIC_READ, READ_ALL),
+            (MAXIMUM_ALLOWED, READ_ALL),
+            (GENERIC_READ | FILE_READ_DATA, READ_ALL),
+        ];
+        for (access, expected) in cases {
+            assert_eq!(reader_rights(access), expected, "{access:#x}");
+        }
+    }
+
+    #[test]
     fn a_readers_twin_never_asks_to_write() {
         for access in [READ.access, WRITE.access, MAXIMUM_ALLOWED, 0x8000_0000] {
             assert_eq!(reader_rights(access) & (DATA | OTHER), 0, "{access:#x}");

@@ -220,6 +220,26 @@ mod tests {
     }
 
     #[test]
+    fn what_a_transaction_cannot_do_is_told_as_by_a_volume_that_cannot() {
+        let name = wide("x");
+        let cases = [
+            (0xC019_005A, Status::NOT_SUPPORTED),
+            (0xC019_0059, Status::NOT_SUPPORTED),
+            (0xC019_0037, Status::ACCESS_DENIED),
+            (0xC019_004C, Status::INSUFFICIENT_RESOURCES),
+            (0xC019_0028, Status::UNEXPECTED_IO_ERROR),
+        ];
+        for (code, told) in cases {
+            for request in [Request::Rename { flags: 0, name: &name }, Request::Dispose { flags: 1 }] {
+                assert_eq!(request.answer(Status(code as i32)), told, "{request:?} {code:#x}");
+            }
+        }
+        let conflict = Status::TRANSACTIONAL_CONFLICT;
+        assert_eq!(Request::Link { flags: 0, name: &name }.answer(conflict), Status::SHARING_VIOLATION);
+        assert_eq!(Request::Dispose { flags: 1 }.answer(conflict), Status::SHARING_VIOLATION);
+    }
+
+    #[test]
     fn a_name_that_another_save_has_given_is_taken() {
         let conflict = Status::TRANSACTIONAL_CONFLICT;
         let name = wide("x");

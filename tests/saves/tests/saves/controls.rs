@@ -95,3 +95,28 @@ fn zeros_heal_nothing_and_a_failure_of_theirs_wounds() {
     scene.assert_committed(FILE, OLD);
     scene.end();
 }
+
+/// As a failed write is: by one over all of its range, wherever else is written.
+#[test]
+fn a_failed_zeroing_is_made_good_by_a_write_over_its_range() {
+    for (at, length, healed) in [(4, 4, true), (3, 6, true), (4, 3, false), (5, 3, false), (8, 8, false)] {
+        let status = Status::DISK_FULL;
+        let scene =
+            Scene::builder().lab(move |lab| lab.switches(|s| s.zero_data_in_transaction = status)).build();
+        let writer = scene.program("writer.exe");
+        let handle = scene.open_file(&writer);
+        assert_eq!(zero(&writer, handle, 4, 8), Err(Status::DISK_FULL));
+        writer.write(handle, at, &vec![b'z'; length]).unwrap();
+        writer.close(handle).unwrap();
+        let mut expected = OLD.to_vec();
+        if healed {
+            let at = usize::try_from(at).unwrap();
+            expected[at..at + length].fill(b'z');
+            scene.assert_one_commit();
+        } else {
+            scene.assert_rolled_back("a write failed and was not made good");
+        }
+        scene.assert_committed(FILE, &expected);
+        scene.end();
+    }
+}

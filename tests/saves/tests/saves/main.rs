@@ -1,7 +1,9 @@
 //! What becomes of the saves of programs that know nothing of Intact: the driver that Windows would load, in the lab.
 
+mod aborted;
 mod admissions;
 mod alike;
+mod appends;
 mod as_bare;
 mod both_ways;
 mod checkpoints;
@@ -11,10 +13,12 @@ mod data;
 mod denied;
 mod endings;
 mod faults;
+mod folders;
 mod going;
 mod going_amid;
 mod hollow;
 mod imports;
+mod late;
 mod limits;
 mod managers;
 mod names;
@@ -22,12 +26,14 @@ mod neighbours;
 mod opens;
 mod policy;
 mod process_scope;
+mod reading_handles;
 mod refusals;
 mod reload;
 mod reload_amid_saves;
 mod resting;
 mod schedules;
 mod sections;
+mod streams;
 mod terminations;
 mod times;
 mod unload;

@@ -315,3 +315,40 @@ fn a_handle_that_only_reads_maps_the_last_committed_version() {
     scene.assert_committed(FILE, NEW);
     scene.end();
 }
+
+/// Nobody tells when a view is written, so the section alone counts as a modification.
+#[test]
+fn a_file_that_is_written_through_a_view_only_is_saved() {
+    for killed in [false, true] {
+        let scene = Scene::new();
+        let writer = scene.program("writer.exe");
+        let handle = scene.open_file(&writer);
+        writer.call(move |caller| {
+            let view = caller.create_section(handle, true).unwrap();
+            caller.write_mapped(&view, 0, b"THE").unwrap();
+            caller.close_section(view);
+        });
+        if killed {
+            writer.kill(1)
+        } else {
+            writer.close(handle).unwrap()
+        }
+        scene.assert_committed(FILE, if killed { OLD } else { b"THE old version" });
+        scene.end();
+    }
+}
+
+#[test]
+fn a_file_that_was_only_read_through_a_view_is_not_modified() {
+    let scene = Scene::new();
+    let writer = scene.program("writer.exe");
+    let handle = scene.open_file(&writer);
+    writer.call(move |caller| {
+        let view = caller.create_section(handle, false).unwrap();
+        assert_eq!(caller.read_mapped(&view, 4, 3).unwrap(), b"old");
+        caller.close_section(view);
+    });
+    writer.close(handle).unwrap();
+    scene.assert_rolled_back("nothing was modified");
+    scene.end();
+}

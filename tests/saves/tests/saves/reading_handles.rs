@@ -1,0 +1,38 @@
+//! Handles that only read, in a process that saves: what is theirs ends with them.
+
+use intact_saves::{FILE, NEW, Scene};
+use lab::{CreateOptions, GENERIC_READ, Status};
+
+#[test]
+fn closing_a_reading_handle_gives_its_locks_back() {
+    let scene = Scene::new();
+    let writer = scene.program("writer.exe");
+    let handle = scene.write_new(&writer);
+    let reading = writer.create_file(CreateOptions::open(FILE, GENERIC_READ)).unwrap();
+    writer.call(move |caller| caller.lock(reading, 0, 5, true, false)).unwrap();
+    assert_eq!(writer.write(handle, 0, b"x"), Err(Status::FILE_LOCK_CONFLICT));
+    writer.close(reading).unwrap();
+    assert_eq!(writer.write(handle, 0, b"x"), Ok(1));
+    writer.close(handle).unwrap();
+    scene.assert_committed(FILE, &[b"x", &NEW[1..]].concat());
+    scene.end();
+}
+
+/// By another name, as programs spell it; the file system does not mind.
+#[test]
+fn a_name_in_another_case_is_the_same_file() {
+    const SHOUTED: &str = r"C:\SAVED\REPORT.TXT";
+    let scene = Scene::new();
+    let writer = scene.program("writer.exe");
+    let handle = writer.create_file(CreateOptions::open(SHOUTED, GENERIC_READ | 0x4000_0000)).unwrap();
+    writer.write(handle, 0, NEW).unwrap();
+    let reading = writer.create_file(CreateOptions::open(SHOUTED, GENERIC_READ)).unwrap();
+    assert_eq!(writer.read(reading, 0, 64).unwrap(), NEW);
+    scene.assert_committed(FILE, intact_saves::OLD);
+    writer.flush(handle).unwrap();
+    writer.write(handle, 0, b"A").unwrap();
+    assert_eq!(writer.read(reading, 0, 1).unwrap(), b"A");
+    writer.kill(1);
+    scene.assert_committed(FILE, NEW);
+    scene.end();
+}

@@ -1,0 +1,87 @@
+//! One save with two streams of a file: when its twins are exchanged each handle gets its own stream again.
+
+use intact_saves::{FILE, Happened, NEW, OLD, Rule, Scene};
+use lab::{CreateOptions, GENERIC_READ, GENERIC_WRITE, Handle, Process};
+
+const ALL: u32 = GENERIC_READ | GENERIC_WRITE;
+const STREAM: &str = r"C:\Saved\report.txt:notes";
+
+/// The file and its stream, both written to.
+fn begin(change: impl FnOnce(Rule) -> Rule) -> (Scene, Process, [Handle; 2]) {
+    let scene = Scene::builder().file(r"Saved\report.txt:notes", OLD).rule(change).build();
+    let writer = scene.program("writer.exe");
+    let handles = [FILE, STREAM].map(|path| writer.create_file(CreateOptions::open(path, ALL)).unwrap());
+    writer.write(handles[0], 0, NEW).unwrap();
+    writer.write(handles[1], 0, b"THE").unwrap();
+    (scene, writer, handles)
+}
+
+/// Both are written to once more, and read.
+fn go_on(writer: &Process, [file, stream]: [Handle; 2]) {
+    assert_eq!(writer.write(file, 0, b"1"), Ok(1));
+    assert_eq!(writer.write(stream, 0, b"2"), Ok(1));
+    assert_eq!(writer.read(file, 0, 3).unwrap(), [b"1", &NEW[1..3]].concat());
+    assert_eq!(writer.read(stream, 0, 3).unwrap(), b"2HE");
+}
+
+#[track_caller]
+fn assert_lost_none(scene: &Scene) {
+    assert!(!intact_saves::seen(&scene.lab).iter().any(|event| event.name() == "TwinLost"));
+}
+
+#[test]
+fn after_a_flush_each_handle_has_its_stream() {
+    let (scene, writer, handles) = begin(|rule| rule);
+    writer.flush(handles[0]).unwrap();
+    scene.assert_committed(FILE, NEW);
+    scene.assert_committed(STREAM, b"THE old version");
+    go_on(&writer, handles);
+    scene.assert_committed(STREAM, b"THE old version");
+    handles.into_iter().for_each(|handle| writer.close(handle).unwrap());
+    scene.assert_committed(FILE, &[b"1", &NEW[1..]].concat());
+    scene.assert_committed(STREAM, b"2HE old version");
+    assert_lost_none(&scene);
+    scene.end();
+}
+
+#[test]
+fn after_a_limit_each_handle_has_its_stream() {
+    let (scene, writer, handles) = begin(|rule| rule.number("MaxIdleSeconds", 5));
+    scene.pass(6_000);
+    assert!(scene.happened().iter().any(|event| matches!(event, Happened::Demoted(_))));
+    scene.assert_committed(STREAM, b"THE old version");
+    go_on(&writer, handles);
+    scene.assert_committed(STREAM, b"2HE old version");
+    handles.into_iter().for_each(|handle| writer.close(handle).unwrap());
+    scene.assert_committed(FILE, &[b"1", &NEW[1..]].concat());
+    assert_lost_none(&scene);
+    scene.end();
+}
+
+/// The save began with a name that is gone by then.
+#[test]
+fn a_file_is_opened_again_by_the_name_that_it_has() {
+    const SECOND: &str = r"C:\Saved\second.txt";
+    for by_limit in [false, true] {
+        let scene = Scene::builder().rule(|rule| rule.number("MaxIdleSeconds", 5)).build();
+        let writer = scene.program("writer.exe");
+        let other = scene.program("other.exe");
+        let linked = other.create_file(CreateOptions::open(FILE, GENERIC_READ)).unwrap();
+        other.call(move |caller| caller.link(linked, SECOND, false)).unwrap();
+        other.close(linked).unwrap();
+        let first = scene.write_new(&writer);
+        let second = writer.create_file(CreateOptions::open(SECOND, ALL)).unwrap();
+        if by_limit {
+            scene.pass(6_000);
+        } else {
+            writer.flush(first).unwrap();
+        }
+        for handle in [first, second] {
+            assert_eq!(writer.write(handle, 0, b"once"), Ok(4));
+            writer.close(handle).unwrap();
+        }
+        scene.assert_committed(FILE, &[b"once", &NEW[4..]].concat());
+        assert_lost_none(&scene);
+        scene.end();
+    }
+}
