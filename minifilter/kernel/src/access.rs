@@ -59,11 +59,6 @@ impl AccessEdit {
     pub fn take_back(self, data: &mut Callback<'_>) {
         data.restore_security_context(self.original);
     }
-
-    /// What those below were shown.
-    pub fn shown(&self) -> u32 {
-        self.context.DesiredAccess
-    }
 }
 
 impl Drop for AccessEdit {

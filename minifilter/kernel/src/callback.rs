@@ -337,11 +337,6 @@ impl<'a> Callback<'a> {
         self.data().Flags & FLTFL_CALLBACK_DATA_FAST_IO_OPERATION != 0
     }
 
-    /// Whether it came as a file system filter operation.
-    pub fn is_fs_filter(&self) -> bool {
-        self.data().Flags & FLTFL_CALLBACK_DATA_FS_FILTER_OPERATION != 0
-    }
-
     /// Whether kernel code asked for it.
     pub fn is_from_kernel(&self) -> bool {
         self.data().RequestorMode == 0

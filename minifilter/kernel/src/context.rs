@@ -267,12 +267,6 @@ impl<T: Context> ContextRef<T> {
         // SAFETY: success returns a referenced context.
         unsafe { Self::adopt(context) }.ok_or(Status::NOT_FOUND)
     }
-
-    /// Detaches it from its object; the value lives on until the last reference goes. IRQL up to APC_LEVEL.
-    pub fn delete(&self) {
-        // SAFETY: a live context.
-        unsafe { ffi::FltDeleteContext(self.slot.as_ptr().cast()) };
-    }
 }
 
 impl<T: Context> Deref for ContextRef<T> {

@@ -58,11 +58,6 @@ impl<'a> FileObject<'a> {
         self.raw.cast()
     }
 
-    /// Whether both are the same object.
-    pub fn is(self, other: FileObject<'_>) -> bool {
-        self.raw == other.raw
-    }
-
     /// `FO_*`. Any IRQL.
     pub fn flags(self) -> u32 {
         // SAFETY: alive; read through a pointer, as others may write.
@@ -163,11 +158,6 @@ impl<'a> FileObject<'a> {
     /// Sets `FILE_ATTRIBUTE_*`; of the times only that of the last change moves. PASSIVE_LEVEL.
     pub fn set_attributes(self, instance: Instance<'_>, attributes: u32) -> Result<()> {
         self.set_basic(instance, BasicInformation { times: [0; 4], attributes, padding: 0 })
-    }
-
-    /// Whether it is on its way out. PASSIVE_LEVEL.
-    pub fn is_delete_pending(self, instance: Instance<'_>) -> Result<bool> {
-        Ok(self.query::<StandardInformation>(instance, FILE_STANDARD_INFORMATION)?.delete_pending != 0)
     }
 
     /// Where it ends, asked below `instance`: for a file object outside of transactions, in the last committed version.

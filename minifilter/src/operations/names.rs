@@ -222,7 +222,7 @@ mod tests {
     #[test]
     fn what_a_transaction_cannot_do_is_told_as_by_a_volume_that_cannot() {
         let name = wide("x");
-        let cases = [
+        let cases: [(u32, Status); 5] = [
             (0xC019_005A, Status::NOT_SUPPORTED),
             (0xC019_0059, Status::NOT_SUPPORTED),
             (0xC019_0037, Status::ACCESS_DENIED),
@@ -231,7 +231,7 @@ mod tests {
         ];
         for (code, told) in cases {
             for request in [Request::Rename { flags: 0, name: &name }, Request::Dispose { flags: 1 }] {
-                assert_eq!(request.answer(Status(code as i32)), told, "{request:?} {code:#x}");
+                assert_eq!(request.answer(Status(code.cast_signed())), told, "{request:?} {code:#x}");
             }
         }
         let conflict = Status::TRANSACTIONAL_CONFLICT;

@@ -82,6 +82,28 @@ fn what_a_program_does_to_a_file_can_be_read() {
     }
 }
 
+/// Two handles of one file have one stream, and count into it.
+#[test]
+fn writes_are_counted_by_stream_and_not_by_handle() {
+    let lab = scene(1);
+    let writer = lab.process("writer.exe");
+    let [one, other] = [0; 2].map(|_| writer.create_file(CreateOptions::open(r"C:\a", ALL)).unwrap());
+    writer.write(one, 0, b"hello").unwrap();
+    writer.write(other, 5, b"!").unwrap();
+    writer.close(one).unwrap();
+    writer.close(other).unwrap();
+    let (program, log) = reader(&lab);
+    let closed: Vec<_> =
+        notes(&program, log, 4096).into_iter().filter(|note| note.event == Event::Closed).collect();
+    let counted: Vec<_> = closed
+        .iter()
+        .filter(|note| note.process == writer.id())
+        .map(|note| (note.offset, note.length))
+        .collect();
+    assert_eq!(counted, [(6, 2), (6, 2)]);
+    clean(&lab, &program, log);
+}
+
 #[test]
 fn a_transaction_is_followed_to_its_end() {
     for (commit, end) in [(true, Event::Committed), (false, Event::RolledBack)] {

@@ -165,7 +165,10 @@ impl<'s> Finder<'s> {
             };
             let body = block.brace_token.span.join().byte_range();
             let inside = self.text(body.start.saturating_add(1)..body.end.saturating_sub(1)).trim();
-            let values: Vec<String> = values.into_iter().filter(|value| *value != inside).collect();
+            let same = |value: &String| {
+                value == inside || answer(block).is_some_and(|answer| self.of(answer) == value)
+            };
+            let values: Vec<String> = values.into_iter().filter(|value| !same(value)).collect();
             let changes = values
                 .iter()
                 .map(|value| self.change(signature.ident.span(), format!("return {value} at once"), inside))
@@ -457,10 +460,23 @@ fn is_thrown_away(local: &syn::Local) -> bool {
 
 /// Whether a body has nothing in it that could be left out.
 fn says_nothing(block: &syn::Block) -> bool {
-    block.stmts.iter().all(|statement| match statement {
+    block.stmts.iter().all(does_nothing)
+}
+
+/// `let _ = name;`
+fn does_nothing(statement: &Stmt) -> bool {
+    match statement {
         Stmt::Local(local) => matches!(local.pat, Pat::Wild(_)) && !is_thrown_away(local),
         _ => false,
-    })
+    }
+}
+
+/// What a body answers that does nothing else.
+fn answer(block: &syn::Block) -> Option<&Expr> {
+    match block.stmts.split_last() {
+        Some((Stmt::Expr(answer, None), before)) if before.iter().all(does_nothing) => Some(answer),
+        _ => None,
+    }
 }
 
 fn is_of_tests(attributes: &[syn::Attribute]) -> bool {

@@ -117,6 +117,7 @@ fn functions_return_at_once_what_is_simple() {
     assert_eq!(of("Status"), ["return Status::SUCCESS at once: a"]);
     assert!(of("Other").is_empty());
     assert_eq!(changes("fn f() { a() }"), ["return () at once: a()"]);
+    assert!(changes("fn f() -> Result<()> { let _ = a; Ok(()) }").is_empty());
     assert_eq!(
         changes("fn f() -> bool { true }"),
         ["return false at once: true", "replace true with false: true"]
