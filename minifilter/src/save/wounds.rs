@@ -242,6 +242,82 @@ mod tests {
         assert!(wounds.is_empty(), "starting over heals");
     }
 
+    /// Wounds far from each other and from those of a test.
+    fn far(count: u64) -> impl Iterator<Item = Range> + Clone {
+        (1..=count).map(|number| range(number * 100_000, 10))
+    }
+
+    /// Those that touch are one, so that there is room for as many others as ever, each exact.
+    #[test]
+    fn wounds_that_touch_take_the_room_of_one() {
+        let touching: [u64; 5] = [200, 210, 220, 190, 180];
+        let mut wounds = Wounds::new();
+        touching.iter().for_each(|start| wounds.wound(range(*start, 10)));
+        far(7).for_each(|range| wounds.wound(range));
+        wounds.heal(range(180, 50));
+        far(7).for_each(|range| wounds.heal(range));
+        assert!(wounds.is_empty(), "{wounds:?}");
+    }
+
+    #[test]
+    fn what_touches_begins_where_the_first_write_was_to_begin() {
+        for starts in [[100, 150], [150, 100]] {
+            let mut wounds = Wounds::new();
+            starts.iter().for_each(|start| wounds.wound(range(*start, 50)));
+            wounds.resize(150);
+            assert!(!wounds.is_empty());
+            wounds.resize(100);
+            assert!(wounds.is_empty());
+        }
+    }
+
+    #[test]
+    fn healing_the_middle_leaves_both_sides_as_long_as_there_is_room() {
+        for others in [0, 6] {
+            let mut wounds = Wounds::new();
+            far(others).for_each(|range| wounds.wound(range));
+            wounds.wound(range(1_000, 100));
+            far(others).for_each(|range| wounds.heal(range));
+            far(others).for_each(|range| wounds.wound(range));
+            wounds.heal(range(1_040, 20));
+            wounds.heal(range(1_000, 40));
+            wounds.heal(range(1_060, 40));
+            far(others).for_each(|range| wounds.heal(range));
+            assert!(wounds.is_empty(), "{others}: {wounds:?}");
+        }
+    }
+
+    /// Where there is no room for both sides the whole stays, and nothing that is beside it.
+    #[test]
+    fn without_room_for_both_sides_a_wound_stays_whole_and_alone() {
+        let mut wounds = Wounds::new();
+        far(6).for_each(|range| wounds.wound(range));
+        wounds.wound(range(1_110, 10));
+        wounds.wound(range(1_000, 100));
+        wounds.heal(range(1_001, 98));
+        wounds.heal(range(1_000, 100));
+        wounds.heal(range(1_110, 10));
+        far(6).for_each(|range| wounds.heal(range));
+        assert!(wounds.is_empty(), "{wounds:?}");
+    }
+
+    /// With as many wounds as can be told apart, the next one becomes part of the nearest.
+    #[test]
+    fn one_too_many_is_merged_into_the_nearest_on_either_side() {
+        for (extra, between) in
+            [(range(100_030, 10), range(100_010, 20)), (range(99_970, 10), range(99_980, 20))]
+        {
+            let mut wounds = Wounds::new();
+            far(8).for_each(|range| wounds.wound(range));
+            wounds.wound(extra);
+            far(8).for_each(|range| wounds.heal(range));
+            wounds.heal(extra);
+            assert!(!wounds.is_empty());
+            wounds.heal(between);
+            assert!(wounds.is_empty(), "{wounds:?}");
+        }
+    }
+
     #[test]
     fn a_metadata_wound_is_healed_by_the_same_change_only() {
         let mut wounds = Wounds::new();

@@ -10,6 +10,7 @@ mod checkpoints;
 mod controls;
 mod crashes;
 mod created_with;
+mod cuts;
 mod data;
 mod denied;
 mod endings;
