@@ -10,7 +10,7 @@ use lab_executive::import::{Failure, FaultKind, PlannedFault, SiteId};
 type Writing = Pending<Result<usize, Status>>;
 
 /// A scene with a write under way, whose completion is late.
-fn begin(seed: u64, fault: Option<PlannedFault>) -> (Scene, Process, Handle, Writing) {
+fn begin(seed: u64, fault: impl IntoIterator<Item = PlannedFault>) -> (Scene, Process, Handle, Writing) {
     let change = |lab: lab::Builder| {
         let lab = lab.completions(Completions::Late);
         fault.into_iter().fold(lab, lab::Builder::fault)
@@ -60,6 +60,39 @@ fn a_save_whose_writes_outlast_its_close_ends_after_them() {
         }
     }
     assert!(outlasted > 4, "{outlasted}");
+}
+
+/// What the worker needs: each as the call that fails, after the wait whose time is over.
+fn needed(seed: u64, wait: PlannedFault) -> Vec<PlannedFault> {
+    let sites = |faults: Option<PlannedFault>| {
+        let (scene, writer, handle, _writing) = begin(seed, faults);
+        writer.close(handle).unwrap();
+        scene.lab.executive().calls.sites()
+    };
+    let without: BTreeSet<SiteId> = sites(None).into_iter().map(|site| site.id).collect();
+    let new = sites(Some(wait)).into_iter().filter(|site| !without.contains(&site.id));
+    let null = new.filter(|site| site.failure == Failure::Null);
+    null.map(|site| PlannedFault { site: site.id, call: 1, kind: FaultKind::Null }).collect()
+}
+
+#[test]
+fn without_a_worker_the_closing_thread_waits_itself() {
+    let mut count = 0;
+    for seed in 1..=4 {
+        for wait in waited_for(seed) {
+            for fault in needed(seed, wait) {
+                count += 1;
+                let (scene, writer, handle, writing) = begin(seed, [wait, fault]);
+                writer.close(handle).unwrap();
+                assert_eq!(writing.wait().unwrap(), Ok(NEW.len()), "seed {seed}");
+                scene.pass(1_000);
+                scene.assert_committed(FILE, NEW);
+                scene.assert_one_commit();
+                scene.end();
+            }
+        }
+    }
+    assert!(count > 1, "{count}");
 }
 
 #[test]

@@ -26,6 +26,7 @@ mod managers;
 mod names;
 mod neighbours;
 mod opens;
+mod own_transactions;
 mod policy;
 mod process_scope;
 mod reading_handles;

@@ -2,6 +2,7 @@
 
 use intact_saves::{FILE, NEW, OLD, Scene};
 use lab::{Caller, Handle, MappedFile, Offset, Status};
+use lab_executive::import::{Failure, FaultKind, PlannedFault};
 
 const DIED: &str = "the process died with the file open";
 
@@ -314,6 +315,48 @@ fn a_handle_that_only_reads_maps_the_last_committed_version() {
     writer.close(handle).unwrap();
     scene.assert_committed(FILE, NEW);
     scene.end();
+}
+
+/// There is no memory to wait with for the last view: the save cannot be known to be whole.
+#[test]
+fn whatever_fails_as_a_mapped_file_is_closed_the_file_is_old_or_new() {
+    let sites = |close: bool| {
+        let scene = Scene::new();
+        let writer = scene.program("writer.exe");
+        let handle = scene.open_file(&writer);
+        writer.call(move |caller| {
+            let view = map_new(caller, handle);
+            if close {
+                caller.close(handle).unwrap();
+            }
+            caller.close_section(view);
+        });
+        wait(&scene);
+        scene.lab.executive().calls.sites()
+    };
+    let before: Vec<_> = sites(false).into_iter().map(|site| site.id).collect();
+    let new = sites(true).into_iter().filter(|site| !before.contains(&site.id));
+    let mut given_up = 0;
+    for site in new.filter(|site| site.failure == Failure::Null) {
+        let fault = PlannedFault { site: site.id, call: 1, kind: FaultKind::Null };
+        let scene = Scene::builder().lab(|lab| lab.fault(fault)).build();
+        let writer = scene.program("writer.exe");
+        let handle = scene.open_file(&writer);
+        let view = writer.call(move |caller| {
+            let view = map_new(caller, handle);
+            caller.close(handle).unwrap();
+            view
+        });
+        let ended = scene.happened().len() > 1;
+        given_up += u32::from(ended);
+        writer.call(move |caller| caller.close_section(view));
+        wait(&scene);
+        let committed = scene.happened().contains(&intact_saves::Happened::Committed);
+        scene.assert_committed(FILE, if committed { NEW } else { OLD });
+        assert!(committed != ended, "{site:?}: {:?}", scene.happened());
+        scene.end();
+    }
+    assert!(given_up > 0);
 }
 
 /// Nobody tells when a view is written, so the section alone counts as a modification.
