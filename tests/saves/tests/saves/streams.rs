@@ -46,7 +46,7 @@ fn after_a_flush_each_handle_has_its_stream() {
 
 #[test]
 fn after_a_limit_each_handle_has_its_stream() {
-    let (scene, writer, handles) = begin(|rule| rule.number("MaxIdleSeconds", 5));
+    let (scene, writer, handles) = begin(|rule| rule.number("MaxSeconds", 5));
     scene.pass(6_000);
     assert!(scene.happened().iter().any(|event| matches!(event, Happened::Demoted(_))));
     scene.assert_committed(STREAM, b"THE old version");
@@ -63,7 +63,7 @@ fn after_a_limit_each_handle_has_its_stream() {
 fn a_file_is_opened_again_by_the_name_that_it_has() {
     const SECOND: &str = r"C:\Saved\second.txt";
     for by_limit in [false, true] {
-        let scene = Scene::builder().rule(|rule| rule.number("MaxIdleSeconds", 5)).build();
+        let scene = Scene::builder().rule(|rule| rule.number("MaxSeconds", 5)).build();
         let writer = scene.program("writer.exe");
         let other = scene.program("other.exe");
         let linked = other.create_file(CreateOptions::open(FILE, GENERIC_READ)).unwrap();
