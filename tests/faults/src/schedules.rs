@@ -158,7 +158,9 @@ fn run(job: &Job) -> Result<Ran, String> {
     let mut saves: Vec<_> = (1..THREADS).map(|thread| save(&program, thread, false)).collect();
     let mut closing = None;
     if job.meanwhile == Meanwhile::Close {
-        let handle = scene.open_file(&program);
+        // The I/O manager lets nobody clean up a synchronous one while a request of it is on its way.
+        let options = CreateOptions::open(FILE, GENERIC_READ | GENERIC_WRITE).asynchronous();
+        let handle = program.create_file(options).map_err(|status| status.to_string())?;
         let write = program
             .submit(move |caller| caller.write(handle, Offset::At(0), &[letter(0); REGION]).map(|_| ()));
         saves.insert(0, write);
