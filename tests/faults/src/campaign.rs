@@ -14,6 +14,7 @@ use lab_executive::random::Random;
 use lab_volume::Tree;
 use serde::Serialize;
 
+use crate::assumed::Assumed;
 use crate::crash::{self, Counts, Damage, Explored, Plan};
 use crate::machine::{Recording, Setting, record};
 use crate::message;
@@ -257,7 +258,16 @@ pub fn attempt(workload: &Workload, setting: Setting) -> Result<Recording, Strin
 }
 
 /// Why the driver may tell a program something else than the bare volume does. What is not here is a failure.
-fn known_difference(step: Step, bare: Option<Status>, with: Option<Status>) -> bool {
+fn known_difference(assumed: Assumed, step: Step, bare: Option<Status>, with: Option<Status>) -> bool {
+    // A transaction that may not have the folder open as a target, or may not change a name beside the program's own handle,
+    // cannot have the change; the save goes on under the name that the file has (txf-ktm §4.3, minifilter-rules §7).
+    let name = matches!(step, Step::Act(Action::Rename | Action::Replace | Action::Link | Action::Delete));
+    if name
+        && with.is_some()
+        && (assumed.is("target_directory_is_writer") || assumed.is("names_beside_plain_open"))
+    {
+        return true;
+    }
     // The program's own create makes the stream, and TxF keeps everything outside the transaction from a file that the
     // transaction writes (txf-ktm §4.2).
     let makes = step == Step::Act(Action::NewBeside) && with == Some(Status::SHARING_VIOLATION);
@@ -269,7 +279,12 @@ fn known_difference(step: Step, bare: Option<Status>, with: Option<Status>) -> b
 }
 
 /// What is wrong with a run that met no crash.
-pub(crate) fn wrong(workload: &Workload, bare: &Recording, with: &Recording) -> Result<Vec<String>, String> {
+pub(crate) fn wrong(
+    assumed: Assumed,
+    workload: &Workload,
+    bare: &Recording,
+    with: &Recording,
+) -> Result<Vec<String>, String> {
     if let Some(Happened::PassedThrough(why)) =
         with.happened.iter().find(|event| matches!(event, Happened::PassedThrough(_)))
     {
@@ -284,7 +299,7 @@ pub(crate) fn wrong(workload: &Workload, bare: &Recording, with: &Recording) -> 
         if with != bare {
             let tell = |status: &Option<Status>| status.map_or("success".into(), |status| status.to_string());
             differences.push(format!("{step}: {}, not {}", tell(with), tell(bare)));
-            if !known_difference(*step, *bare, *with) {
+            if !known_difference(assumed, *step, *bare, *with) {
                 return Err(format!("the program was told {}", differences.join("; ")));
             }
             // What comes after it may be a consequence.
@@ -330,7 +345,7 @@ pub fn frame(frame: &Frame, plan: Plan) -> Crashes {
     let row = frame.actions.first().map_or("nothing".into(), |action| Step::Act(*action).to_string());
     let cells = crashes.grid.entry(row.clone()).or_default();
     let complete = frame.workload(Ending::Close);
-    let bare_setting = Setting::new(false, plan.seed);
+    let bare_setting = Setting::new(false, plan.seed).assuming(plan.assumed);
     let bare = match attempt(&complete, bare_setting) {
         Ok(bare) => bare,
         Err(what) => {
@@ -360,12 +375,12 @@ pub fn frame(frame: &Frame, plan: Plan) -> Crashes {
     }
     for ending in crate::workload::ENDINGS {
         let workload = frame.workload(ending);
-        let setting = Setting::new(true, plan.seed);
+        let setting = Setting::new(true, plan.seed).assuming(plan.assumed);
         let begun = Instant::now();
         let recording = attempt(&workload, setting);
         let running = begun.elapsed();
         let verdict = recording.and_then(|with| {
-            let differences = wrong(&workload, &bare, &with)?;
+            let differences = wrong(plan.assumed, &workload, &bare, &with)?;
             Ok((with, differences))
         });
         let fault = match ending {
@@ -489,7 +504,11 @@ pub(crate) fn failure(
         workload: workload.clone(),
         fault: fault.into(),
         what,
-        reproduce: format!("cargo xtask faults -- --seed {} --workload '{workload}'", plan.seed),
+        reproduce: format!(
+            "cargo xtask faults -- --seed {}{} --workload '{workload}'",
+            plan.seed,
+            plan.assumed.option()
+        ),
         files: shown.map(|(_, strips)| strips).unwrap_or_default(),
     }
 }

@@ -13,6 +13,7 @@ use lab::{CreateOptions, GENERIC_WRITE, Offset};
 use lab_volume::{Base, CrashState, Digest, Disk, Tree, Volume};
 use serde::Serialize;
 
+use crate::assumed::Assumed;
 use crate::machine::{FILE, Recording, Setting, Version};
 use crate::oracle::{self, Limit, Sameness, Verdict};
 use crate::states::{self, Bounds};
@@ -94,6 +95,8 @@ pub struct Plan {
     pub seed: u64,
     /// The disk says that it flushed, and does not.
     pub lying: bool,
+    /// What is assumed of Windows.
+    pub assumed: Assumed,
 }
 
 struct Exploration<'a> {

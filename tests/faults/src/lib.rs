@@ -4,6 +4,7 @@
 //! stopped by a fault, everywhere it can be, and the volume is looked at: every file is entirely old or entirely new.
 //! The same programs on the bare volume show what the faults do without the driver.
 
+pub mod assumed;
 pub mod campaign;
 pub mod crash;
 pub mod image;
@@ -44,6 +45,8 @@ pub struct Results {
     pub schedules: Option<schedules::Schedules>,
     /// Whether it was the bounded part that runs in the ordinary tests.
     pub slice: bool,
+    /// What was assumed of Windows besides the defaults.
+    pub assumed: String,
 }
 
 impl Results {

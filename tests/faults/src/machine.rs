@@ -9,6 +9,7 @@ use lab::{
 };
 use lab_volume::{Base, Disk, Tree, access};
 
+use crate::assumed::Assumed;
 use crate::workload::{Action, Ending, Opening, Step, Workload};
 
 /// The file of every workload: under the policy's care.
@@ -144,18 +145,27 @@ pub struct Setting {
     pub highest_irql: bool,
     /// Whether all that a process saves is one save (`Scope` = `Process`).
     pub of_process: bool,
+    /// What is assumed of Windows.
+    pub assumed: Assumed,
 }
 
 impl Setting {
     /// With the driver, or on the bare volume.
     pub fn new(intact: bool, seed: u64) -> Setting {
-        Setting { intact, seed, write_out: 2, strike: None, highest_irql: false, of_process: false }
+        let assumed = Assumed::NOTHING;
+        Setting { intact, seed, write_out: 2, strike: None, highest_irql: false, of_process: false, assumed }
+    }
+
+    /// The same where something is assumed of Windows.
+    pub fn assuming(self, assumed: Assumed) -> Setting {
+        Setting { assumed, ..self }
     }
 
     /// A scene with these settings on this disk.
     pub fn scene(&self, base: Base) -> SceneBuilder {
         let write_out = self.write_out;
         let builder = Scene::builder().no_files().seed(self.seed).lab(|lab| {
+            let lab = self.assumed.apply(lab);
             let lab = if self.highest_irql { lab.highest_irql() } else { lab };
             lab.base(base)
                 .switches(|switches| switches.write_out_sectors = write_out)

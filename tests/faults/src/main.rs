@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
+use faults::assumed::Assumed;
 use faults::campaign::{self, Crashes, Frame};
 use faults::crash::{self, Plan};
 use faults::machine::Setting;
@@ -19,7 +20,7 @@ use lab_executive::random::Random;
 /// What becomes of files when the power goes at any moment of any short program that saves.
 ///
 /// The exit status is 0 only if with Intact nothing was damaged, and without it something was.
-#[derive(Parser)]
+#[derive(Clone, Parser)]
 #[command(name = "cargo xtask faults", bin_name = "cargo xtask faults")]
 struct Arguments {
     /// Decides every choice that is not enumerated.
@@ -55,6 +56,12 @@ struct Arguments {
     /// With --fail: all that the program saves is one save (`Scope` = `Process`).
     #[arg(long, requires = "workload")]
     of_process: bool,
+    /// Assume this of Windows, as `cargo xtask lab -- fidelity --switches` lists it: `--assume 'supersede_changes_id=yes'`.
+    #[arg(long)]
+    assume: Option<Assumed>,
+    /// The bounded part once for each answer that is not the default, of each question about Windows.
+    #[arg(long, conflicts_with_all = ["workload", "assume", "report", "json"])]
+    both_ways: bool,
     /// Only this part.
     #[arg(long, value_enum)]
     only: Option<Part>,
@@ -83,6 +90,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let done = match &arguments.workload {
         Some(workload) => one(workload, &arguments),
+        None if arguments.both_ways => Ok(both_ways(&arguments)),
         None => full(&arguments),
     };
     match done {
@@ -95,15 +103,21 @@ fn main() -> ExitCode {
     }
 }
 
-fn plan(arguments: &Arguments) -> Plan {
-    let bounds = if arguments.slice { Bounds::SLICE } else { Bounds::FULL };
-    Plan { bounds, seed: arguments.seed, lying: arguments.lying }
+impl Arguments {
+    fn assumed(&self) -> Assumed {
+        self.assume.unwrap_or(Assumed::NOTHING)
+    }
+
+    fn plan(&self) -> Plan {
+        let bounds = if self.slice { Bounds::SLICE } else { Bounds::FULL };
+        Plan { bounds, seed: self.seed, lying: self.lying, assumed: self.assumed() }
+    }
 }
 
 /// Shows everything about one workload.
 fn one(workload: &Workload, arguments: &Arguments) -> Result<bool> {
-    let setting =
-        Setting { of_process: arguments.of_process, ..Setting::new(!arguments.without, arguments.seed) };
+    let setting = Setting::new(!arguments.without, arguments.seed).assuming(arguments.assumed());
+    let setting = Setting { of_process: arguments.of_process, ..setting };
     if !arguments.fail.is_empty() || arguments.of_process {
         let again = sites::again(workload, setting, &arguments.fail);
         println!("{}", again.as_ref().unwrap_or_else(|what| what));
@@ -122,7 +136,7 @@ fn one(workload: &Workload, arguments: &Arguments) -> Result<bool> {
         recording.disk.effect_count() - recording.first,
         recording.trace
     );
-    let explored = crash::explore(&recording, setting, plan(arguments));
+    let explored = crash::explore(&recording, setting, arguments.plan());
     println!("{}", told::counts(&explored.counts));
     if let Some(damage) = &explored.damage {
         println!("DAMAGED by {}: {}", campaign::describe(damage), damage.what);
@@ -137,7 +151,7 @@ fn one(workload: &Workload, arguments: &Arguments) -> Result<bool> {
         }
     }
     let Some(opening) = workload.opening() else { bail!("{workload} opens nothing") };
-    let found = campaign::frame(&Frame { opening, actions }, plan(arguments));
+    let found = campaign::frame(&Frame { opening, actions }, arguments.plan());
     let own = found.failures.iter().filter(|failure| failure.workload.ending() == workload.ending());
     let failures: Vec<_> = own.collect();
     for failure in &failures {
@@ -146,20 +160,56 @@ fn one(workload: &Workload, arguments: &Arguments) -> Result<bool> {
     Ok(failures.is_empty() && explored.damage.is_none())
 }
 
+/// The slice with each other answer to each question about Windows.
+fn both_ways(arguments: &Arguments) -> bool {
+    let mut good = true;
+    for assumed in Assumed::all() {
+        let slice = Arguments { assume: Some(assumed), slice: true, ..arguments.clone() };
+        let complaints = match explore(&slice) {
+            Ok(results) if results.complaints().is_empty() => {
+                println!("{assumed:<60} good, trace {:016x}, {:.0} s", results.trace(), results.seconds);
+                continue;
+            }
+            Ok(results) => told::summary(&results),
+            Err(error) => format!("{error:#}"),
+        };
+        good = false;
+        println!("{assumed:<60} NOT GOOD\n{complaints}");
+    }
+    good
+}
+
 /// Everything, or the slice of it.
 fn full(arguments: &Arguments) -> Result<bool> {
+    let results = explore(arguments)?;
+    if arguments.report {
+        let path = Path::new("target/faults/index.html");
+        std::fs::create_dir_all("target/faults").context("target/faults")?;
+        std::fs::write(path, page::page(&results)).with_context(|| path.display().to_string())?;
+        eprintln!("page: {}", path.display());
+    }
+    if arguments.json {
+        println!("{}", serde_json::to_string_pretty(&results)?);
+    } else {
+        print!("{}", told::summary(&results));
+    }
+    Ok(results.complaints().is_empty())
+}
+
+fn explore(arguments: &Arguments) -> Result<Results> {
     let begun = Instant::now();
-    let plan = plan(arguments);
+    let plan = arguments.plan();
     let end = begun + Duration::from_secs_f64(arguments.minutes * 60.0);
     let mut crashes = Crashes::default();
     let mut enumerated = true;
     let wanted = |part| arguments.only.is_none_or(|only| only == part);
-    let mut sites = wanted(Part::Calls)
-        .then(|| sites::explore(arguments.seed, arguments.threads, if arguments.slice { 60 } else { 1 }));
+    let mut sites = wanted(Part::Calls).then(|| {
+        sites::explore(arguments.seed, plan.assumed, arguments.threads, if arguments.slice { 60 } else { 1 })
+    });
     let schedules = wanted(Part::Schedules).then(|| {
         let count = if arguments.slice { 140 } else { arguments.schedules };
         let known = sites.as_ref().map(|sites| sites.known.clone()).unwrap_or_default();
-        schedules::explore(arguments.seed, arguments.threads, count, &known)
+        schedules::explore(arguments.seed, plan.assumed, arguments.threads, count, &known)
     });
     if let Some(sites) = &mut sites {
         let places = schedules.as_ref().map(|schedules| schedules.places.clone()).unwrap_or_default();
@@ -183,7 +233,7 @@ fn full(arguments: &Arguments) -> Result<bool> {
             break;
         }
     }
-    let results = Results {
+    Ok(Results {
         seed: arguments.seed,
         seconds: begun.elapsed().as_secs_f64(),
         enumerated,
@@ -192,17 +242,6 @@ fn full(arguments: &Arguments) -> Result<bool> {
         sites,
         schedules,
         slice: arguments.slice,
-    };
-    if arguments.report {
-        let path = Path::new("target/faults/index.html");
-        std::fs::create_dir_all("target/faults").context("target/faults")?;
-        std::fs::write(path, page::page(&results)).with_context(|| path.display().to_string())?;
-        eprintln!("page: {}", path.display());
-    }
-    if arguments.json {
-        println!("{}", serde_json::to_string_pretty(&results)?);
-    } else {
-        print!("{}", told::summary(&results));
-    }
-    Ok(results.complaints().is_empty())
+        assumed: plan.assumed.to_string(),
+    })
 }

@@ -90,8 +90,9 @@ pub fn page(results: &Results) -> String {
     order(&mut text, results);
     writeln!(
         text,
-        "{NOTES}<p class='foot'>Seed {}, trace {:016x}, {:.0} s. Made by <code>cargo xtask faults --report</code>.</p>\
+        "{NOTES}<p class='foot'>Assumed of Windows besides the defaults: {}. Seed {}, trace {:016x}, {:.0} s. Made by <code>cargo xtask faults --report</code>.</p>\
          </main></body></html>",
+        escape(&results.assumed),
         results.seed,
         results.trace(),
         results.seconds
@@ -364,6 +365,7 @@ mod tests {
             files,
         });
         Results {
+            assumed: crate::assumed::Assumed::NOTHING.to_string(),
             seed: 1,
             seconds: 1.0,
             enumerated: true,

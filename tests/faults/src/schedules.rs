@@ -17,6 +17,7 @@ use lab_executive::registry::Value;
 use lab_executive::scheduler::Strategy;
 use serde::Serialize;
 
+use crate::assumed::Assumed;
 use crate::campaign::{self, mix};
 use crate::machine::{FILE, TARGET, initial, old};
 use crate::{message, sites};
@@ -74,6 +75,7 @@ struct Job {
     strategy: Strategy,
     seed: u64,
     faults: Vec<PlannedFault>,
+    assumed: Assumed,
 }
 
 /// What schedules showed.
@@ -141,7 +143,7 @@ fn run(job: &Job) -> Result<Ran, String> {
         .no_files()
         .seed(job.seed)
         .lab(|lab| {
-            planned(lab.base(initial()).completions(completions).config(|config| {
+            planned(job.assumed.apply(lab).base(initial()).completions(completions).config(|config| {
                 config.page_out_at_dispatch = false;
                 config.strategy = strategy;
                 config.preempt_per_mille = 300;
@@ -339,12 +341,18 @@ fn name(strategy: &Strategy) -> &'static str {
 /// Runs so many schedules: for each disturbance all with one pre-emption as far as the number allows, then random
 /// priorities, random ones, and sampled pairs of pre-emptions, in equal parts. Each wait that is given a time is let wait,
 /// and each call of a call stack that is not `known` fails: those are met only where threads meet.
-pub fn explore(seed: u64, threads: usize, count: usize, known: &BTreeSet<SiteId>) -> Schedules {
+pub fn explore(
+    seed: u64,
+    assumed: Assumed,
+    threads: usize,
+    count: usize,
+    known: &BTreeSet<SiteId>,
+) -> Schedules {
     let mut result = Schedules::default();
     let mut jobs = Vec::new();
     let each = count / MEANWHILE.len() / 4;
     for meanwhile in MEANWHILE {
-        let job = |strategy, seed| Job { meanwhile, strategy, seed, faults: Vec::new() };
+        let job = |strategy, seed| Job { meanwhile, strategy, seed, faults: Vec::new(), assumed };
         let base = job(Strategy::Script(Vec::new()), seed);
         let choices = match caught(&base) {
             Ok(ran) => ran.choices,

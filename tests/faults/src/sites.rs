@@ -10,6 +10,7 @@ use lab_executive::import::{Failure as How, FaultKind, PlannedFault, Site, SiteI
 use lab_volume::Tree;
 use serde::Serialize;
 
+use crate::assumed::Assumed;
 use crate::campaign::{self, Failure, Share};
 use crate::image::Symbols;
 use crate::machine::{self, Actor, Setting};
@@ -214,7 +215,7 @@ fn fails_at_the_end(event: &Happened) -> bool {
 }
 
 /// Judges a run with failing calls against the same program on the bare volume, without the steps that failed.
-fn judge(workload: &Workload, faulted: &Faulted) -> Result<(), String> {
+fn judge(workload: &Workload, setting: Setting, faulted: &Faulted) -> Result<(), String> {
     for (step, status) in &faulted.told {
         if status.is_some_and(|status| status.0 >> 16 == 0xC019) {
             return Err(format!("{step} was told of a transaction: {}", status.unwrap_or(Status::SUCCESS)));
@@ -237,7 +238,7 @@ fn judge(workload: &Workload, faulted: &Faulted) -> Result<(), String> {
         return Ok(());
     }
     let complete = Workload(steps.clone());
-    let bare = campaign::attempt(&complete, Setting::new(false, 1))?;
+    let bare = campaign::attempt(&complete, Setting::new(false, 1).assuming(setting.assumed))?;
     let as_bare = bare.steps.last().is_some_and(|tree| whole(tree));
     let passed = faulted.happened.iter().any(|event| matches!(event, Happened::PassedThrough(_)));
     if !faulted.loaded || passed {
@@ -339,9 +340,9 @@ struct Job {
 }
 
 /// Fails everything. `share`: of so many jobs, one is done (1: all of them).
-pub fn explore(seed: u64, threads: usize, share: usize) -> Sites {
+pub fn explore(seed: u64, assumed: Assumed, threads: usize, share: usize) -> Sites {
     let mut result = Sites::default();
-    let setting = Setting::new(true, seed);
+    let setting = Setting::new(true, seed).assuming(assumed);
     let of_process = Setting { of_process: true, ..setting };
     let mut seen: BTreeSet<SiteId> = BTreeSet::new();
     let mut places = BTreeSet::new();
@@ -356,7 +357,7 @@ pub fn explore(seed: u64, threads: usize, share: usize) -> Sites {
                 continue;
             }
         };
-        if let Err(what) = judge(&workload, &base) {
+        if let Err(what) = judge(&workload, setting, &base) {
             result.failures.push(failure(&workload, setting, "no call fails", what, &[]));
         }
         let mut ending = Vec::new();
@@ -450,7 +451,7 @@ fn perform(job: &Job) -> Performed {
             let verdict = if faulted.fired.is_empty() {
                 Err("the call was not made again: the run does not repeat itself".into())
             } else {
-                judge(&job.workload, &faulted)
+                judge(&job.workload, setting, &faulted)
             };
             let failed =
                 verdict.err().map(|what| failure(&job.workload, setting, &describe(), what, &faults));
@@ -468,7 +469,7 @@ fn failure(
     what: String,
     faults: &[PlannedFault],
 ) -> Failure {
-    let (seed, scope) = (setting.seed, if setting.of_process { " --of-process" } else { "" });
+    let scope = if setting.of_process { " --of-process" } else { "" };
     let planned: Vec<String> = faults.iter().map(|fault| format!(" --fail {}", show(*fault))).collect();
     Failure {
         part: "failing calls",
@@ -476,7 +477,9 @@ fn failure(
         fault: fault.into(),
         what,
         reproduce: format!(
-            "cargo xtask faults -- --seed {seed} --workload '{workload}'{scope}{}",
+            "cargo xtask faults -- --seed {}{} --workload '{workload}'{scope}{}",
+            setting.seed,
+            setting.assumed.option(),
             planned.concat()
         ),
         files: Vec::new(),
@@ -564,7 +567,7 @@ pub fn again(workload: &Workload, setting: Setting, faults: &[PlannedFault]) -> 
         faulted.fired.len(),
         faults.len()
     );
-    judge(workload, &faulted).map(|()| text.clone()).map_err(|what| format!("{text}\n{what}"))
+    judge(workload, setting, &faulted).map(|()| text.clone()).map_err(|what| format!("{text}\n{what}"))
 }
 
 #[cfg(test)]

@@ -24,7 +24,8 @@ pub fn disk_full(frame: &Frame, plan: Plan, bare: &Recording) -> (Cell, Vec<Fail
     for strike in writes.chain([Strike::NoSpace]) {
         let mut retried = None;
         for intact in [false, true] {
-            let setting = Setting { strike: Some(strike), ..Setting::new(intact, plan.seed) };
+            let setting =
+                Setting { strike: Some(strike), ..Setting::new(intact, plan.seed).assuming(plan.assumed) };
             let struck = match campaign::attempt(&workload, setting) {
                 Ok(struck) if !was_struck(&struck) => continue,
                 Ok(struck) => struck,
@@ -124,9 +125,9 @@ pub fn highest_irql(frame: &Frame, plan: Plan, bare: &Recording) -> (Share, Vec<
     let (mut share, mut failures) = (Share::default(), Vec::new());
     for ending in ENDINGS {
         let workload = frame.workload(ending);
-        let setting = Setting { highest_irql: true, ..Setting::new(true, plan.seed) };
+        let setting = Setting { highest_irql: true, ..Setting::new(true, plan.seed).assuming(plan.assumed) };
         let verdict = campaign::attempt(&workload, setting)
-            .and_then(|with| campaign::wrong(&workload, bare, &with).map(drop));
+            .and_then(|with| campaign::wrong(plan.assumed, &workload, bare, &with).map(drop));
         share.add(verdict.is_err());
         let fault = "each callback at its highest IRQL";
         failures.extend(verdict.err().map(|what| failure(&workload, fault, what, plan)));

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::Results;
+use crate::assumed::Assumed;
 use crate::campaign::Crashes;
 use crate::crash::Counts;
 use crate::schedules::Schedules;
@@ -37,6 +38,9 @@ pub fn summary(results: &Results) -> String {
     }
     if let Some(schedules) = &results.schedules {
         of_schedules(&mut text, schedules);
+    }
+    if results.assumed != Assumed::NOTHING.to_string() {
+        line(&mut text, "assumed", results.assumed.clone());
     }
     line(&mut text, "seed", results.seed.to_string());
     line(&mut text, "trace", format!("{:016x}", results.trace()));

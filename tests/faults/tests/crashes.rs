@@ -1,5 +1,6 @@
 //! The fault tests themselves: that they are repeatable, and that they see damage where there is some.
 
+use faults::assumed::Assumed;
 use faults::campaign::{self, Frame};
 use faults::crash::{self, Plan};
 use faults::machine::Setting;
@@ -7,7 +8,7 @@ use faults::states::Bounds;
 use faults::strikes;
 use faults::workload::{Ending, Workload};
 
-const PLAN: Plan = Plan { bounds: Bounds::SLICE, seed: 1, lying: false };
+const PLAN: Plan = Plan { bounds: Bounds::SLICE, seed: 1, lying: false, assumed: Assumed::NOTHING };
 
 fn workload(line: &str) -> Workload {
     line.parse().unwrap()

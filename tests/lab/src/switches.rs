@@ -126,6 +126,14 @@ switches! {
         "Do reads and writes complete in other threads and at DISPATCH_LEVEL?":
         "yes, by the seed's choice" => |lab| lab.completions_elsewhere(true),
         "never" => |lab| lab.completions_elsewhere(false);
+    deleted_key_tells_its_watchers "winreg/RegNotifyChangeKeyValue"
+        "Is the deletion of a key told to who watches that key?":
+        "no" => |lab| lab.config(|config| config.deleted_key_tells_its_watchers = false),
+        "yes" => |lab| lab.config(|config| config.deleted_key_tells_its_watchers = true);
+    loaded_hive_tells_watchers "winreg/RegLoadKey"
+        "Is the loading of a hive told to who watches the names below the key that it is loaded under?":
+        "no" => |lab| lab.config(|config| config.loaded_hive_tells_watchers = false),
+        "yes" => |lab| lab.config(|config| config.loaded_hive_tells_watchers = true);
 }
 
 /// Fields of the volume's switches that set a scene (what is there, and how much) and ask nothing about Windows.
@@ -161,9 +169,15 @@ mod tests {
         named.filter_map(|line| line.split(':').next()).map(str::to_owned).collect()
     }
 
-    /// A switch that is added is listed here, or its test fails.
+    /// A switch that is added is listed here, or its test fails. The executive's settings that are truths of Windows say yes
+    /// or no to something that is told.
     #[test]
-    fn every_switch_of_volume_and_ktm_is_listed() {
+    fn every_switch_of_executive_volume_and_ktm_is_listed() {
+        let executive = fields(include_str!("../executive/src/lab.rs"), "Config");
+        let told: Vec<_> = executive.iter().filter(|field| field.contains("_tell")).collect();
+        assert!(
+            told.len() >= 2 && told.iter().all(|field| SWITCHES.iter().any(|switch| switch.name == **field))
+        );
         let volume = fields(include_str!("../volume/src/switches.rs"), "Switches");
         let ktm = fields(include_str!("../volume/src/ktm.rs"), "KtmSwitches");
         assert!(volume.len() > 10 && ktm.len() >= 2);
