@@ -78,3 +78,29 @@ fn on_a_full_disk_a_file_is_partly_new_without_intact_and_entirely_old_with_it()
     assert!(cell.without.damaged > 0 && cell.with.damaged == 0, "{cell:?}");
     assert!(cell.with.all >= 3, "each write, and no space at all: {cell:?}");
 }
+
+/// What nobody outside Microsoft can know, both ways: files are whole whatever the answer. The command's `--both-ways` does
+/// so with the whole slice.
+#[test]
+fn whatever_windows_does_files_are_old_or_new() {
+    let frames: Vec<Frame> = Frame::all(1)
+        .into_iter()
+        .filter(|frame| {
+            let line = frame.workload(Ending::Close).to_string();
+            ["open write@700+900 close", "open rename close", "supersede write@0+2200 close"]
+                .contains(&line.as_str())
+        })
+        .collect();
+    assert_eq!(frames.len(), 3);
+    let all = Assumed::all();
+    assert!(all.len() >= 18, "{} answers", all.len());
+    let work = |assumed: &Assumed| campaign::run(&frames, Plan { assumed: *assumed, ..PLAN }, 1, None).0;
+    for (assumed, crashes) in all.iter().zip(campaign::parallel(&all, 2, None, work)) {
+        let crashes = crashes.unwrap();
+        assert!(crashes.failures.is_empty(), "{assumed}: {:?}", crashes.failures);
+        assert!(
+            crashes.with.damaged == 0 && crashes.with.new > 0 && crashes.without.damaged > 0,
+            "{assumed}"
+        );
+    }
+}
