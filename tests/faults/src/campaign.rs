@@ -268,6 +268,11 @@ fn known_difference(assumed: Assumed, step: Step, bare: Option<Status>, with: Op
     {
         return true;
     }
+    // A twin with another id cannot be told from another file: the open is refused (tests/saves/both_ways.rs).
+    let superseded = step == Step::Open(Opening::Supersede) && with == Some(Status::SHARING_VIOLATION);
+    if superseded && assumed.is("supersede_changes_id") {
+        return true;
+    }
     // The program's own create makes the stream, and TxF keeps everything outside the transaction from a file that the
     // transaction writes (txf-ktm §4.2).
     let makes = step == Step::Act(Action::NewBeside) && with == Some(Status::SHARING_VIOLATION);
