@@ -194,8 +194,8 @@ impl Save {
         let Some(_creates) = self.gate.hold(Some(PATIENCE_MS)) else { return false };
         let Ok(members) = self.members() else { return false };
         let Ok(mut twins) = hold_all(&members, PATIENCE_MS) else { return false };
-        // Again, with nothing in flight. What is mapped cannot be exchanged.
-        if !self.rests() || twins.iter().any(Twin::is_mapped) {
+        // Again, with nothing in flight. What is mapped cannot be exchanged, and what was broken off meanwhile is over.
+        if !self.rests() || !self.is_live() || twins.iter().any(Twin::is_mapped) {
             return false;
         }
         name_all(&mut twins, instance);

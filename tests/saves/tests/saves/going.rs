@@ -250,6 +250,42 @@ fn a_reading_handle_a_plain_one_and_a_demoted_one_go_with_the_volume() {
     }
 }
 
+/// A save that was idle has been committed; what follows is a save of its own, in a transaction again.
+#[test]
+fn a_save_that_rests_or_has_been_resumed_goes_with_the_volume_and_what_was_committed_stays() {
+    let ways: [Way; 3] = [
+        |scene| control(&scene.program("chkdsk.exe"), FSCTL_DISMOUNT_VOLUME),
+        |scene| scene.lab.surprise_removal(),
+        |scene| scene.lab.shut_down(),
+    ];
+    for resumed in [false, true] {
+        for way in ways {
+            for (_, builder) in both_ways() {
+                let scene = builder.rule(|rule| rule.number("MaxIdleSeconds", 5)).build();
+                let writer = scene.program("writer.exe");
+                let handle = scene.write_new(&writer);
+                scene.pass(6_000);
+                scene.assert_committed(FILE, NEW);
+                if resumed {
+                    writer.write(handle, 0, b"more").unwrap();
+                }
+                assert_eq!(way(&scene), Ok(()));
+                let told = told(&writer, handle);
+                assert!(told.iter().all(Option::is_some), "{told:?}");
+                writer.close(handle).unwrap();
+                scene.pass(10);
+                let happened = scene.happened();
+                let ended = happened.iter().filter(|event| matches!(event, Happened::RolledBack(_))).count();
+                assert_eq!(ended, usize::from(resumed), "{happened:?}");
+                scene.exit_all();
+                let report = scene.lab.unload();
+                assert!(report.is_clean(), "{report}");
+                assert_eq!(mounted_elsewhere(&scene.lab, 1).contents(VOLUME_FILE).unwrap(), NEW);
+            }
+        }
+    }
+}
+
 /// The limit in README: nobody is left who could remove it.
 #[test]
 fn a_new_file_may_stay_empty_on_a_volume_that_goes() {
