@@ -167,7 +167,7 @@ pub mod driver {
         /// (minifilter-rules §3.3).
         fn may_unload(&self, mandatory: bool) -> Result<()> {
             // What only waits for the end of its process to be noticed keeps nobody.
-            let _ = self.clock.settling().look(self);
+            self.settle();
             if mandatory || counters::close_door() {
                 self.report.totals();
                 return Ok(());
@@ -188,7 +188,7 @@ pub mod driver {
 
         /// As for unloading, for one volume.
         fn may_detach(&self, instance: Instance<'_>) -> Result<()> {
-            let _ = self.clock.settling().look(self);
+            self.settle();
             if Files::is_idle(instance) { Ok(()) } else { Err(Status::FLT_DO_NOT_DETACH) }
         }
 
@@ -199,6 +199,13 @@ pub mod driver {
     }
 
     impl Intact {
+        /// Ends the saves that wait for nothing but that somebody notices the end of their process or of their time, and
+        /// waits until the clock has let go of those that it was just ending. PASSIVE_LEVEL, without locks.
+        fn settle(&self) {
+            let _ = self.clock.settling().look(self);
+            self.clock.rest();
+        }
+
         /// Ends every save of a volume, whoever writes. PASSIVE_LEVEL, without locks.
         pub fn end_all(&self, instance: Instance<'_>) {
             Files::break_off(self, instance);
