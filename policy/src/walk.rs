@@ -71,7 +71,7 @@ pub(crate) fn walk<U: Upcase + ?Sized>(
         _ => path,
     };
     index.enter(root, &mut reached)?;
-    core::mem::swap(&mut now, &mut reached.next);
+    now.take(&mut reached.next);
     while !now.is_empty() || !reached.stars.is_empty() {
         let (length, sum, rest) = component(path, upcase, &mut name)?;
         let name = Name { units: name.get(..length).unwrap_or_default(), sum };
@@ -85,8 +85,7 @@ pub(crate) fn walk<U: Upcase + ?Sized>(
             let node = reached.stars.nodes.get(place).copied().unwrap_or(0);
             index.step(node, name, &mut reached)?;
         }
-        core::mem::swap(&mut now, &mut reached.next);
-        reached.next.length = 0;
+        now.take(&mut reached.next);
         match rest {
             Some(rest) => path = rest,
             None => break,
@@ -175,6 +174,15 @@ impl Active {
 
     fn is_empty(&self) -> bool {
         self.length == 0
+    }
+
+    /// Becomes what `other` is, which becomes empty. Nearly always they are one or two: less than to swap the memory of both.
+    fn take(&mut self, other: &mut Active) {
+        self.length = other.length;
+        for (to, from) in self.nodes.iter_mut().zip(other.nodes()) {
+            *to = *from;
+        }
+        other.length = 0;
     }
 
     fn push(&mut self, node: u32) -> Result<(), Overflow> {

@@ -15,7 +15,7 @@ use crate::{Result, Status};
 /// [`Self::grant`], on failure, and on a reparse. Which of the two NTFS reads is not documented; both say the same.
 pub struct AccessEdit {
     /// What those below see; alive as long as they may look at it.
-    context: PoolBox<IO_SECURITY_CONTEXT>,
+    _context: PoolBox<IO_SECURITY_CONTEXT>,
     /// What they would have seen.
     original: NonNull<IO_SECURITY_CONTEXT>,
     state: NonNull<ACCESS_STATE>,
@@ -45,7 +45,7 @@ impl AccessEdit {
             before
         };
         data.set_security_context(&mut context);
-        Ok(AccessEdit { context, original, state, remaining, previously_granted })
+        Ok(AccessEdit { _context: context, original, state, remaining, previously_granted })
     }
 
     /// The create succeeded and its handle is to have these rights.
