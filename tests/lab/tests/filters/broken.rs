@@ -135,23 +135,29 @@ fn completion_processing_needs_a_callback() {
 fn what_a_routine_takes_for_an_object_must_be_one() {
     // SAFETY: none of these is what the routine takes, on purpose; here and below.
     assert_eq!(broken_inside(|_| unsafe { FltSetCallbackDataDirty(nowhere()) }), "callback-data");
+    // SAFETY: an address that leads nowhere, on purpose: the lab looks it up and reads nothing there.
     assert_eq!(broken_inside(|_| unsafe { FltFreeCallbackData(nowhere()) }), "callback-data");
+    // SAFETY: an address that leads nowhere, on purpose: the lab looks it up and reads nothing there.
     let instance = |_: &FLT_RELATED_OBJECTS| unsafe {
         let mut context = std::ptr::null_mut();
         FltGetInstanceContext(nowhere(), &raw mut context);
     };
     assert_eq!(broken_inside(instance), "flt-object");
+    // SAFETY: an address that leads nowhere, on purpose: the lab looks it up and reads nothing there.
     assert_eq!(broken_inside(|_| unsafe { FltObjectDereference(nowhere()) }), "flt-object");
+    // SAFETY: an address that leads nowhere, on purpose: the lab looks it up and reads nothing there.
     let file = |related: &FLT_RELATED_OBJECTS| unsafe {
         let mut context = std::ptr::null_mut();
         FltGetStreamContext(related.Instance, nowhere(), &raw mut context);
     };
     assert_eq!(broken_inside(file), "file-object");
+    // SAFETY: an address that leads nowhere, on purpose: the lab looks it up and reads nothing there.
     let transaction = |related: &FLT_RELATED_OBJECTS| unsafe {
         let mut context = std::ptr::null_mut();
         FltGetTransactionContext(related.Instance, nowhere(), &raw mut context);
     };
     assert_eq!(broken_inside(transaction), "transaction-object");
+    // SAFETY: an address that leads nowhere, on purpose: the lab looks it up and reads nothing there.
     assert_eq!(broken_inside(|_| unsafe { FltReleaseFileNameInformation(nowhere()) }), "name-reference");
 }
 
