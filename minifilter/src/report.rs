@@ -256,16 +256,8 @@ impl Report {
             "Save": U64, "File": Text, "ProcessId": ProcessId, "Image": Text, "Rule": Text, "Bytes": U64,
             "Milliseconds": U64, "Reason": Utf8, "Status": Status,
         );
-        let reason = Counted::ascii("an empty new file could not be deleted");
-        let (bytes, time) = (save.bytes(), save.milliseconds());
-        let more = [
-            Datum::u64(&bytes),
-            Datum::u64(&time),
-            Datum::u16(&reason.bytes),
-            reason.text,
-            Datum::status(&status),
-        ];
-        self.about_file(Level::Error, event, save, file, &more);
+        let reason = "an empty new file could not be deleted";
+        self.not_committed_file(Level::Error, event, save, file, reason, status);
     }
 
     fn published(&self, event: &'static [u8], save: &Save) {
@@ -285,6 +277,18 @@ impl Report {
         reason: &'static str,
         status: Status,
     ) {
+        self.not_committed_file(level, event, save, save.label.file(), reason, status);
+    }
+
+    fn not_committed_file(
+        &self,
+        level: Level,
+        event: &'static [u8],
+        save: &Save,
+        file: &U16Str,
+        reason: &'static str,
+        status: Status,
+    ) {
         let (bytes, time, reason) = (save.bytes(), save.milliseconds(), Counted::ascii(reason));
         let more = [
             Datum::u64(&bytes),
@@ -293,7 +297,7 @@ impl Report {
             reason.text,
             Datum::status(&status),
         ];
-        self.about(level, event, save, &more);
+        self.about_file(level, event, save, file, &more);
     }
 
     /// An event about a save: which, with which file it began, process and rule, and `more`.

@@ -18,11 +18,13 @@
 mod crash;
 mod drivers;
 mod events;
+mod failing;
 mod policy;
 mod scene;
 
 pub use crash::{Cut, cuts};
 pub use drivers::{INTACT_ALTITUDE, intact, test_driver};
 pub use events::{Happened, Seen, happened, seen};
+pub use failing::failing_calls;
 pub use policy::{POLICIES, Policy, Rule};
 pub use scene::{FILE, NEW, OLD, Scene, SceneBuilder, VOLUME_FILE};

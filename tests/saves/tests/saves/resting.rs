@@ -1,8 +1,7 @@
 //! A file that is held open and idle holds no transaction: past `MaxIdleSeconds` its save rests until something is modified.
 
-use intact_saves::{FILE, Happened, NEW, OLD, Scene, SceneBuilder, seen};
+use intact_saves::{FILE, Happened, NEW, OLD, Scene, SceneBuilder, failing_calls, seen};
 use lab::{Caller, CreateOptions, DELETE, GENERIC_READ, GENERIC_WRITE, Handle, Offset, Process, Status};
-use lab_executive::import::{Failure, FaultKind, PlannedFault};
 
 const ALL: u32 = GENERIC_READ | GENERIC_WRITE | DELETE | 0x4_0000;
 const IDLE: &str = "nothing was modified for longer than its rule allows";
@@ -183,9 +182,6 @@ fn threads_that_modify_at_once_resume_it_once() {
 /// Whatever fails while it gets its transaction again, the program is told the truth, and nothing is left.
 #[test]
 fn whichever_import_fails_the_file_is_whole() {
-    const NO_RESOURCES: i32 = 0xC000_009A_u32.cast_signed();
-    const LEFT_OUT: [&str; 5] =
-        ["FltClose", "ZwClose", "FltGetStreamHandleContext", "FltGetInstanceContext", "EtwWriteTransfer"];
     let run = |builder: SceneBuilder, resumes: bool| {
         let scene = builder.build();
         let writer = scene.program("writer.exe");
@@ -197,16 +193,7 @@ fn whichever_import_fails_the_file_is_whole() {
         (scene, told)
     };
     let sites = |resumes| run(idle(), resumes).0.lab.executive().calls.sites();
-    let before: Vec<_> = sites(false).into_iter().map(|site| site.id).collect();
-    let new: Vec<_> = sites(true).into_iter().filter(|site| !before.contains(&site.id)).collect();
-    assert!(new.len() > 5, "{}", new.len());
-    for site in new.into_iter().filter(|site| !LEFT_OUT.contains(&site.import)) {
-        let kind = match site.failure {
-            Failure::Never | Failure::Timeout => continue,
-            Failure::Status => FaultKind::Status(NO_RESOURCES),
-            Failure::Null => FaultKind::Null,
-        };
-        let fault = PlannedFault { site: site.id, call: 1, kind };
+    for (site, fault) in failing_calls(&sites(false), sites(true)) {
         let (scene, told) = run(idle().lab(|lab| lab.fault(fault)), true);
         let found = scene.committed(FILE).unwrap();
         let what = format!("{} from {:?}: {told:?} {:?}", site.import, site.frames, scene.happened());

@@ -1,8 +1,7 @@
 //! Limits of time, past which a save is committed and its handles go on without a transaction.
 
-use intact_saves::{FILE, Happened, NEW, OLD, Scene, SceneBuilder};
+use intact_saves::{FILE, Happened, NEW, OLD, Scene, SceneBuilder, failing_calls};
 use lab::{Caller, CreateOptions, DELETE, GENERIC_READ, GENERIC_WRITE, Offset, Status};
-use lab_executive::import::{Failure, FaultKind, PlannedFault};
 
 const ALL: u32 = GENERIC_READ | GENERIC_WRITE;
 const TOO_LONG: &str = "it has taken longer than its rule allows";
@@ -261,10 +260,6 @@ fn threads_that_write_past_the_limit_lose_nothing() {
 
 #[test]
 fn whichever_import_fails_the_file_is_whole_and_nothing_is_left() {
-    const NO_RESOURCES: i32 = 0xC000_009A_u32.cast_signed();
-    // What is told of it depends on the last one only.
-    const LEFT_OUT: [&str; 5] =
-        ["FltClose", "ZwClose", "FltGetStreamHandleContext", "FltGetInstanceContext", "EtwWriteTransfer"];
     let write = |caller: &Caller<'_>| {
         let handle = caller.create_file(&CreateOptions::open(FILE, ALL))?.handle;
         caller.write(handle, Offset::At(0), NEW).map(|_| handle)
@@ -284,16 +279,7 @@ fn whichever_import_fails_the_file_is_whole_and_nothing_is_left() {
         scene.end();
         sites
     };
-    let before: Vec<_> = sites(1).into_iter().map(|site| site.id).collect();
-    let new: Vec<_> = sites(4).into_iter().filter(|site| !before.contains(&site.id)).collect();
-    assert!(new.len() > 5, "{}", new.len());
-    for site in new.into_iter().filter(|site| !LEFT_OUT.contains(&site.import)) {
-        let kind = match site.failure {
-            Failure::Never | Failure::Timeout => continue,
-            Failure::Status => FaultKind::Status(NO_RESOURCES),
-            Failure::Null => FaultKind::Null,
-        };
-        let fault = PlannedFault { site: site.id, call: 1, kind };
+    for (site, fault) in failing_calls(&sites(1), sites(4)) {
         let (scene, ..) = run(with("MaxSeconds", 2).lab(|lab| lab.fault(fault)), 4);
         let found = scene.committed(FILE).unwrap();
         let what = format!("{} from {:?}: {:?}", site.import, site.frames, scene.happened());
