@@ -455,11 +455,14 @@ fn refused_valid_data_length(situation: &Situation<'_>) -> bool {
 }
 
 fn no_delete_on_close(situation: &Situation<'_>) -> bool {
-    let saved = situation.file().is_some_and(|file| situation.world.is_renamed(file));
+    let renamed = situation.file().is_some_and(|file| situation.world.is_renamed(file));
     // By a name that the save has given, the file is found by its own process only.
-    let saved = saved || situation.world.has_renamed(situation.process());
+    let renamed = renamed || situation.world.has_renamed(situation.process());
+    // What would have kept it out anyway is part of the save.
+    let kept_out = matches!(situation.bare, Answer::Failed(_))
+        && situation.file().is_some_and(|file| situation.world.is_saved(file));
     matches!(situation.step.call, Call::Open { options, .. } if options & 0x1000 != 0)
-        && saved
+        && (renamed || kept_out)
         && situation.intact.is(Status::SHARING_VIOLATION)
 }
 
