@@ -9,8 +9,10 @@ use kernel::context::ContextRef;
 use kernel::file::{LowerFile, Open, Opened};
 use kernel::instance::Instance;
 use kernel::pool::Tag;
+use kernel::transaction::TransactionRef;
 use wdk_sys::{FILE_ATTRIBUTE_DIRECTORY, FILE_ATTRIBUTE_REPARSE_POINT};
 
+use super::admission::Newcomer;
 use super::create::{CANNOT_EXECUTE_FILE_IN_TRANSACTION, Candidate};
 use super::decision::{self, FILE_CREATED, FILE_OPEN, FILE_OPENED, Rights};
 use super::opening::{Part, Verdict, bind, came_through, is_case_sensitive, same, undo};
@@ -18,7 +20,7 @@ use crate::Intact;
 use crate::report::Why;
 use crate::save::failure::{Failure, classify, is_transaction_problem};
 use crate::save::files::Pass;
-use crate::save::live::{How, Redirect, stream_of};
+use crate::save::live::{How, Redirect, Save, stream_of};
 use crate::save::state::Place;
 
 const TAG: Tag = Tag::new(b"InEx");
@@ -73,8 +75,32 @@ pub fn open(
     .open(filter, instance);
     match opened {
         Ok(opened) => accept(candidate, instance, part, opened, &rights, is_case_sensitive(data)),
+        // TxF asks this before share modes are asked: whom they keep out ends no save.
+        Err(CANNOT_EXECUTE_FILE_IN_TRANSACTION)
+            if part.joined && !is_let_in(data, candidate, &part.save, inside.as_ref()) =>
+        {
+            Verdict::Fail(Status::SHARING_VIOLATION)
+        }
         Err(status) => decline(candidate, instance, part, status),
     }
+}
+
+/// Whether a save that its process has joined would share the file with it. PASSIVE_LEVEL.
+fn is_let_in(
+    data: &Callback<'_>,
+    candidate: &Candidate<'_>,
+    save: &Save,
+    inside: Option<&TransactionRef>,
+) -> bool {
+    let (Some(newcomer), Some(filter)) = (Newcomer::of(data, &candidate.parameters, true), Intact::filter())
+    else {
+        return false;
+    };
+    let instance = data.instance();
+    let look = Open { transaction: inside, ..Open::look(candidate.name.full(), is_case_sensitive(data)) };
+    let id = look.open(filter, instance).and_then(|looked| looked.file.object().id(instance));
+    let stream = stream_of(candidate.name.stream());
+    id.is_ok_and(|file| newcomer.is_let_in(save, Place { file, stream }))
 }
 
 /// The twin could not be opened. Most reasons are the file system's own answer to the application, which it gets by

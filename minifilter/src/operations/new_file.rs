@@ -154,10 +154,12 @@ impl New {
             decision::can_modify_data(allowed) || decision::may_modify_data(rights.twin & !MAXIMUM_ALLOWED)
         });
         let in_save = |part: &Part| {
-            let opened = part.save.inside().and_then(|inside| open(inside.as_ref()))?;
+            let inside = part.save.inside()?;
+            let opened = open(inside.as_ref())?;
             let place = Place { file: file.id(instance)?, stream };
             part.establish(intact, place.file, name)?;
-            if created {
+            // In a save that goes on without a transaction it is no placeholder: nothing takes it back.
+            if created && inside.is_some() {
                 part.save.files.made(place, name, adds_stream)?;
             }
             Ok(opened)

@@ -20,7 +20,7 @@ use widestring::U16Str;
 
 use super::Modifies;
 use super::names::{self, Request};
-use super::swap::{after, came_back_untouched, enter, redirected, resumed, unknown};
+use super::swap::{Answer, after, came_back_untouched, enter, redirected, resumed, unknown};
 use super::way;
 use crate::report::counters;
 use crate::save::failure::{Failure, classify};
@@ -86,6 +86,8 @@ fn change(
     way::of_names(data);
     let entered = match enter(resumed(data, redirect, Modifies::Other(Change::Name))) {
         Ok(entered) => entered,
+        // A reader whose save is over: it may run into another one.
+        Err(Answer::Own) => return Before::Watch(Either::Second(())),
         Err(answer) => return answer.into(),
     };
     let class = data.information_class().unwrap_or(0);

@@ -15,7 +15,7 @@ use widestring::U16Str;
 
 use super::admission::Newcomer;
 use super::create::STACK_NEEDED;
-use super::decision::{self, Intent, Request};
+use super::decision::{self, FILE_CREATE, Intent, Request};
 use super::names;
 use super::opening::{is_case_sensitive, request};
 use crate::Intact;
@@ -62,7 +62,9 @@ pub fn of_create(data: &Callback<'_>) {
     };
     let instance = data.instance();
     let Ok(files) = ContextRef::<Files>::of_instance(instance) else { return };
-    let newcomer = Newcomer::of(data, &parameters, waits && takes);
+    // Who makes a file whose name is there is told so, whoever has it.
+    let collides = parameters.disposition == FILE_CREATE && !data.may_name_stream();
+    let newcomer = Newcomer::of(data, &parameters, waits && takes && !collides);
     let is_out = |save: &Save| !(joins && save.process == process);
     let may_be_let_in = |save: &Save| newcomer.is_some_and(|one| is_out(save) && one.may_be_let_in(save));
     let may_be = |save: &Save| {

@@ -38,6 +38,8 @@ pub struct Closed {
     ending: Ending,
     /// What keeps the pages that were written through views, so that whether they reach the file is known.
     keeper: Option<Section>,
+    /// The last look at it.
+    look: u32,
 }
 
 impl Closed {
@@ -50,7 +52,7 @@ impl Closed {
         ending: Ending,
     ) -> Self {
         let keeper = Section::over(twin).ok();
-        Closed { instance, redirect, process: process.reference(), ending, keeper }
+        Closed { instance, redirect, process: process.reference(), ending, keeper, look: 0 }
     }
 
     /// Whether nobody has the file mapped any more. When nobody writes through views any more, what they have written is
@@ -79,7 +81,7 @@ impl Closed {
     }
 
     fn end(self, intact: &Intact) {
-        let Closed { instance, redirect, process, ending, keeper } = self;
+        let Closed { instance, redirect, process, ending, keeper, .. } = self;
         let status = process.as_ref().map_or(Status::PENDING, |process| process.get().exit_status());
         // The end of its process may have taken the view away in the middle of the save. Whether the program had unmapped
         // it before cannot be told.
@@ -96,6 +98,8 @@ struct Views {
     closed: PushLock<PoolVec<Closed>>,
     /// How long it is until the next look, in milliseconds.
     interval: AtomicU32,
+    /// Counts the looks.
+    looks: AtomicU32,
 }
 
 /// Those that wait. Dropped, the thread has ended.
@@ -104,7 +108,8 @@ pub struct Postponed(Attendant<Views>);
 impl Postponed {
     /// None yet. PASSIVE_LEVEL. Fails with `INSUFFICIENT_RESOURCES`.
     pub fn start() -> Result<Self> {
-        let views = Views { closed: PushLock::new(PoolVec::new(TAG)), interval: AtomicU32::new(FIRST) };
+        let (interval, looks) = (AtomicU32::new(FIRST), AtomicU32::new(0));
+        let views = Views { closed: PushLock::new(PoolVec::new(TAG)), interval, looks };
         Ok(Postponed(Attendant::start(TAG, views)?))
     }
 
@@ -131,10 +136,13 @@ impl Attended for Views {
         let last = self.interval.load(Ordering::Relaxed);
         let interval = if woken { FIRST } else { last.saturating_mul(2).min(LONGEST) };
         self.interval.store(interval, Ordering::Relaxed);
+        // Each of them once: those of one file keep each other's pages until each has been looked at.
+        let look = self.looks.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
         let count = self.closed.read().len();
         for _ in 0..count {
-            let next = self.closed.write().take(|_| true);
+            let next = self.closed.write().take(|closed| closed.look != look);
             let Some(mut closed) = next else { break };
+            closed.look = look;
             if closed.is_over() {
                 closed.end(intact);
             } else if let Err(closed) = self.put(closed) {

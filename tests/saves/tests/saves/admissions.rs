@@ -9,6 +9,7 @@ const OTHER: &str = r"C:\Saved\other.txt";
 const GENERIC_EXECUTE: u32 = 0x2000_0000;
 const FILE_WRITE_ATTRIBUTES: u32 = 0x100;
 const DELETE_ON_CLOSE: u32 = 0x1000;
+const FILE_CREATE: u32 = 2;
 
 fn open(program: &Process, access: u32, share: u32) -> Result<Handle, Status> {
     program.create_file(CreateOptions::open(FILE, access).share(share))
@@ -218,5 +219,66 @@ fn who_wants_a_closed_file_of_a_process_that_writes_another_one_is_let_in() {
     let kept = other.create_file(CreateOptions::open(OTHER, GENERIC_WRITE).share(7));
     assert_eq!(kept, Err(Status::SHARING_VIOLATION));
     writer.close(handle).unwrap();
+    scene.end();
+}
+
+#[test]
+fn a_stream_made_after_somebody_was_let_in_stays() {
+    let scene = Scene::new();
+    let (writer, handle) = saving(&scene, 7);
+    let other = scene.program("other.exe");
+    let theirs = open(&other, GENERIC_READ | GENERIC_WRITE, 7).unwrap();
+    assert!(demoted(&scene));
+    other.close(theirs).unwrap();
+    let mut made = CreateOptions::open(STREAM, GENERIC_WRITE);
+    made.disposition = FILE_CREATE;
+    let stream = writer.create_file(made).unwrap();
+    writer.write(stream, 0, NEW).unwrap();
+    writer.close(handle).unwrap();
+    writer.close(stream).unwrap();
+    scene.assert_committed(r"Saved\report.txt:extra", NEW);
+    scene.end();
+}
+
+#[test]
+fn who_would_make_a_file_that_is_there_ends_no_save() {
+    let scene = Scene::new();
+    let (writer, handle) = saving(&scene, 7);
+    let other = scene.program("other.exe");
+    let mut makes = CreateOptions::open(FILE, GENERIC_WRITE);
+    makes.disposition = FILE_CREATE;
+    assert_eq!(other.create_file(makes), Err(Status::OBJECT_NAME_COLLISION));
+    assert!(!demoted(&scene));
+    scene.assert_committed(FILE, OLD);
+    writer.close(handle).unwrap();
+    scene.assert_committed(FILE, NEW);
+    scene.end();
+}
+
+#[test]
+fn who_is_kept_out_by_share_modes_and_wants_to_execute_ends_no_save() {
+    let scene = Scene::new();
+    let (writer, _) = saving(&scene, 0);
+    assert_eq!(open(&writer, GENERIC_EXECUTE | GENERIC_WRITE, 7), Err(Status::SHARING_VIOLATION));
+    assert!(!demoted(&scene));
+    writer.kill(1);
+    scene.assert_committed(FILE, OLD);
+    scene.end();
+}
+
+#[test]
+fn a_reader_of_a_save_that_is_over_is_told_of_the_next_one_in_words_that_it_knows() {
+    let scene = Scene::new();
+    let writer = scene.program("writer.exe");
+    let first = open(&writer, GENERIC_WRITE, 7).unwrap();
+    let reader = open(&writer, 0x80, 7).unwrap();
+    writer.close(first).unwrap();
+    let second = open(&writer, GENERIC_READ | GENERIC_WRITE, 7).unwrap();
+    writer.write(second, 0, NEW).unwrap();
+    let linked = writer.call(move |caller| caller.link(reader, OTHER, false));
+    assert_eq!(linked, Err(Status::SHARING_VIOLATION));
+    writer.close(reader).unwrap();
+    writer.close(second).unwrap();
+    scene.assert_committed(FILE, NEW);
     scene.end();
 }

@@ -174,6 +174,26 @@ fn a_save_whose_file_is_still_mapped_waits_for_the_last_view() {
 }
 
 #[test]
+fn however_many_handles_are_closed_while_it_is_mapped_the_save_ends_with_the_last_view() {
+    for count in 2..6 {
+        let scene = Scene::new();
+        let writer = scene.program("writer.exe");
+        let handles: Vec<Handle> = (0..count).map(|_| scene.open_file(&writer)).collect();
+        let (first, all) = (handles[0], handles);
+        let view = writer.call(move |caller| map_new(caller, first));
+        for handle in all {
+            writer.close(handle).unwrap();
+        }
+        wait(&scene);
+        scene.assert_committed(FILE, OLD);
+        writer.call(move |caller| caller.close_section(view));
+        wait(&scene);
+        scene.assert_committed(FILE, NEW);
+        scene.end();
+    }
+}
+
+#[test]
 fn the_locks_of_a_handle_end_with_it_although_the_file_is_still_mapped() {
     let scene = Scene::new();
     let (writer, other) = (scene.program("writer.exe"), scene.program("other.exe"));
