@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use lab::{DirectoryEntry, Handle, NetworkOpen, Status};
+use lab::{DirectoryEntry, Handle, MappedFile, NetworkOpen, Status};
 
 use crate::program::Call;
 
@@ -18,6 +18,7 @@ pub enum Raw {
     Entries(Vec<DirectoryEntry>),
     Attributes(NetworkOpen),
     Opened { handle: Handle, information: u32, granted: u32, id: u64, directory: bool },
+    Mapped { view: MappedFile, size: u64 },
 }
 
 /// What a successful request gave.
@@ -122,7 +123,7 @@ pub fn normalize(result: Result<Raw, Status>, call: &Call, ids: &mut BTreeMap<u6
     };
     Answer::Done(match raw {
         Raw::None => Value::None,
-        Raw::Number(number) => Value::Number(number),
+        Raw::Number(number) | Raw::Mapped { size: number, .. } => Value::Number(number),
         Raw::Bytes(mut bytes) => {
             number_ids(&mut bytes, call, ids);
             Value::Bytes(bytes)

@@ -70,7 +70,8 @@ pub const LIST: &[Difference] = &[
     },
     Difference {
         id: "one-writer",
-        reason: "while a save lives in which names were changed, no other process opens its file for any writing right",
+        reason: "while a save lives in which names were changed, or whose file is mapped, no other process opens its file for \
+                 any writing right",
         source: "txf-ktm §4.2",
         example: "p0 open slot=0 name=0 how=0 root=0 access=0xC0010000 share=7 disposition=1 options=0x20 attributes=0 allocation=0 ea=0 security=0\n\
                   p0 link slot=0 name=10 replace=0 ex=0\n\
@@ -79,7 +80,7 @@ pub const LIST: &[Difference] = &[
     },
     Difference {
         id: "no-execution",
-        reason: "while a save lives in which names were changed, its file is not opened for execution",
+        reason: "while a save lives in which names were changed, or whose file is mapped, its file is not opened for execution",
         source: "txf-ktm §4.2",
         example: "p0 open slot=0 name=0 how=0 root=0 access=0xC0010000 share=7 disposition=1 options=0x20 attributes=0 allocation=0 ea=0 security=0\n\
                   p0 link slot=0 name=10 replace=0 ex=0\n\
@@ -130,8 +131,63 @@ pub const LIST: &[Difference] = &[
         applies: refused_valid_data_length,
     },
     Difference {
+        id: "empty-files-are-not-mapped",
+        reason: "a section that extends an empty file of a save cannot be had, and which ones would is not told before",
+        source: "txf-ktm §4.5; minifilter-rules §1.5",
+        example: "p0 open slot=0 name=5 how=0 root=0 access=0xC0000000 share=7 disposition=1 options=0x20 attributes=0 allocation=0 ea=0 security=0\n\
+                  p0 map slot=0 view=0 writable=1 size=100",
+        applies: empty_files_are_not_mapped,
+    },
+    Difference {
+        id: "readers-map-the-committed-version",
+        reason: "a section over a handle that is opened for reading only is of the committed version, in the save's own \
+                 process too",
+        source: "txf-ktm §4.1, §4.5",
+        example: "p0 open slot=0 name=0 how=0 root=0 access=0xC0000000 share=7 disposition=1 options=0x20 attributes=0 allocation=0 ea=0 security=0\n\
+                  p0 write slot=0 at=0 length=7 fill=1\n\
+                  p0 open slot=1 name=0 how=0 root=0 access=0x80000000 share=7 disposition=1 options=0x20 attributes=0 allocation=0 ea=0 security=0\n\
+                  p0 map slot=1 view=0 writable=0 size=0\n\
+                  p0 read-view view=0 at=0 length=7",
+        applies: readers_map_the_committed_version,
+    },
+    Difference {
+        id: "readers-mappings-hold-nothing",
+        reason: "who has mapped the committed version does not keep the save from cutting, emptying or deleting its own",
+        source: "txf-ktm §4.1, §4.5",
+        example: "p0 open slot=0 name=0 how=0 root=0 access=0x80000000 share=7 disposition=1 options=0x20 attributes=0 allocation=0 ea=0 security=0\n\
+                  p0 map slot=0 view=0 writable=0 size=0\n\
+                  p0 open slot=1 name=0 how=0 root=0 access=0xC0000000 share=7 disposition=1 options=0x20 attributes=0 allocation=0 ea=0 security=0\n\
+                  p0 set slot=1 class=20 value=0",
+        applies: readers_mappings_hold_nothing,
+    },
+    Difference {
+        id: "closed-but-mapped-is-open",
+        reason: "a transaction ends when its handles are closed, so one that is closed while the file is mapped stays open, \
+                 with its share modes, until the last view has gone",
+        source: "txf-ktm §1.3, §4.5",
+        example: "p0 open slot=0 name=0 how=0 root=0 access=0xC0000000 share=0 disposition=1 options=0x20 attributes=0 allocation=0 ea=0 security=0\n\
+                  p0 map slot=0 view=0 writable=1 size=0\n\
+                  p0 close slot=0\n\
+                  p1 open slot=0 name=0 how=0 root=0 access=0x80000000 share=7 disposition=1 options=0x20 attributes=0 allocation=0 ea=0 security=0",
+        applies: closed_but_mapped_is_open,
+    },
+    Difference {
+        id: "mapped-files-change-with-the-save",
+        reason: "a file whose handle is closed while it is mapped gets what was written through views, is deleted, and has the \
+                 times of that, when the last view has gone and the save ends",
+        source: "txf-ktm §4.5",
+        example: "p0 open slot=0 name=0 how=0 root=0 access=0xC0000000 share=7 disposition=1 options=0x20 attributes=0 allocation=0 ea=0 security=0\n\
+                  p0 map slot=0 view=0 writable=1 size=0\n\
+                  p0 close slot=0\n\
+                  p0 write-view view=0 at=0 length=7 fill=1\n\
+                  p0 unmap view=0\n\
+                  p0 attributes name=0",
+        applies: mapped_files_change_with_the_save,
+    },
+    Difference {
         id: "no-delete-on-close",
-        reason: "an open that deletes on close takes no part in a save, so it is kept out of one in which names were changed",
+        reason: "an open that deletes on close takes no part in a save, so it is kept out of one in which names were changed \
+                 or whose file is mapped",
         source: "txf-ktm §4.2, §4.3",
         example: "p0 open slot=0 name=0 how=0 root=0 access=0xC0010000 share=7 disposition=1 options=0x20 attributes=0 allocation=0 ea=0 security=0\n\
                   p0 link slot=0 name=10 replace=0 ex=0\n\
@@ -247,13 +303,11 @@ pub fn find(situation: &Situation<'_>) -> Option<&'static Difference> {
 }
 
 impl Situation<'_> {
-    /// The handle that the step is about.
+    /// The handle that the step is about, or the one that its view was mapped through.
     fn open(&self) -> Option<Open> {
-        match self.step.call {
-            Call::Open { .. } | Call::Attributes { .. } | Call::Stat { .. } => None,
-            Call::Exit { .. } | Call::Kill { .. } => None,
-            call => self.world.open(call.fields()[0].1),
-        }
+        let call = self.step.call;
+        call.slot()
+            .map_or_else(|| call.view().and_then(|view| self.world.view(view)), |slot| self.world.open(slot))
     }
 
     fn named(&self) -> Option<u64> {
@@ -312,6 +366,8 @@ impl Situation<'_> {
         matches!(
             self.step.call,
             Call::Read { .. }
+                | Call::Map { .. }
+                | Call::ReadView { .. }
                 | Call::Query { .. }
                 | Call::QueryEa { .. }
                 | Call::QuerySecurity { .. }
@@ -323,7 +379,11 @@ impl Situation<'_> {
 
     /// What a read gave is what is committed there. (Where the position stood is not known here: then it is some part.)
     fn is_committed_data(&self) -> bool {
-        let Call::Read { at, .. } = self.step.call else { return true };
+        let at = match self.step.call {
+            Call::Read { at, .. } => at,
+            Call::ReadView { at, .. } => return self.is_committed_in_view(at),
+            _ => return true,
+        };
         let file = self.file();
         let streams = self.old.values().filter(|version| Some(version.id) == file);
         let mut contents = streams.flat_map(|version| version.whole.streams.values().map(|(_, data)| data));
@@ -335,6 +395,20 @@ impl Situation<'_> {
             Answer::Failed(status) => *status == Status::END_OF_FILE.0,
             _ => false,
         }
+    }
+}
+
+impl Situation<'_> {
+    /// What a view gave is what is committed there, with zeros to the end of its last page.
+    fn is_committed_in_view(&self, at: u64) -> bool {
+        let file = self.file();
+        let streams = self.old.values().filter(|version| Some(version.id) == file);
+        let mut contents = streams.flat_map(|version| version.whole.streams.values().map(|(_, data)| data));
+        let Answer::Done(Value::Bytes(read)) = self.intact else { return false };
+        contents.any(|data| {
+            let bytes = data.get(at as usize..).unwrap_or_default().iter().copied();
+            bytes.chain(std::iter::repeat(0)).take(read.len()).eq(read.iter().copied())
+        })
     }
 }
 
@@ -379,7 +453,7 @@ fn one_writer(situation: &Situation<'_>) -> bool {
     }
     match (situation.step.call, situation.bare) {
         (Call::Open { .. }, Answer::Done(Value::Opened(information, granted, _))) => {
-            situation.world.is_renamed(file) && (granted & TXF_WRITER != 0 || *information != 1)
+            situation.world.keeps_out(file) && (granted & TXF_WRITER != 0 || *information != 1)
         }
         // What would have kept it out anyway is part of the save, or is asked later.
         (Call::Open { .. }, Answer::Failed(_)) => true,
@@ -395,7 +469,7 @@ fn no_execution(situation: &Situation<'_>) -> bool {
         _ => situation.file(),
     };
     let saved = file.is_some_and(|file| situation.world.is_saved(file));
-    let renamed = file.is_some_and(|file| situation.world.is_renamed(file));
+    let kept_out = file.is_some_and(|file| situation.world.keeps_out(file));
     let refused = situation.intact.is(Status::SHARING_VIOLATION);
     let Call::Open { access, .. } = situation.step.call else { return false };
     match (situation.bare, situation.intact) {
@@ -403,9 +477,9 @@ fn no_execution(situation: &Situation<'_>) -> bool {
         (Answer::Done(Value::Opened(information, granted, file)), Answer::Done(value)) => {
             saved && *value == Value::Opened(*information, granted & !EXECUTE, *file)
         }
-        (Answer::Done(Value::Opened(_, granted, _)), _) => renamed && refused && granted & EXECUTE != 0,
+        (Answer::Done(Value::Opened(_, granted, _)), _) => kept_out && refused && granted & EXECUTE != 0,
         // It is asked before what else keeps it out.
-        _ => renamed && refused && access as u32 & (EXECUTE | 0x3000_0000) != 0,
+        _ => saved && refused && access as u32 & (EXECUTE | 0x3000_0000) != 0,
     }
 }
 
@@ -441,21 +515,71 @@ fn in_a_save(situation: &Situation<'_>) -> bool {
     situation.open().is_some_and(|open| open.takes_part)
 }
 
+/// In a save, or in one that has gone on without a transaction: its handles are treated alike.
+fn is_ours(situation: &Situation<'_>) -> bool {
+    situation.open().is_some_and(|open| open.redirected)
+}
+
 fn refused_controls(situation: &Situation<'_>) -> bool {
     matches!(situation.step.call, Call::Control { code: 0x9_00C4 | 0x9_80C8 | 0x9_C040, .. })
-        && in_a_save(situation)
+        && is_ours(situation)
         && situation.intact.is(Status(0xC000_0010))
 }
 
 fn refused_valid_data_length(situation: &Situation<'_>) -> bool {
     matches!(situation.step.call, Call::Set { class: 39, .. })
-        && in_a_save(situation)
+        && is_ours(situation)
         && situation.bare.is_done()
         && situation.intact.is(Status::INVALID_PARAMETER)
 }
 
+fn empty_files_are_not_mapped(situation: &Situation<'_>) -> bool {
+    let Call::Map { writable, size, .. } = situation.step.call else { return false };
+    let told = match situation.bare {
+        // A section without a size is as long as the file.
+        Answer::Done(_) => writable != 0 && size != 0,
+        bare => bare.is(Status(0xC000_011E)) || bare.is(Status(0xC000_0040)),
+    };
+    told && is_ours(situation) && situation.intact.is(Status::INSUFFICIENT_RESOURCES)
+}
+
+fn readers_map_the_committed_version(situation: &Situation<'_>) -> bool {
+    let Some(open) = situation.open().filter(|open| !open.takes_part) else { return false };
+    matches!(situation.step.call, Call::Map { .. } | Call::ReadView { .. })
+        && situation.world.is_saved(open.file)
+        && situation.is_committed_data()
+}
+
+fn readers_mappings_hold_nothing(situation: &Situation<'_>) -> bool {
+    let Some(file) = situation.file() else { return false };
+    let save = match situation.open() {
+        Some(open) if open.takes_part => open.save,
+        Some(_) => return false,
+        None => situation.world.save_of(situation.process(), file),
+    };
+    let refused = [Status(0xC000_0243), Status::CANNOT_DELETE];
+    refused.iter().any(|status| situation.bare.is(*status))
+        && situation.intact.is_done()
+        && situation.world.is_mapped_outside(save, file)
+}
+
+fn closed_but_mapped_is_open(situation: &Situation<'_>) -> bool {
+    matches!(situation.step.call, Call::Open { .. })
+        && situation.intact.is(Status::SHARING_VIOLATION)
+        && situation.file().is_some_and(|file| situation.world.is_postponed(file))
+}
+
+fn mapped_files_change_with_the_save(situation: &Situation<'_>) -> bool {
+    let (Answer::Done(bare), Answer::Done(intact)) = (situation.bare, situation.intact) else { return false };
+    let file = situation.file();
+    situation.looks()
+        && file.is_some_and(|file| situation.world.is_late(file))
+        && untimed(bare).is_some_and(|bare| untimed(intact) == Some(bare))
+        && unlike_units(bare, intact) <= 2
+}
+
 fn no_delete_on_close(situation: &Situation<'_>) -> bool {
-    let renamed = situation.file().is_some_and(|file| situation.world.is_renamed(file));
+    let renamed = situation.file().is_some_and(|file| situation.world.keeps_out(file));
     // By a name that the save has given, the file is found by its own process only.
     let renamed = renamed || situation.world.has_renamed(situation.process());
     // What would have kept it out anyway is part of the save.
@@ -512,16 +636,6 @@ fn by_id_or_folder(situation: &Situation<'_>) -> bool {
 
 /// A folder's answers are alike but for the times that it has got on the bare volume.
 fn folders_change_with_the_save(situation: &Situation<'_>) -> bool {
-    let times = |value: &Value| -> Option<(String, usize)> {
-        match value {
-            Value::Bytes(bytes) => Some((String::new(), bytes.len())),
-            Value::Lines(lines) => {
-                let line = lines.first()?;
-                Some((line[line.find("}, attributes")?..].into(), lines.len()))
-            }
-            _ => None,
-        }
-    };
     let (Answer::Done(bare), Answer::Done(intact)) = (situation.bare, situation.intact) else { return false };
     let file = situation.open().map(|open| open.file).or_else(|| situation.named_folder());
     let folder = |file: usize| {
@@ -531,11 +645,23 @@ fn folders_change_with_the_save(situation: &Situation<'_>) -> bool {
     situation.looks()
         && situation.world.any_renamed()
         && file.is_some_and(folder)
-        && times(bare).is_some_and(|bare| times(intact) == Some(bare))
+        && untimed(bare).is_some_and(|bare| untimed(intact) == Some(bare))
         && unlike_units(bare, intact) <= 2
 }
 
-/// How many pieces of eight bytes differ: a folder has two times that change.
+/// What is left of attributes without the times, and how much there is of a structure.
+fn untimed(value: &Value) -> Option<(String, usize)> {
+    match value {
+        Value::Bytes(bytes) => Some((String::new(), bytes.len())),
+        Value::Lines(lines) => {
+            let line = lines.first()?;
+            Some((line[line.find("}, attributes")?..].into(), lines.len()))
+        }
+        _ => None,
+    }
+}
+
+/// How many pieces of eight bytes differ: there are two times that change.
 fn unlike_units(one: &Value, other: &Value) -> usize {
     match (one, other) {
         (Value::Bytes(one), Value::Bytes(other)) => {

@@ -5,7 +5,7 @@
 
 use lab_executive::random::Random;
 
-use crate::program::{Call, END, NAMES, POSITION, PROCESSES, Program, SLOTS, Step};
+use crate::program::{Call, END, NAMES, POSITION, PROCESSES, Program, SLOTS, Step, VIEWS};
 
 /// What programs do.
 #[derive(Clone, Copy, Debug)]
@@ -18,11 +18,13 @@ pub struct Focus {
     pub deaths: bool,
     /// Renames, links and deletes.
     pub names: bool,
+    /// Mapped files.
+    pub maps: bool,
 }
 
 impl Default for Focus {
     fn default() -> Self {
-        Focus { steps: 40, others: true, deaths: true, names: true }
+        Focus { steps: 40, others: true, deaths: true, names: true, maps: true }
     }
 }
 
@@ -95,6 +97,8 @@ struct Generator<'a> {
     focus: &'a Focus,
     /// Which slots hold a handle, and of which process, if everything succeeded.
     held: [Option<u64>; SLOTS as usize],
+    /// Which views there are, and of which process, if everything succeeded.
+    mapped: [Option<u64>; VIEWS as usize],
     processes: u64,
     names: Vec<u64>,
 }
@@ -105,7 +109,8 @@ pub fn program(seed: u64, focus: &Focus) -> Program {
     let processes = if !focus.others { 1 } else { [1, 1, 1, 1, 1, 2, 2, 2, 3, PROCESSES][random.below(10)] };
     let mut names: Vec<u64> = (0..2 + random.below(3)).map(|_| random.below(8) as u64).collect();
     names.push(random.below(NAMES.len()) as u64);
-    let mut generator = Generator { random, focus, held: [None; SLOTS as usize], processes, names };
+    let (held, mapped) = ([None; SLOTS as usize], [None; VIEWS as usize]);
+    let mut generator = Generator { random, focus, held, mapped, processes, names };
     let length = 3 + generator.below(focus.steps as u64 - 2);
     let steps = (0..length).map(|_| generator.step()).collect();
     Program { steps }
@@ -145,7 +150,11 @@ impl Generator<'_> {
             2 | 3 => 15,
             _ => 4,
         };
-        let call = if self.chance(open) {
+        let mapped: Vec<u64> = (0..VIEWS).filter(|&view| self.mapped[view as usize].is_some()).collect();
+        let call = if !mapped.is_empty() && self.chance(30) {
+            let view = self.pick(&mapped);
+            self.on_view(view)
+        } else if self.chance(open) {
             self.open(process)
         } else if held.is_empty() || self.chance(8) {
             self.without_handle(process)
@@ -212,11 +221,38 @@ impl Generator<'_> {
     }
 
     fn gone(&mut self, process: u64) {
-        self.held.iter_mut().filter(|held| **held == Some(process)).for_each(|held| *held = None);
+        let all = self.held.iter_mut().chain(&mut self.mapped);
+        all.filter(|held| **held == Some(process)).for_each(|held| *held = None);
+    }
+
+    fn map(&mut self, slot: u64) -> Call {
+        let free = (0..VIEWS).find(|&view| self.mapped[view as usize].is_none());
+        let view = free.unwrap_or_else(|| self.below(VIEWS));
+        self.mapped[view as usize] = self.held[slot as usize];
+        let size = if self.chance(60) { 0 } else { self.size() };
+        Call::Map { slot, view, writable: u64::from(self.chance(70)), size }
+    }
+
+    fn on_view(&mut self, view: u64) -> Call {
+        let at = self.pick(&[0, 0, 0, 5, 20, 4096, 8000]);
+        let length = if self.chance(80) { self.pick(&[1, 7, 20, 100]) } else { self.size() };
+        match self.below(100) {
+            0..=29 => Call::ReadView { view, at, length },
+            30..=64 => Call::WriteView { view, at, length, fill: self.below(256) },
+            65..=74 => Call::FlushView { view },
+            75..=84 => Call::PageWriter {},
+            _ => {
+                self.mapped[view as usize] = None;
+                Call::Unmap { view }
+            }
+        }
     }
 
     fn on_handle(&mut self, held: &[u64]) -> Call {
         let slot = self.pick(held);
+        if self.focus.maps && self.chance(6) {
+            return self.map(slot);
+        }
         match self.below(100) {
             0..=17 => Call::Read { slot, at: self.place(false), length: self.size() },
             18..=39 => Call::Write { slot, at: self.place(true), length: self.size(), fill: self.below(256) },
@@ -316,6 +352,6 @@ mod tests {
         for seed in 0..2000 {
             words.extend(program(seed, &Focus::default()).steps.iter().map(|step| step.call.word()));
         }
-        assert_eq!(words.len(), 25, "{words:?}");
+        assert_eq!(words.len(), 31, "{words:?}");
     }
 }

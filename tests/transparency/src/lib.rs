@@ -1,6 +1,11 @@
 //! Whether Intact can be noticed: generated programs run on a bare lab volume and on one with Intact, and every answer that
 //! they get, and everything that is left at the end, is compared.
 //!
+//! Each request is made by a thread of its own in its process, at a time of its own, the same one on both machines; one that waits
+//! for a byte-range lock stays pending while others are made, until the lock is free, its handle closed, or its process
+//! killed. Two requests that race are what `tests/faults` and the schedules of `tests/saves` are about: who comes first
+//! would be no difference.
+//!
 //! | module | what |
 //! |---|---|
 //! | [`program`], [`generate`] | programs as data, and the generator |

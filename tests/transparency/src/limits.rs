@@ -98,7 +98,12 @@ pub const LIMITS: &[Limit] = &[
     },
     Limit {
         begins: "On a handle through which a file is being saved",
-        differences: &["refused-controls", "refused-valid-data-length", "no-delete-on-close"],
+        differences: &[
+            "empty-files-are-not-mapped",
+            "refused-controls",
+            "refused-valid-data-length",
+            "no-delete-on-close",
+        ],
         tests: &[
             (SECTIONS, "a_section_of_an_empty_file_is_refused"),
             (REFUSALS, "controls_are_refused_with_statuses_that_programs_know"),
@@ -106,7 +111,12 @@ pub const LIMITS: &[Limit] = &[
     },
     Limit {
         begins: "A save whose file is still mapped when its handle is closed",
-        differences: &[],
+        differences: &[
+            "closed-but-mapped-is-open",
+            "mapped-files-change-with-the-save",
+            "readers-map-the-committed-version",
+            "readers-mappings-hold-nothing",
+        ],
         tests: &[
             (SECTIONS, "a_save_whose_file_is_still_mapped_waits_for_the_last_view"),
             (SECTIONS, "a_process_that_ends_with_the_file_mapped_decides_by_its_status"),

@@ -5,14 +5,18 @@ use std::fmt;
 use std::rc::Rc;
 
 use intact_saves::Scene;
-use lab::{CreateOptions, Handle, Name, Offset, Pending, Process, Status, Violation};
+use lab::{CreateOptions, Handle, MappedFile, Name, Offset, Pending, Process, Status, Violation};
 use lab_volume::{FileId, Whole};
 
 use crate::answer::{Answer, Raw, Value, normalize, number_of};
-use crate::program::{Call, END, POSITION, PROCESSES, SLOTS, Step, name_of};
+use crate::program::{Call, END, POSITION, PROCESSES, SLOTS, Step, VIEWS, name_of};
 
 /// Between two steps, in 100 ns: every step has a time of its own, the same one on both machines.
 const TICK: i64 = 10_000;
+/// More ticks than a program takes, with what passes after views have gone.
+pub const PROGRAM: i64 = 100_000;
+/// Longer than a save stays whose last view has gone, in ticks: the driver looks at least once a second.
+const LOOK: i64 = 1_200;
 /// A day, in 100 ns.
 const DAY: u64 = 864_000_000_000;
 /// What a file may be protected by: everybody may do everything but write; the owner may change that.
@@ -28,6 +32,13 @@ pub struct Held {
     pub handle: Handle,
 }
 
+/// A view that a program has.
+#[derive(Clone)]
+struct View {
+    process: usize,
+    mapped: MappedFile,
+}
+
 /// A machine with a program on it.
 pub struct Machine {
     /// The lab.
@@ -36,9 +47,12 @@ pub struct Machine {
     processes: [Option<Process>; PROCESSES as usize],
     /// What the program holds.
     pub slots: [Option<Held>; SLOTS as usize],
+    views: [Option<View>; VIEWS as usize],
     ids: BTreeMap<u64, usize>,
     waiting: Option<(u64, Pending<Result<Raw, Status>>)>,
     begin: i64,
+    /// How much later than the steps' own times it is, in ticks.
+    late: i64,
     /// Free clusters when the program began: programs before it may have left the two volumes different.
     free: u64,
 }
@@ -52,9 +66,11 @@ impl Machine {
             folder: String::new(),
             processes: [const { None }; PROCESSES as usize],
             slots: [None; SLOTS as usize],
+            views: [const { None }; VIEWS as usize],
             ids: BTreeMap::new(),
             waiting: None,
             begin,
+            late: 0,
             free: 0,
         }
     }
@@ -71,15 +87,22 @@ impl Machine {
                 number_of(&mut self.ids, above.0);
             }
         }
+        self.late = 0;
         self.free = self.scene.lab.with_volume(|volume| volume.information().free_clusters);
         self.at(ticks)
     }
 
-    /// Lets time pass until so many ticks after the machine was made.
+    /// Lets time pass until so many ticks after the machine was made, and what passed besides.
     pub fn at(&mut self, ticks: i64) -> Result<(), Rc<Violation>> {
         let lab = self.scene.lab.executive();
-        let left = self.begin + ticks * TICK - lab.scheduler.now();
+        let left = self.begin + (ticks + self.late) * TICK - lab.scheduler.now();
         if left > 0 { lab.advance(left) } else { Ok(()) }
+    }
+
+    /// Views have gone: lets it be noticed.
+    fn settle(&mut self) -> Result<(), Rc<Violation>> {
+        self.late += LOOK;
+        self.scene.lab.executive().advance(LOOK * TICK)
     }
 
     fn process(&mut self, index: usize) -> Process {
@@ -96,15 +119,11 @@ impl Machine {
 
     /// Who makes a step, and with which handle. `None`: it names a handle that is not there.
     fn maker(&self, step: &Step) -> Option<(usize, Option<Handle>)> {
-        let slot = match step.call {
-            Call::Open { .. }
-            | Call::Attributes { .. }
-            | Call::Stat { .. }
-            | Call::Exit { .. }
-            | Call::Kill { .. } => return Some(((step.process % PROCESSES) as usize, None)),
-            call => call.fields()[0].1,
-        };
-        let held = self.slots[(slot % SLOTS) as usize]?;
+        if let Some(view) = step.call.view() {
+            return Some((self.views[view as usize].as_ref()?.process, None));
+        }
+        let Some(slot) = step.call.slot() else { return Some(((step.process % PROCESSES) as usize, None)) };
+        let held = self.slots[slot as usize]?;
         Some((held.process, Some(held.handle)))
     }
 
@@ -119,15 +138,13 @@ impl Machine {
             Call::Duplicate { slot, to, process } => {
                 return Ok(self.duplicate((slot % SLOTS) as usize, (to % SLOTS) as usize, process));
             }
-            Call::Open { slot, .. } if self.slots[(slot % SLOTS) as usize].is_some() => {
-                return Ok(Answer::Skipped);
-            }
+            call if self.is_taken(call) => return Ok(Answer::Skipped),
             _ => {}
         }
         let Some(body) = self.body(step.call, process, handle) else { return Ok(Answer::Skipped) };
         let pending = self.process(process).submit(body);
         self.scene.lab.executive().run_until_idle()?;
-        let slot = step.call.fields()[0].1 % SLOTS;
+        let slot = step.call.fields().first().map_or(0, |(_, slot)| slot % SLOTS);
         if !pending.is_done() && (matches!(step.call, Call::Lock { .. }) || self.waiting.is_some()) {
             if self.waiting.is_some() {
                 // Behind a handle that waits for a lock: two waits could wait for each other.
@@ -143,7 +160,23 @@ impl Machine {
         if let Ok(Raw::Opened { handle, .. }) = &result {
             self.slots[slot as usize] = Some(Held { process, handle: *handle });
         }
+        if let (Ok(Raw::Mapped { view: mapped, .. }), Call::Map { view, .. }) = (&result, step.call) {
+            self.views[(view % VIEWS) as usize] = Some(View { process, mapped: mapped.clone() });
+        }
+        if let Call::Unmap { view } = step.call {
+            self.views[(view % VIEWS) as usize] = None;
+            self.settle()?;
+        }
         Ok(normalize(result, &step.call, &mut self.ids))
+    }
+
+    /// Whether the place is taken where a step is to put what it makes.
+    fn is_taken(&self, call: Call) -> bool {
+        match call {
+            Call::Open { slot, .. } => self.slots[(slot % SLOTS) as usize].is_some(),
+            Call::Map { view, .. } => self.views[(view % VIEWS) as usize].is_some(),
+            _ => false,
+        }
     }
 
     /// What the step that waits was told, if it has ended.
@@ -219,12 +252,21 @@ impl Machine {
             }
             _ => process.try_exit(status)?,
         }
+        self.gone(index)?;
+        Ok(Answer::Done(Value::None))
+    }
+
+    /// A process has ended.
+    fn gone(&mut self, index: usize) -> Result<(), Rc<Violation>> {
         self.slots.iter_mut().filter(|held| held.is_some_and(|held| held.process == index)).for_each(
             |held| {
                 *held = None;
             },
         );
-        Ok(Answer::Done(Value::None))
+        let own = |view: &&mut Option<View>| view.as_ref().is_some_and(|view| view.process == index);
+        let count = self.views.iter_mut().filter(own).map(|view| *view = None).count();
+        // Handles that were closed may have waited for them.
+        if count > 0 { self.settle() } else { Ok(()) }
     }
 
     fn duplicate(&mut self, slot: usize, to: usize, process: u64) -> Answer {
@@ -352,8 +394,47 @@ impl Machine {
                 };
                 Box::new(move |caller| caller.set_information(on, class, &buffer).map(|()| Raw::None))
             }
+            Call::Map { writable, size, .. } => {
+                let size = (size != 0).then_some(size & 0xFFF_FFFF);
+                Box::new(move |caller| {
+                    let view = caller.create_section_of(on, writable != 0, size)?;
+                    let size = caller.mapped_size(&view)?;
+                    Ok(Raw::Mapped { view, size })
+                })
+            }
+            Call::ReadView { view, at, length } => {
+                let mapped = self.mapped(view)?;
+                let (at, length) = (at & 0xFFF_FFFF, (length & 0xF_FFFF) as usize);
+                Box::new(move |caller| caller.read_mapped(&mapped, at, length).map(Raw::Bytes))
+            }
+            Call::WriteView { view, at, length, fill } => {
+                let mapped = self.mapped(view)?;
+                let data: Vec<u8> = (0..length & 0xF_FFFF).map(|at| (fill + at % 251) as u8).collect();
+                Box::new(move |caller| {
+                    caller.write_mapped(&mapped, at & 0xFFF_FFFF, &data).map(|()| Raw::None)
+                })
+            }
+            Call::FlushView { view } => {
+                let mapped = self.mapped(view)?;
+                Box::new(move |caller| caller.flush_mapped(&mapped).map(|()| Raw::None))
+            }
+            Call::Unmap { view } => {
+                let mapped = self.mapped(view)?;
+                Box::new(move |caller| {
+                    caller.close_section(mapped);
+                    Ok(Raw::None)
+                })
+            }
+            Call::PageWriter {} => Box::new(|caller| {
+                caller.mapped_page_writer();
+                Ok(Raw::None)
+            }),
             Call::Duplicate { .. } | Call::Exit { .. } | Call::Kill { .. } => return None,
         })
+    }
+
+    fn mapped(&self, view: u64) -> Option<MappedFile> {
+        self.views[(view % VIEWS) as usize].as_ref().map(|view| view.mapped.clone())
     }
 
     /// FILE_RENAME_INFORMATION with the whole path.
@@ -458,8 +539,7 @@ impl Machine {
             // Its end ends the wait, too, whose answer nobody is told.
             self.waiting = None;
         }
-        let taken = |slot: u64| self.slots[(slot % SLOTS) as usize].is_some();
-        let step = step.filter(|step| !matches!(step.call, Call::Open { slot, .. } if taken(slot)));
+        let step = step.filter(|step| !self.is_taken(step.call));
         let body = step.and_then(|step| {
             let (process, handle) = self.maker(step)?;
             self.body(step.call, process, handle)
@@ -471,9 +551,9 @@ impl Machine {
             lab.run_until(|_| thread.finished())?;
         }
         drop(under_way);
-        let gone = |held: &&mut Option<Held>| held.is_some_and(|held| held.process == index);
-        self.slots.iter_mut().filter(gone).for_each(|held| *held = None);
-        Ok(())
+        // The last step may have made a view, or unmapped one.
+        self.settle()?;
+        self.gone(index)
     }
 
     /// Operations inside transactions so far.
@@ -503,6 +583,18 @@ impl Machine {
 }
 
 impl Version {
+    /// Has this version's times of its last write and change where they are of the same program: when what was written
+    /// through a view is written out is for the system to say, and the driver says it once nobody can write so any more.
+    pub fn allow_other_times(&mut self, other: &Version) {
+        let allow = |own: &mut i64, other: i64| {
+            if (*own - other).abs() < PROGRAM * TICK {
+                *own = other;
+            }
+        };
+        allow(&mut self.whole.times.write, other.whole.times.write);
+        allow(&mut self.whole.times.change, other.whole.times.change);
+    }
+
     /// The number of the folder in which it is called by this path.
     pub fn folder(&self, path: &str) -> Option<usize> {
         let last = path.rsplit('\\').next().unwrap_or(path);

@@ -27,6 +27,8 @@ pub const NAMES: [&str; 16] = [
 
 /// Handles that a program can hold at one time.
 pub const SLOTS: u64 = 6;
+/// Views that a program can have at one time.
+pub const VIEWS: u64 = 3;
 /// Processes that take part in a program.
 pub const PROCESSES: u64 = 3;
 
@@ -66,7 +68,32 @@ macro_rules! calls {
                 }
             }
 
-            fn parse(word: &str, mut take: impl FnMut(&str) -> Result<u64, String>) -> Result<Call, String> {
+            /// The view that it is about, if it is about one that is there.
+    pub fn view(&self) -> Option<u64> {
+        match *self {
+            Call::ReadView { view, .. }
+            | Call::WriteView { view, .. }
+            | Call::FlushView { view }
+            | Call::Unmap { view } => Some(view % VIEWS),
+            _ => None,
+        }
+    }
+
+    /// The slot of the handle that it is about, if it is about one that is there.
+    pub fn slot(&self) -> Option<u64> {
+        match *self {
+            Call::Open { .. }
+            | Call::Attributes { .. }
+            | Call::Stat { .. }
+            | Call::Exit { .. }
+            | Call::Kill { .. }
+            | Call::PageWriter {} => None,
+            _ if self.view().is_some() => None,
+            _ => self.fields().first().map(|(_, slot)| slot % SLOTS),
+        }
+    }
+
+    fn parse(word: &str, mut take: impl FnMut(&str) -> Result<u64, String>) -> Result<Call, String> {
                 match word {
                     $($word => Ok(Call::$name { $($field: take(stringify!($field))?),* }),)*
                     _ => Err(format!("there is no call {word:?}; there are {}", [$($word),*].join(", "))),
@@ -111,6 +138,18 @@ calls! {
     Link "link" { slot, name, replace, ex }
     /// FileDispositionInformation, or its Ex form with these flags.
     Dispose "dispose" { slot, delete, ex }
+    /// A section over what `slot` stands for, and a view of all of it: as long as the file for a size of zero.
+    Map "map" { slot, view, writable, size }
+    /// Reads through a view.
+    ReadView "read-view" { view, at, length }
+    /// Writes through a view.
+    WriteView "write-view" { view, at, length, fill }
+    /// NtFlushVirtualMemory.
+    FlushView "flush-view" { view }
+    /// Unmaps a view and closes its section.
+    Unmap "unmap" { view }
+    /// The mapped page writer has its turn.
+    PageWriter "page-writer" { }
     /// Gives `process` a handle in `to` of what `slot` stands for.
     Duplicate "duplicate" { slot, to, process }
     /// The process ends by itself.
@@ -119,7 +158,8 @@ calls! {
     Kill "kill" { status }
 }
 
-/// A request, and the process that makes it. A request on a handle is made by the process that holds it.
+/// A request, and the process that makes it. A request on a handle is made by the process that holds it, one on a view by
+/// the process that has mapped it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Step {
     /// Which process.

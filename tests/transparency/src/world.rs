@@ -1,7 +1,7 @@
 //! What is known of a program's handles while it runs, from what it was told on the bare machine.
 
 use crate::answer::{Answer, Value};
-use crate::program::{Call, PROCESSES, SLOTS, Step};
+use crate::program::{Call, PROCESSES, SLOTS, Step, VIEWS};
 
 /// FILE_WRITE_DATA | FILE_APPEND_DATA.
 pub const WRITES: u32 = 0x6;
@@ -19,6 +19,8 @@ pub struct Open {
     pub granted: u32,
     /// Whether it takes part in a save.
     pub takes_part: bool,
+    /// Whether its requests may go to a file object of Intact's: in a save, or without a transaction.
+    pub redirected: bool,
     /// The save of its process and file that lived when it was opened, if one did.
     pub save: Option<usize>,
 }
@@ -35,10 +37,25 @@ struct Live {
     deletes: bool,
 }
 
-/// The handles of a program.
+/// A view, and whose it is.
+#[derive(Clone, Copy, Debug)]
+struct View {
+    process: u64,
+    /// What it was mapped through.
+    open: Open,
+}
+
+/// The handles and views of a program.
 #[derive(Clone, Debug, Default)]
 pub struct World {
     slots: [Option<(u64, Open)>; SLOTS as usize],
+    views: [Option<View>; VIEWS as usize],
+    /// Saves of which handles were closed while the file was mapped, and who closed them.
+    postponed: Vec<(usize, u64)>,
+    /// Files that were closed before their views had gone.
+    late: Vec<usize>,
+    /// Files that were mapped.
+    mapped: Vec<usize>,
     live: Vec<Live>,
     saves: usize,
     /// Files whose names saves have taken away, by the number of the save.
@@ -59,10 +76,22 @@ impl World {
             }
             (Call::Open { slot, .. }, Value::OpenedDirectory(_, granted, file)) => {
                 let process = self.identity(step.process);
-                let open = Open { process, file: *file, granted: *granted, takes_part: false, save: None };
+                let (takes_part, redirected, save) = (false, false, None);
+                let open = Open { process, file: *file, granted: *granted, takes_part, redirected, save };
                 self.slots[(slot % SLOTS) as usize] = Some((process, open));
             }
-            (Call::Close { slot }, _) => self.slots[(slot % SLOTS) as usize] = None,
+            (Call::Close { slot }, _) => {
+                let closed = self.slots[(slot % SLOTS) as usize].take();
+                if let Some((process, open)) = closed {
+                    self.close(process, open);
+                }
+            }
+            (Call::Map { slot, view, .. }, _) => {
+                let held = self.slots[(slot % SLOTS) as usize];
+                self.views[(view % VIEWS) as usize] = held.map(|(process, open)| View { process, open });
+                self.mapped.extend(held.map(|(_, open)| open.file));
+            }
+            (Call::Unmap { view }, _) => self.views[(view % VIEWS) as usize] = None,
             (Call::Duplicate { slot, to, process }, _) => {
                 let open = self.slots[(slot % SLOTS) as usize].map(|(_, open)| open);
                 self.slots[(to % SLOTS) as usize] = open.map(|open| (self.identity(process), open));
@@ -87,14 +116,22 @@ impl World {
             (Call::Exit { .. } | Call::Kill { .. }, _) => {
                 let process = self.identity(step.process);
                 self.ended[(step.process % PROCESSES) as usize] += 1;
-                let gone = |slot: &&mut Option<(u64, Open)>| slot.is_some_and(|(own, _)| own == process);
-                self.slots.iter_mut().filter(gone).for_each(|slot| *slot = None);
+                for slot in 0..SLOTS as usize {
+                    if let Some((_, open)) = self.slots[slot].take_if(|(own, _)| *own == process) {
+                        self.close(process, open);
+                    }
+                }
+                let gone = |view: &&mut Option<View>| view.is_some_and(|view| view.process == process);
+                self.views.iter_mut().filter(gone).for_each(|view| *view = None);
             }
             _ => {}
         }
-        let slots = self.slots;
+        let (slots, views) = (self.slots, self.views);
         let lives = |live: &Live| {
-            slots.iter().flatten().any(|(_, open)| open.takes_part && open.save == Some(live.number))
+            let mut all = slots.iter().flatten().map(|(_, open)| open);
+            let mut mapped = views.iter().flatten().map(|view| &view.open);
+            let keeps = |open: &Open| open.takes_part && open.save == Some(live.number);
+            all.any(keeps) || mapped.any(keeps)
         };
         for live in self.live.iter().filter(|live| live.deletes && !lives(live)) {
             if slots.iter().flatten().any(|(_, open)| open.file == live.file) {
@@ -104,6 +141,17 @@ impl World {
         self.live.retain(lives);
         let live = &self.live;
         self.displaced.retain(|(save, _)| live.iter().any(|live| live.number == *save));
+        self.postponed.retain(|(save, _)| live.iter().any(|live| live.number == *save));
+    }
+
+    /// A handle is closed.
+    fn close(&mut self, process: u64, open: Open) {
+        if let (true, Some(save)) = (open.takes_part, open.save)
+            && self.is_mapped(save)
+        {
+            self.postponed.push((save, process));
+            self.late.push(open.file);
+        }
     }
 
     /// Intact redirects what may modify data or replaced what was there, unless it is one of what is never touched.
@@ -125,8 +173,9 @@ impl World {
                 live
             })
         });
-        let open =
-            Open { process, file, granted, takes_part: begins || joins, save: live.map(|live| live.number) };
+        let (takes_part, save) = (begins || joins, live.map(|live| live.number));
+        let redirected = options & NEVER == 0 && (takes_part || granted & WRITES != 0 || information != 1);
+        let open = Open { process, file, granted, takes_part, redirected, save };
         self.slots[(slot % SLOTS) as usize] = Some((process, open));
     }
 
@@ -134,9 +183,8 @@ impl World {
     fn let_in(&mut self, process: u64, touched: bool, information: u32, granted: u32, file: usize) {
         const EXECUTE: u32 = 0x20;
         let takes = granted & (TXF_WRITER | EXECUTE) != 0 || matches!(information, 0 | 3);
-        let joins = |live: &Live| {
-            live.process == process && touched && granted & TXF_WRITER != 0 && granted & EXECUTE == 0
-        };
+        let modifies = granted & TXF_WRITER != 0 || matches!(information, 0 | 3);
+        let joins = |live: &Live| live.process == process && touched && modifies && granted & EXECUTE == 0;
         let over = |live: &Live| live.file == file && takes && !joins(live);
         let ended: Vec<usize> = self.live.iter().filter(|live| over(live)).map(|live| live.number).collect();
         for (_, open) in self.slots.iter_mut().flatten() {
@@ -151,6 +199,45 @@ impl World {
     pub fn identity(&self, process: u64) -> u64 {
         let place = process % PROCESSES;
         place + PROCESSES * self.ended[place as usize]
+    }
+
+    /// What a view was mapped through.
+    pub fn view(&self, view: u64) -> Option<Open> {
+        self.views[(view % VIEWS) as usize].map(|view| view.open)
+    }
+
+    /// Whether a file of a save is mapped through one of its handles.
+    fn is_mapped(&self, save: usize) -> bool {
+        let views = self.views.iter().flatten();
+        views.into_iter().any(|view| view.open.takes_part && view.open.save == Some(save))
+    }
+
+    /// Whether a view outside of a save, or of another one, is of this file.
+    pub fn is_mapped_outside(&self, save: Option<usize>, file: usize) -> bool {
+        let inside = |open: &Open| open.takes_part && open.save == save;
+        self.views.iter().flatten().any(|view| view.open.file == file && !inside(&view.open))
+    }
+
+    /// Whether a handle of a save of this file was closed while the file was mapped, and somebody has it mapped still.
+    pub fn is_postponed(&self, file: usize) -> bool {
+        self.live
+            .iter()
+            .any(|live| live.file == file && self.postponed.iter().any(|(save, _)| *save == live.number))
+    }
+
+    /// Whether a file was closed before its views had gone.
+    pub fn is_late(&self, file: usize) -> bool {
+        self.late.contains(&file)
+    }
+
+    /// Files that were mapped: they may be closed before the views go.
+    pub fn mapped(&self) -> &[usize] {
+        &self.mapped
+    }
+
+    /// Whether a save of this file keeps everybody out: names were changed in it, or it is mapped.
+    pub fn keeps_out(&self, file: usize) -> bool {
+        self.live.iter().any(|live| live.file == file && (live.renamed || self.is_mapped(live.number)))
     }
 
     /// What a slot holds.
@@ -168,12 +255,15 @@ impl World {
         self.live.iter().any(|live| live.process != process && live.file == file)
     }
 
-    /// Whether a file is in a save of this process, and nobody else holds a handle that takes part in it.
+    /// Whether a file is in a save of this process, and nobody else holds a handle or a view that takes part in it, nor has
+    /// closed one that waits for a view.
     pub fn is_saved_only_by(&self, process: u64, file: usize) -> bool {
-        let handles = self.slots.iter().flatten().filter(|(_, open)| open.takes_part && open.file == file);
-        self.save_of(process, file).is_some()
-            && !self.others_save(process, file)
-            && handles.into_iter().all(|(holder, _)| *holder == process)
+        let takes = |open: &Open| open.takes_part && open.file == file;
+        let handles = self.slots.iter().flatten().filter(|(_, open)| takes(open)).map(|(holder, _)| *holder);
+        let views = self.views.iter().flatten().filter(|view| takes(&view.open)).map(|view| view.process);
+        let Some(save) = self.save_of(process, file) else { return false };
+        let closed = self.postponed.iter().filter(|(own, _)| *own == save).map(|(_, closer)| *closer);
+        !self.others_save(process, file) && handles.chain(views).chain(closed).all(|holder| holder == process)
     }
 
     /// Whether anybody saves a file.
@@ -181,16 +271,12 @@ impl World {
         self.live.iter().any(|live| live.file == file)
     }
 
-    /// The file whose save a flush of this handle commits: one in which names were changed goes on as it is.
+    /// The file whose save a flush of this handle commits: one in which names were changed, or whose file is mapped, goes on
+    /// as it is.
     pub fn checkpointed(&self, slot: u64) -> Option<usize> {
         let open = self.open(slot).filter(|open| open.takes_part)?;
         let live = self.live.iter().find(|live| Some(live.number) == open.save)?;
-        (!live.renamed).then_some(live.file)
-    }
-
-    /// Whether names were changed in a save of this file.
-    pub fn is_renamed(&self, file: usize) -> bool {
-        self.live.iter().any(|live| live.file == file && live.renamed)
+        (!live.renamed && !self.is_mapped(live.number)).then_some(live.file)
     }
 
     /// Whether a process has changed names in a save.
@@ -270,6 +356,25 @@ mod tests {
         world.told(&"p0 close slot=1".parse().unwrap(), &Answer::Done(Value::None), None);
         assert_eq!(world.save_of(0, 5), save, "the other one keeps it");
         world.told(&"p0 exit status=0".parse().unwrap(), &Answer::Done(Value::None), None);
+        assert!(!world.any_save());
+    }
+
+    #[test]
+    fn a_view_keeps_a_save_whose_handles_are_closed() {
+        let told = |world: &mut World, line: &str| {
+            world.told(&line.parse().unwrap(), &Answer::Done(Value::None), None);
+        };
+        let mut world = World::default();
+        open(&mut world, 0, 0, WRITES | 1);
+        told(&mut world, "p0 map slot=0 view=0 writable=1 size=0");
+        assert_eq!(world.checkpointed(0), None, "a mapped save is not published by a flush");
+        told(&mut world, "p0 duplicate slot=0 to=1 process=1");
+        told(&mut world, "p1 map slot=1 view=1 writable=0 size=0");
+        told(&mut world, "p1 close slot=1");
+        told(&mut world, "p0 close slot=0");
+        told(&mut world, "p0 unmap view=0");
+        assert!(world.is_saved(5) && !world.is_saved_only_by(0, 5), "the other one has a view");
+        told(&mut world, "p1 exit status=0");
         assert!(!world.any_save());
     }
 

@@ -12,6 +12,12 @@ use crate::io::section::{self, Mapped, Section};
 #[derive(Clone)]
 pub struct MappedFile(Rc<Mapped>);
 
+impl std::fmt::Debug for MappedFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MappedFile").field("size", &self.0.section().map(|section| section.size)).finish()
+    }
+}
+
 impl Caller<'_> {
     /// NtCreateSection over a file, of its size, and NtMapViewOfSection: PAGE_READONLY, or PAGE_READWRITE if `writable`.
     ///
