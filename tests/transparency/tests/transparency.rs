@@ -99,6 +99,30 @@ const STRUCK: &[(Stroke, &str)] = &[
          p0 dispose slot=0 delete=1 ex=0\n\
          p0 close slot=0",
     ),
+    // Closed, but mapped and written through a view by the process that is killed: the old version.
+    (
+        Stroke::KillBefore,
+        "p0 open slot=0 name=0 how=0 root=0 access=0xC0000000 share=0 disposition=1 options=0 attributes=0 allocation=0 ea=0 security=0\n\
+         p0 map slot=0 view=0 writable=1 size=0\n\
+         p0 close slot=0\n\
+         p0 write-view view=0 at=0 length=1 fill=0\n\
+         p0 flush-view view=0\n\
+         p0 attributes name=0",
+    ),
+    // Whoever share modes keep out ends no save, whether it would make the file or execute it.
+    (
+        Stroke::KillBefore,
+        "p1 open slot=0 name=1 how=0 root=0 access=0x2000000 share=0 disposition=0 options=0 attributes=0 allocation=0 ea=0 security=0\n\
+         p0 open slot=1 name=1 how=0 root=0 access=0x100 share=0 disposition=2 options=0 attributes=0 allocation=0 ea=0 security=0\n\
+         p0 map slot=0 view=0 writable=0 size=0",
+    ),
+    (
+        Stroke::KillBefore,
+        "p0 open slot=0 name=6 how=0 root=0 access=0x40000000 share=0 disposition=0 options=0 attributes=0 allocation=0 ea=0 security=0\n\
+         p0 open slot=1 name=6 how=0 root=0 access=0x20 share=0 disposition=0 options=0 attributes=0 allocation=0 ea=0 security=0\n\
+         p0 write slot=0 at=0 length=1 fill=0\n\
+         p0 write slot=0 at=0 length=0 fill=0",
+    ),
     // A link that was not made does not keep a flush from committing.
     (
         Stroke::KillBefore,
