@@ -100,12 +100,12 @@ impl Files {
         saves.iter().find(is_wanted).cloned()
     }
 
-    /// Of the process's saves in which names have changed, the first with a higher number. IRQL up to APC_LEVEL.
+    /// Of the process's saves in which names have changed, the first with a higher number. One that goes on without a
+    /// transaction has changed them for everybody. IRQL up to APC_LEVEL.
     pub fn renamed_after(&self, process: ProcessKey, number: u64) -> Option<Shared<Save>> {
         let saves = self.saves.read();
-        let wanted = saves
-            .iter()
-            .filter(|save| save.process == process && save.number > number && save.has_changed_names());
+        let wanted = saves.iter().filter(|save| save.process == process && save.number > number);
+        let wanted = wanted.filter(|save| save.has_changed_names() && save.is_transacted());
         wanted.min_by_key(|save| save.number).cloned()
     }
 

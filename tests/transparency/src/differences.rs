@@ -163,7 +163,7 @@ pub const LIST: &[Difference] = &[
     Difference {
         id: "closed-but-mapped-is-open",
         reason: "a transaction ends when its handles are closed, so one that is closed while the file is mapped stays open, \
-                 with its share modes, until the last view has gone",
+                 with its share modes and not deleted yet, until the last view has gone",
         source: "txf-ktm §1.3, §4.5",
         example: "p0 open slot=0 name=0 how=0 root=0 access=0xC0000000 share=0 disposition=1 options=0x20 attributes=0 allocation=0 ea=0 security=0\n\
                   p0 map slot=0 view=0 writable=1 size=0\n\
@@ -564,9 +564,15 @@ fn readers_mappings_hold_nothing(situation: &Situation<'_>) -> bool {
 }
 
 fn closed_but_mapped_is_open(situation: &Situation<'_>) -> bool {
-    matches!(situation.step.call, Call::Open { .. })
-        && situation.intact.is(Status::SHARING_VIOLATION)
-        && situation.file().is_some_and(|file| situation.world.is_postponed(file))
+    let told = match situation.step.call {
+        Call::Open { .. } => situation.intact.is(Status::SHARING_VIOLATION),
+        // One that is deleted is still there.
+        Call::ReadView { .. } | Call::WriteView { .. } | Call::FlushView { .. } => {
+            matches!(situation.bare, Answer::Failed(_)) && situation.intact.is_done()
+        }
+        _ => false,
+    };
+    told && situation.file().is_some_and(|file| situation.world.is_postponed(file))
 }
 
 fn mapped_files_change_with_the_save(situation: &Situation<'_>) -> bool {
