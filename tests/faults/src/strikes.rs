@@ -62,11 +62,14 @@ fn was_struck(recording: &Recording) -> bool {
 
 /// Whether a write that failed was followed by one that covers it: that heals the wound.
 fn done_again(workload: &Workload, struck: &Recording) -> bool {
-    appended_again(workload, struck) || appended_over_second(workload, struck)
+    appended_again(workload, struck) || written_over_second(workload, struck)
 }
 
-/// Whether the other handle's write into a file that was empty was followed by an append that covers it.
-fn appended_over_second(workload: &Workload, struck: &Recording) -> bool {
+/// Whether what the other handle failed to write into a file that was empty was written after all, by an append or another
+/// write.
+fn written_over_second(workload: &Workload, struck: &Recording) -> bool {
+    /// What [`Action::Second`] writes.
+    const SECOND: std::ops::Range<u64> = 100..600;
     let begins_empty = matches!(
         workload.opening(),
         Some(
@@ -77,11 +80,34 @@ fn appended_over_second(workload: &Workload, struck: &Recording) -> bool {
                 | Opening::NewStream
         )
     );
-    let mut told = struck.told.iter().filter(|(step, _)| matches!(step, Step::Act(_)));
-    let fails = matches!(told.next(), Some((Step::Act(Action::Second), Some(_))));
-    let mut covers =
-        told.map(|(step, status)| matches!(step, Step::Act(Action::Append(600..))) && status.is_none());
-    begins_empty && fails && covers.next() == Some(true)
+    let (mut size, mut failed) = (0, false);
+    for (step, status) in struck.told.iter().filter(|_| begins_empty) {
+        let Step::Act(action) = step else { continue };
+        let written = match (*action, status) {
+            (Action::Second, Some(_)) => {
+                failed = true;
+                continue;
+            }
+            (_, Some(_)) => continue,
+            (Action::Second, None) => SECOND,
+            (Action::Append(length), None) => size..size + u64::from(length),
+            (Action::Write { at, length }, None) => at..at + u64::from(length),
+            (Action::Size(end), None) => {
+                size = end;
+                continue;
+            }
+            (Action::Allocation(end), None) => {
+                size = size.min(end);
+                continue;
+            }
+            _ => continue,
+        };
+        size = size.max(written.end);
+        if failed && written.start <= SECOND.start && written.end >= SECOND.end {
+            return true;
+        }
+    }
+    false
 }
 
 fn appended_again(workload: &Workload, struck: &Recording) -> bool {
