@@ -236,7 +236,7 @@ pub const LIST: &[Difference] = &[
         applies: deleted_files_go_with_the_save,
     },
     Difference {
-        id: "a-flush-ends-waits-for-locks",
+        id: "an-exchange-ends-waits-for-locks",
         reason: "the handles of a transaction end with it, and so does the wait for a byte-range lock",
         source: "txf-ktm §4.4",
         example: "p1 open slot=1 name=0 how=0 root=0 access=0x80100000 share=7 disposition=1 options=0x20 attributes=0 allocation=0 ea=0 security=0\n\
@@ -245,7 +245,7 @@ pub const LIST: &[Difference] = &[
                   p0 write slot=0 at=0 length=1 fill=0\n\
                   p0 lock slot=0 start=5 length=1 exclusive=1 wait=1\n\
                   p0 flush slot=0",
-        applies: a_flush_ends_waits_for_locks,
+        applies: an_exchange_ends_waits_for_locks,
     },
     Difference {
         id: "by-id-or-folder",
@@ -628,11 +628,14 @@ fn deleted_files_go_with_the_save(situation: &Situation<'_>) -> bool {
     }
 }
 
-fn a_flush_ends_waits_for_locks(situation: &Situation<'_>) -> bool {
-    matches!(situation.step.call, Call::Flush { .. })
-        && in_a_save(situation)
-        && *situation.bare == Answer::Waits
-        && situation.intact.is(Status::LOCK_NOT_GRANTED)
+fn an_exchange_ends_waits_for_locks(situation: &Situation<'_>) -> bool {
+    let ends = match situation.step.call {
+        Call::Flush { .. } => in_a_save(situation),
+        // Somebody is let in.
+        Call::Open { .. } => situation.world.any_save(),
+        _ => false,
+    };
+    ends && *situation.bare == Answer::Waits && situation.intact.is(Status::LOCK_NOT_GRANTED)
 }
 
 fn by_id_or_folder(situation: &Situation<'_>) -> bool {

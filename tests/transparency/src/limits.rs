@@ -71,7 +71,7 @@ pub const LIMITS: &[Limit] = &[
     },
     Limit {
         begins: "A flush commits all that the save has written so far",
-        differences: &["a-flush-ends-waits-for-locks"],
+        differences: &["an-exchange-ends-waits-for-locks"],
         tests: &[
             (CHECKPOINTS, "a_flush_commits_what_all_handles_of_the_save_have_written"),
             (CHECKPOINTS, "after_a_write_that_failed_a_flush_fails_and_publishes_nothing"),

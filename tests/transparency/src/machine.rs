@@ -595,6 +595,13 @@ impl Version {
         allow(&mut self.whole.times.change, other.whole.times.change);
     }
 
+    /// Has the named streams of this version that it has not.
+    pub fn allow_more_streams(&mut self, other: &Version) {
+        for (name, stream) in &other.whole.streams {
+            self.whole.streams.entry(name.clone()).or_insert_with(|| stream.clone());
+        }
+    }
+
     /// The number of the folder in which it is called by this path.
     pub fn folder(&self, path: &str) -> Option<usize> {
         let last = path.rsplit('\\').next().unwrap_or(path);

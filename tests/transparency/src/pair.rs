@@ -250,6 +250,10 @@ impl Pair {
                 world.mapped().contains(&version.id) || version.whole.directory && !world.mapped().is_empty();
             if let Some(own) = intact.get(path).filter(|_| late) {
                 version.allow_other_times(own);
+                if world.keeps_streams(version.id) {
+                    // For replacing it, too, what is closed and mapped is open (`closed-but-mapped-is-open`).
+                    version.allow_more_streams(own);
+                }
             }
         }
         let what = unlike(&bare, &intact);

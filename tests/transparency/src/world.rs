@@ -56,6 +56,8 @@ pub struct World {
     late: Vec<usize>,
     /// Files that were mapped.
     mapped: Vec<usize>,
+    /// Files that were replaced while a closed handle of theirs waited for a view.
+    replaced: Vec<usize>,
     live: Vec<Live>,
     saves: usize,
     /// Files whose names saves have taken away, by the number of the save.
@@ -160,6 +162,9 @@ impl World {
         self.let_in(process, options & NEVER == 0, information, granted, file);
         let known = self.live.iter().find(|live| (live.process, live.file) == (process, file)).copied();
         let replaced = matches!(information, 0 | 3);
+        if replaced && self.is_postponed(file) {
+            self.replaced.push(file);
+        }
         let touched = options & NEVER == 0;
         // Who writes outside of saves already keeps the file out of one (txf-ktm §4.2).
         let touched = touched && !self.is_written_outside(known.map(|live| live.number), file);
@@ -228,6 +233,11 @@ impl World {
     /// Whether a file was closed before its views had gone.
     pub fn is_late(&self, file: usize) -> bool {
         self.late.contains(&file)
+    }
+
+    /// Whether a file was replaced while a closed handle of it waited for a view: a stream of it that is open stays.
+    pub fn keeps_streams(&self, file: usize) -> bool {
+        self.replaced.contains(&file)
     }
 
     /// Files that were mapped: they may be closed before the views go.
