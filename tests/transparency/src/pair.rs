@@ -245,9 +245,10 @@ impl Pair {
         let (mut bare, intact) = (self.bare.committed(), self.intact.committed());
         for (path, version) in &mut bare {
             // The program ends with its handles closed before the views go (`mapped-files-change-with-the-save`); one that is
-            // deleted then changes its folder then.
-            let late =
-                world.mapped().contains(&version.id) || version.whole.directory && !world.mapped().is_empty();
+            // deleted then changes its folder then. A stream that is deleted in a save changes its file when the save ends.
+            let late = world.mapped().contains(&version.id)
+                || world.is_disposed(version.id)
+                || version.whole.directory && !world.mapped().is_empty();
             if let Some(own) = intact.get(path).filter(|_| late) {
                 version.allow_other_times(own);
                 if world.keeps_streams(version.id) {

@@ -56,6 +56,8 @@ pub struct World {
     late: Vec<usize>,
     /// Files that were mapped.
     mapped: Vec<usize>,
+    /// Files of which, or of a stream of which, a save was told to delete it.
+    disposed: Vec<usize>,
     /// Files that were replaced while a closed handle of theirs waited for a view.
     replaced: Vec<usize>,
     live: Vec<Live>,
@@ -112,6 +114,7 @@ impl World {
                     live.renamed = true;
                     if let Call::Dispose { delete, .. } = step.call {
                         live.deletes = delete != 0;
+                        self.disposed.push(live.file);
                     }
                 }
             }
@@ -238,6 +241,11 @@ impl World {
     /// Whether a file was replaced while a closed handle of it waited for a view: a stream of it that is open stays.
     pub fn keeps_streams(&self, file: usize) -> bool {
         self.replaced.contains(&file)
+    }
+
+    /// Whether a save was told to delete a file, or a stream of it: that comes, and changes the file, when the save ends.
+    pub fn is_disposed(&self, file: usize) -> bool {
+        self.disposed.contains(&file)
     }
 
     /// Files that were mapped: they may be closed before the views go.
