@@ -272,6 +272,11 @@ fn act(caller: &Caller<'_>, handle: Handle, path: &str, action: Action, step: us
             caller.close(other)?;
             moved
         }
+        Action::Executes => {
+            let access = GENERIC_READ | GENERIC_WRITE | access::EXECUTE;
+            let again = caller.create_file(&CreateOptions::open(path, access))?.handle;
+            caller.close(again)
+        }
         Action::Mapped => {
             let view = caller.create_section(handle, true)?;
             caller.write_mapped(&view, 0, b"through the view")

@@ -19,7 +19,7 @@ use crate::oracle::{self, Sameness};
 use crate::workload::{Action, Ending, Step, Workload};
 
 /// Programs that together call from everywhere that can be reached.
-pub const PROGRAMS: [&str; 25] = [
+pub const PROGRAMS: [&str; 26] = [
     "open write@700+900 read append+600 size=4700 flush basic close",
     "overwrite write@0+2200 second beside allocation=9000 close",
     "create write@0+2200 ea security flush close",
@@ -40,6 +40,7 @@ pub const PROGRAMS: [&str; 25] = [
     "open write@0+1100000 append+600 close",
     "open write@0+2200 wait write@700+900 close",
     "open wait rename close",
+    "open write@0+2200 executes write@700+900 close",
     "open write@0+2200 outsider-opens write@700+900 close",
     "overwrite close outsider-moves exit=0",
     "open write@0+2200 mapped close exit=0",
@@ -251,7 +252,7 @@ fn judge(workload: &Workload, setting: Setting, faulted: &Faulted) -> Result<(),
     // What a successful flush made durable is the old version from then on.
     // So is what was there when the save reached its limit.
     let durable = |step: &Step| match step {
-        Step::Act(Action::Flush | Action::Wait | Action::OutsiderOpens) => true,
+        Step::Act(Action::Flush | Action::Wait | Action::OutsiderOpens | Action::Executes) => true,
         Step::Act(Action::Write { length, .. }) => *length >= LIMIT << 20,
         _ => false,
     };
@@ -287,6 +288,7 @@ fn modifies(step: Step) -> bool {
                 | Action::ReaderThere
                 | Action::Kept
                 | Action::Flush
+                | Action::Executes
                 | Action::OutsiderOpens
                 | Action::OutsiderTakesName
                 | Action::OutsiderMoves

@@ -86,6 +86,8 @@ pub enum Action {
     OutsiderTakesName,
     /// Another program renames the other file, and renames it back.
     OutsiderMoves,
+    /// Opens the same again to write and to execute it, and closes it.
+    Executes,
     /// Maps all of it, writes through the view, and leaves it until the process ends.
     Mapped,
     /// Does nothing for so long that a save reaches its limit of time.
@@ -129,9 +131,9 @@ pub enum Step {
 pub struct Workload(pub Vec<Step>);
 
 use Action::{
-    Allocation, Append, Basic, Beside, Delete, Ea, Flush, Kept, Link, Mapped, Neighbour, NeighbourMoves,
-    NewBeside, OutsiderMoves, OutsiderOpens, OutsiderTakesName, Read, Reader, ReaderThere, Rename, Replace,
-    Second, Security, Size, Wait, Write,
+    Allocation, Append, Basic, Beside, Delete, Ea, Executes, Flush, Kept, Link, Mapped, Neighbour,
+    NeighbourMoves, NewBeside, OutsiderMoves, OutsiderOpens, OutsiderTakesName, Read, Reader, ReaderThere,
+    Rename, Replace, Second, Security, Size, Wait, Write,
 };
 
 /// Every opening.
@@ -148,7 +150,7 @@ pub const OPENINGS: [Opening; 8] = [
 
 /// The actions that are enumerated: for writes and sizes one of each kind that the file system treats differently.
 /// The file has three sectors and a part of a fourth. [`Action::Kept`], [`Action::ReaderThere`],
-/// [`Action::Mapped`] and those that stand alone are for programs that are written by hand.
+/// [`Action::Executes`], [`Action::Mapped`] and those that stand alone are for programs that are written by hand.
 pub const ACTIONS: [Action; 22] = [
     // Within a sector, over a whole file and more, past the end with a hole.
     Write { at: 700, length: 900 },
@@ -225,7 +227,7 @@ impl Workload {
     }
 }
 
-const NAMES: [(&str, Step); 36] = [
+const NAMES: [(&str, Step); 37] = [
     ("open", Step::Open(Opening::Open)),
     ("overwrite", Step::Open(Opening::Overwrite)),
     ("supersede", Step::Open(Opening::Supersede)),
@@ -255,6 +257,7 @@ const NAMES: [(&str, Step); 36] = [
     ("outsider-takes-name", Step::Act(OutsiderTakesName)),
     ("outsider-moves", Step::Act(OutsiderMoves)),
     ("mapped", Step::Act(Mapped)),
+    ("executes", Step::Act(Executes)),
     ("wait", Step::Act(Wait)),
     ("close", Step::End(Ending::Close)),
     ("kill", Step::End(Ending::Kill)),
