@@ -7,6 +7,7 @@
 pub mod assumed;
 pub mod campaign;
 pub mod crash;
+pub(crate) mod healing;
 pub mod image;
 pub mod machine;
 pub mod oracle;

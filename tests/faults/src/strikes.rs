@@ -6,9 +6,10 @@ use lab::Status;
 
 use crate::campaign::{self, Cell, Failure, Frame, Share};
 use crate::crash::Plan;
+use crate::healing;
 use crate::machine::{Recording, Setting, Strike};
 use crate::oracle::{self, Sameness};
-use crate::workload::{Action, ENDINGS, Ending, Opening, Step, Workload};
+use crate::workload::{Action, ENDINGS, Ending, Step, Workload};
 
 /// Runs a frame once for each of its writes, that write failing with STATUS_DISK_FULL, and once without any free space.
 /// The program takes no notice and closes its handle: with Intact its file is entirely old, or as of its last flush, or
@@ -44,7 +45,7 @@ pub fn disk_full(frame: &Frame, plan: Plan, bare: &Recording) -> (Cell, Vec<Fail
                     .extend(verdict.err().map(|what| failure(&workload, &format!("{strike:?}"), what, plan)));
             } else {
                 cell.without.add(verdict.is_err());
-                retried = done_again(&workload, &struck).then_some(struck);
+                retried = healing::is_made_good(frame.opening, &struck.told).then_some(struck);
             }
         }
     }
@@ -58,73 +59,6 @@ fn same_at_the_end(one: &Recording, two: &Recording) -> bool {
 fn was_struck(recording: &Recording) -> bool {
     recording.told.iter().any(|(_, status)| *status == Some(Status::DISK_FULL))
         || recording.happened.iter().any(|event| matches!(event, Happened::CommitFailed))
-}
-
-/// Whether a write that failed was followed by one that covers it: that heals the wound.
-fn done_again(workload: &Workload, struck: &Recording) -> bool {
-    appended_again(workload, struck) || written_over_second(workload, struck)
-}
-
-/// Whether what the other handle failed to write into a file that was empty was written after all, by an append or another
-/// write.
-fn written_over_second(workload: &Workload, struck: &Recording) -> bool {
-    /// What [`Action::Second`] writes.
-    const SECOND: std::ops::Range<u64> = 100..600;
-    let begins_empty = matches!(
-        workload.opening(),
-        Some(
-            Opening::Overwrite
-                | Opening::Supersede
-                | Opening::Create
-                | Opening::CreateReadOnly
-                | Opening::NewStream
-        )
-    );
-    let (mut size, mut failed) = (0, false);
-    for (step, status) in struck.told.iter().filter(|_| begins_empty) {
-        let Step::Act(action) = step else { continue };
-        let written = match (*action, status) {
-            (Action::Second, Some(_)) => {
-                failed = true;
-                continue;
-            }
-            (_, Some(_)) => continue,
-            (Action::Second, None) => SECOND,
-            (Action::Append(length), None) => size..size + u64::from(length),
-            (Action::Write { at, length }, None) => at..at + u64::from(length),
-            (Action::Size(end), None) => {
-                size = end;
-                continue;
-            }
-            (Action::Allocation(end), None) => {
-                size = size.min(end);
-                continue;
-            }
-            _ => continue,
-        };
-        size = size.max(written.end);
-        if failed && written.start <= SECOND.start && written.end >= SECOND.end {
-            return true;
-        }
-    }
-    false
-}
-
-fn appended_again(workload: &Workload, struck: &Recording) -> bool {
-    let append = |step: Step| match step {
-        Step::Act(Action::Append(length)) => Some(length),
-        Step::Act(Action::Write { length, .. }) if workload.opening() == Some(Opening::AppendOnly) => {
-            Some(length)
-        }
-        _ => None,
-    };
-    // What a program is told that asked for too much is no failure to write.
-    let failed = struck.told.iter().position(|(_, status)| *status == Some(Status::DISK_FULL));
-    let Some((failed, length)) = failed.and_then(|at| Some((at, append(struck.told[at].0)?))) else {
-        return false;
-    };
-    let later = &struck.told[failed + 1..];
-    later.iter().any(|(step, status)| status.is_none() && append(*step) >= Some(length))
 }
 
 /// Whether the volume is as some moment at which the program was told that its data is safe, or as if nothing had failed.
