@@ -92,7 +92,9 @@ mod tests {
 
     const FULL: Option<Status> = Some(Status::DISK_FULL);
 
-    fn made_good(opening: Opening, actions: &[(Action, Option<Status>)]) -> bool {
+    type Told = (Action, Option<Status>);
+
+    fn made_good(opening: Opening, actions: &[Told]) -> bool {
         let told: Vec<_> = actions.iter().map(|(action, status)| (Step::Act(*action), *status)).collect();
         is_made_good(opening, &told)
     }
@@ -101,7 +103,7 @@ mod tests {
     fn what_later_writes_cover_is_made_good_and_nothing_else() {
         use Action::{Append, Basic, Ea, Second, Size, Write};
         let write = |at, length| Write { at, length };
-        let cases: [(Opening, &[(Action, Option<Status>)], bool); 12] = [
+        let cases: [(Opening, &[Told], bool); 12] = [
             (Opening::Create, &[(Append(600), None)], false),
             (Opening::Create, &[(Append(600), FULL), (Append(600), None)], true),
             (Opening::Create, &[(Append(600), FULL), (Append(500), None)], false),
