@@ -133,22 +133,10 @@ impl Report {
 
     /// Another handle takes part in a save, or reads in it.
     pub fn joined(&self, save: &Save, file: &U16Str, writes: bool) {
-        let file = Counted::units(file);
         let role = Counted::ascii(if writes { "writer" } else { "reader" });
-        self.write(
-            Level::Information,
-            event!("SaveJoined", "Save": U64, "File": Text, "ProcessId": ProcessId, "Role": Utf8),
-            &mut [
-                Datum::default(),
-                Datum::default(),
-                Datum::u64(&save.number),
-                Datum::u16(&file.bytes),
-                file.text,
-                Datum::u32(&save.process_id),
-                Datum::u16(&role.bytes),
-                role.text,
-            ],
-        );
+        let event = event!("SaveJoined", "Save": U64, "File": Text, "ProcessId": ProcessId, "Role": Utf8);
+        let role = [Datum::u16(&role.bytes), role.text];
+        self.with_file(Level::Information, event, save, file, [&role, &[]]);
     }
 
     /// A save was committed.
@@ -307,23 +295,33 @@ impl Report {
 
     /// As [`Self::about`], with one of its files.
     fn about_file(&self, level: Level, event: &'static [u8], save: &Save, file: &U16Str, more: &[Datum<'_>]) {
-        let file = Counted::units(file);
         let (image, rule) = (Counted::units(save.label.image()), Counted::units(save.label.rule()));
+        let names = [Datum::u16(&image.bytes), image.text, Datum::u16(&rule.bytes), rule.text];
+        self.with_file(level, event, save, file, [&names, more]);
+    }
+
+    /// An event about a save, one of its files and its process, with `more` behind.
+    fn with_file(
+        &self,
+        level: Level,
+        event: &'static [u8],
+        save: &Save,
+        file: &U16Str,
+        more: [&[Datum<'_>]; 2],
+    ) {
+        let file = Counted::units(file);
         let mut data = ArrayVec::<Datum<'_>, 15>::new();
-        let save = [
+        let head = [
             Datum::default(),
             Datum::default(),
             Datum::u64(&save.number),
             Datum::u16(&file.bytes),
             file.text,
             Datum::u32(&save.process_id),
-            Datum::u16(&image.bytes),
-            image.text,
-            Datum::u16(&rule.bytes),
-            rule.text,
         ];
+        let [first, second] = more;
         // There is room for the longest: `not_committed`.
-        if data.try_extend_from_slice(&save).is_ok() && data.try_extend_from_slice(more).is_ok() {
+        if [&head, first, second].iter().all(|part| data.try_extend_from_slice(part).is_ok()) {
             self.write(level, event, &mut data);
         }
     }

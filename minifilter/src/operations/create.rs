@@ -273,9 +273,6 @@ fn prepare(data: &mut Callback<'_>, alias: Option<&Alias>) -> Option<Prepared> {
     // What modifies no data begins nothing, but is part of what a process saves.
     let begins_by = |rule: &Rule<'_>| intent == Intent::ModifiesData || rule.settings.scope == Scope::Process;
     let rule = rule.filter(|rule| !rule.settings.audit_only && begins_by(rule));
-    if !may_join && rule.is_none() && audited.is_none() {
-        return None;
-    }
     let denied = Cell::new(None);
     let candidate =
         Candidate { intact, files: &files, parameters, process, name: &name, rule, denied, alias };

@@ -77,7 +77,7 @@ pub fn open(
         Ok(opened) => accept(candidate, instance, part, opened, &rights, is_case_sensitive(data)),
         // TxF asks this before share modes are asked: whom they keep out ends no save.
         Err(CANNOT_EXECUTE_FILE_IN_TRANSACTION)
-            if part.joined && !is_let_in(data, candidate, &part.save, inside.as_ref()) =>
+            if part.joined() && !is_let_in(data, candidate, &part.save, inside.as_ref()) =>
         {
             Verdict::Fail(Status::SHARING_VIOLATION)
         }
@@ -108,18 +108,18 @@ fn is_let_in(
 fn decline(candidate: &Candidate<'_>, instance: Instance<'_>, part: Part, status: Status) -> Verdict {
     let creates = decision::creates(candidate.parameters.disposition);
     match status {
-        Status::OBJECT_NAME_NOT_FOUND if creates || !part.joined => return Verdict::NoFile(Some(part)),
-        Status::SHARING_VIOLATION | Status::TRANSACTIONAL_CONFLICT if !part.joined => {
-            return Verdict::Rival { status, began: part.began };
+        Status::OBJECT_NAME_NOT_FOUND if creates || !part.joined() => return Verdict::NoFile(Some(part)),
+        Status::SHARING_VIOLATION | Status::TRANSACTIONAL_CONFLICT if !part.joined() => {
+            return Verdict::Rival { status, began: part.began() };
         }
         // What the process has saved is lost, and it is told where it has a handle of it. What comes next is another save.
-        _ if !part.joined && !part.began && classify(status.0 as u32) == Failure::TransactionGone => {
+        _ if !part.joined() && !part.began() && classify(status.0 as u32) == Failure::TransactionGone => {
             part.save.lose(status);
             return Verdict::Rival { status, began: false };
         }
         Status::INSUFFICIENT_RESOURCES => candidate.passes(Why::Resources, status),
         // Outside of a transaction it can be had.
-        CANNOT_EXECUTE_FILE_IN_TRANSACTION if part.joined => {
+        CANNOT_EXECUTE_FILE_IN_TRANSACTION if part.joined() => {
             let save = part.save.clone();
             drop(part);
             save.let_in(candidate.intact, instance);
@@ -130,12 +130,12 @@ fn decline(candidate: &Candidate<'_>, instance: Instance<'_>, part: Part, status
             };
         }
         // The handles of its save are lost, and one beside them would change the old version without a transaction.
-        _ if part.joined && classify(status.0 as u32) == Failure::TransactionGone => {
+        _ if part.joined() && classify(status.0 as u32) == Failure::TransactionGone => {
             part.save.lose(status);
             return Verdict::Fail(Status::UNEXPECTED_IO_ERROR);
         }
         _ if is_transaction_problem(status.0 as u32) => candidate.passes(Why::Transaction, status),
-        _ if part.joined => return Verdict::Fail(status),
+        _ if part.joined() => return Verdict::Fail(status),
         _ => {}
     }
     Verdict::Pass
@@ -159,7 +159,7 @@ fn accept(
         FILE_OPENED => {}
         // Superseding made it inside the transaction, where the application's own create could not find it.
         FILE_CREATED => {
-            part.modified = !part.began;
+            part.modified = !part.began();
             file.close();
             return Verdict::NoFile(None);
         }
@@ -168,7 +168,7 @@ fn accept(
     // MAXIMUM_ALLOWED may turn out to be no right to modify, and a save of its own would only be in the way then.
     let takes_part = decision::can_modify_data(granted)
         || part.save.is_of_process() && decision::locks_in_transaction(granted);
-    if !part.joined && !part.modified && !takes_part {
+    if !part.joined() && !part.modified && !takes_part {
         file.close();
         return Verdict::Pass;
     }
@@ -185,7 +185,7 @@ fn accept(
         Ok((_, id)) => id,
         Err(status) => {
             file.close();
-            if part.joined && classify(status.0 as u32) == Failure::TransactionGone {
+            if part.joined() && classify(status.0 as u32) == Failure::TransactionGone {
                 return decline(candidate, instance, part, status);
             }
             candidate.passes(Why::Resources, status);

@@ -165,7 +165,7 @@ impl New {
             Ok(opened)
         };
         // The most that is allowed may be no right to modify data: then there is nothing to save.
-        let mut needs_save = modifies || part.joined;
+        let mut needs_save = modifies || part.joined();
         let mut opened = if needs_save { in_save(&part) } else { open(None) };
         if let Err(Status::SHARING_VIOLATION | Status::TRANSACTIONAL_CONFLICT) = opened {
             // Another thread of the process may have found the placeholder first: it is in that thread's save then.
@@ -186,7 +186,7 @@ impl New {
             }
             Err(Status::SHARING_VIOLATION) => (Err(Status::SHARING_VIOLATION), Some(part)),
             // The handles of the save that it joined are lost.
-            Err(status) if part.joined && classify(status.0 as u32) == Failure::TransactionGone => {
+            Err(status) if part.joined() && classify(status.0 as u32) == Failure::TransactionGone => {
                 (Err(Status::UNEXPECTED_IO_ERROR), Some(part))
             }
             Err(status) if denies => {

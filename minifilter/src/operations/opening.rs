@@ -27,10 +27,7 @@ pub struct Part {
     pub(super) save: Shared<Save>,
     pub(super) files: ContextRef<Files>,
     instance: InstanceRef,
-    /// The file is in the save already.
-    pub(super) joined: bool,
-    /// The create began the save.
-    pub(super) began: bool,
+    way: Way,
     /// The open itself modified the file.
     pub(super) modified: bool,
     kept: bool,
@@ -55,14 +52,23 @@ impl Part {
         instance: InstanceRef,
         way: Way,
     ) -> Self {
-        let (joined, began) = (way == Way::Joins, way == Way::Begins);
-        Part { save, files: files.clone(), instance, joined, began, modified: false, kept: false }
+        Part { save, files: files.clone(), instance, way, modified: false, kept: false }
+    }
+
+    /// Whether the file is in the save already.
+    pub(super) fn joined(&self) -> bool {
+        self.way == Way::Joins
+    }
+
+    /// Whether the create began the save.
+    pub(super) fn began(&self) -> bool {
+        self.way == Way::Begins
     }
 
     /// In another save, which was joined, instead. Nothing was done in the one that it leaves.
     pub(super) fn moves(&mut self, to: Shared<Save>) {
         let from = core::mem::replace(&mut self.save, to);
-        (self.joined, self.began) = (true, false);
+        self.way = Way::Joins;
         abandon(&from, &self.files, self.instance.get());
     }
 

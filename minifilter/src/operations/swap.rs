@@ -10,12 +10,12 @@ use kernel::fltkernel::{
     IRP_MJ_FILE_SYSTEM_CONTROL, IRP_MJ_QUERY_INFORMATION, IRP_MJ_READ, IRP_MJ_SET_INFORMATION, IRP_MJ_WRITE,
 };
 
-use super::create::STACK_NEEDED;
-use super::{Modifies, Treatment, treatment, way};
 use kernel::pool::Shared;
 use kernel::process;
 use wdk_sys::{IRP_PAGING_IO, IRP_SYNCHRONOUS_PAGING_IO};
 
+use super::create::STACK_NEEDED;
+use super::{Modifies, Treatment, treatment, way};
 use crate::Intact;
 use crate::report::counters;
 use crate::save::failure::{is_transaction_problem, is_unsupported, told};

@@ -44,16 +44,18 @@ pub fn of_create(data: &Callback<'_>) {
     }
     let waits = decision::may_open_a_file(&request);
     let takes = decision::takes(&from_anybody);
+    // Who only looks is in the way of saves that wait or change, and of no other.
+    if !takes && !counters::any_in_the_way() {
+        return;
+    }
     let joins = matches!(decision::intent(&request), Intent::ModifiesData | Intent::ModifiesOther);
     let process = data.process().key();
+    let is_out = |save: &Save| !(joins && save.process == process);
     // `file`: the one that is opened, if that is known.
     let is_in_the_way = |save: &Save, file: Option<u64>| {
         let finds_nothing = || save.process != process && save.files.has_made(file);
         waits && save.is_exchanging()
-            || save.is_alone()
-                && (takes && !(joins && save.process == process)
-                    || save.has_lost_its_process()
-                    || finds_nothing())
+            || save.is_alone() && (takes && is_out(save) || save.has_lost_its_process() || finds_nothing())
     };
     let makes = decision::creates(parameters.disposition);
     let gives = |save: &Save, name: &FileName| {
@@ -65,7 +67,6 @@ pub fn of_create(data: &Callback<'_>) {
     // Who makes a file whose name is there is told so, whoever has it.
     let collides = parameters.disposition == FILE_CREATE && !data.may_name_stream();
     let newcomer = Newcomer::of(data, &parameters, waits && takes && !collides);
-    let is_out = |save: &Save| !(joins && save.process == process);
     let may_be_let_in = |save: &Save| newcomer.is_some_and(|one| is_out(save) && one.may_be_let_in(save));
     let may_be = |save: &Save| {
         is_in_the_way(save, None)

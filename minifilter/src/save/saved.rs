@@ -85,7 +85,7 @@ impl SavedFiles {
         self.0.write().made.pop()
     }
 
-    /// What it has made is committed, and what it has given is everybody's.
+    /// What it has made is committed.
     pub fn committed(&self) {
         let mut files = self.0.write();
         while files.made.pop().is_some() {}

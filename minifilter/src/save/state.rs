@@ -341,7 +341,7 @@ impl State {
     }
 
     /// Whether what it has done would commit at a close.
-    pub fn could_commit(&self, on_exit: OnExit) -> bool {
+    fn could_commit(&self, on_exit: OnExit) -> bool {
         self.phase == Phase::Live && outcome(&self.facts(on_exit)) == Outcome::Commit
     }
 
