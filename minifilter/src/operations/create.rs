@@ -35,7 +35,12 @@ use crate::save::files::{Files, Pass};
 use crate::save::live::{Label, Save};
 
 /// Stack that opening a twin may take: another trip through all filters below us and the file system.
-pub const STACK_NEEDED: usize = 10 * 1024;
+const STACK_NEEDED: usize = 10 * 1024;
+
+/// Whether there is stack for opening a twin.
+pub fn has_stack() -> bool {
+    process::remaining_stack() >= STACK_NEEDED
+}
 
 pub(super) const TAG: Tag = Tag::new(b"InCr");
 
@@ -145,7 +150,7 @@ impl Candidate<'_> {
     /// system's to say.
     fn denial(&self, data: &Callback<'_>) -> Option<Status> {
         let ((why, status), rule) = (self.denied.get()?, self.rule?);
-        if !decision::creates(self.parameters.disposition) && process::remaining_stack() >= STACK_NEEDED {
+        if !decision::creates(self.parameters.disposition) && has_stack() {
             let look = Open::look(self.name.full(), opening::is_case_sensitive(data));
             let looked = look.open(Intact::filter()?, data.instance());
             if let Err(Status::OBJECT_NAME_NOT_FOUND | Status::OBJECT_PATH_NOT_FOUND) = looked {
@@ -292,7 +297,7 @@ fn consider(data: &mut Callback<'_>, candidate: &Candidate<'_>) -> Option<Prepar
         candidate.passes(Why::ForeignThread, Status::SUCCESS);
         return None;
     }
-    if process::remaining_stack() < STACK_NEEDED {
+    if !has_stack() {
         candidate.passes(Why::Stack, Status::SUCCESS);
         return None;
     }

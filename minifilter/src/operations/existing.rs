@@ -151,7 +151,6 @@ fn accept(
 ) -> Verdict {
     let Opened { file, status, information, granted } = opened;
     if status == Status::OPLOCK_BREAK_IN_PROGRESS {
-        file.close();
         candidate.passes(Why::Oplock, status);
         return Verdict::Pass;
     }
@@ -160,7 +159,6 @@ fn accept(
         // Superseding made it inside the transaction, where the application's own create could not find it.
         FILE_CREATED => {
             part.modified = !part.began();
-            file.close();
             return Verdict::NoFile(None);
         }
         _ => part.modified(),
@@ -169,7 +167,6 @@ fn accept(
     let takes_part = decision::can_modify_data(granted)
         || part.save.is_of_process() && decision::locks_in_transaction(granted);
     if !part.joined() && !part.modified && !takes_part {
-        file.close();
         return Verdict::Pass;
     }
     let untouched = FILE_ATTRIBUTE_REPARSE_POINT | FILE_ATTRIBUTE_DIRECTORY;
@@ -179,13 +176,12 @@ fn accept(
         .and_then(|attributes| Ok((attributes, file.object().id(instance)?)));
     let id = match known {
         Ok((attributes, _)) if attributes & untouched != 0 => {
-            file.close();
             return Verdict::Pass;
         }
         Ok((_, id)) => id,
         Err(status) => {
-            file.close();
             if part.joined() && classify(status.0 as u32) == Failure::TransactionGone {
+                drop(file);
                 return decline(candidate, instance, part, status);
             }
             candidate.passes(Why::Resources, status);
@@ -193,7 +189,6 @@ fn accept(
         }
     };
     if let Err(status) = part.establish(candidate.intact, id, candidate.name.full()) {
-        file.close();
         candidate.passes(Why::Resources, status);
         return Verdict::Pass;
     }

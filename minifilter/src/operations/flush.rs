@@ -8,7 +8,7 @@ use kernel::context::Entered;
 use kernel::fltkernel::IRP_MJ_FLUSH_BUFFERS;
 use kernel::{Status, process};
 
-use super::create::STACK_NEEDED;
+use super::create::has_stack;
 use super::swap::{came_back, redirected, unknown};
 use crate::Intact;
 use crate::save::failure::told;
@@ -38,8 +38,7 @@ impl Operation for Flush {
             // File systems and page writers flush too; they have no program that was promised anything.
             && !process::is_inside_file_system()
         {
-            let room = process::remaining_stack() >= STACK_NEEDED;
-            match save.flush(intact, data.instance(), room) {
+            match save.flush(intact, data.instance(), has_stack()) {
                 Ok(true) => return Before::Complete(Status::SUCCESS, 0),
                 Ok(false) => {}
                 Err(status) => return Before::Complete(Status(told(status.0 as u32) as i32), 0),

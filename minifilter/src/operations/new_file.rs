@@ -83,10 +83,7 @@ fn may_have_stream(data: &Callback<'_>, candidate: &Candidate<'_>, rights: &Righ
         ..Open::look(U16Str::from_slice(file), is_case_sensitive(data))
     };
     match look.open(Intact::filter()?, data.instance()) {
-        Ok(opened) => {
-            opened.file.close();
-            Some(true)
-        }
+        Ok(_) => Some(true),
         Err(Status::OBJECT_NAME_NOT_FOUND) => Some(false),
         Err(_) => None,
     }
@@ -137,9 +134,7 @@ impl New {
         };
         let asks_for_most = created && rights.twin & MAXIMUM_ALLOWED != 0;
         let most = |transaction: Option<&TransactionRef>| {
-            let most = open(MAXIMUM_ALLOWED, true, transaction).ok()?;
-            most.file.close();
-            Some(most.granted)
+            open(MAXIMUM_ALLOWED, true, transaction).ok().map(|most| most.granted)
         };
         // Outside the transaction, so that the file is not in it yet: what a transaction modifies nobody executes.
         let outside = if asks_for_most { most(None) } else { None };

@@ -255,14 +255,10 @@ pub(super) fn bind(
 /// The twin must be the file that the application's create made or found, and no oplock may be in its way.
 pub(super) fn accept_same(opened: Opened, file: FileObject<'_>, instance: Instance<'_>) -> Result<Opened> {
     if opened.status == Status::OPLOCK_BREAK_IN_PROGRESS {
-        opened.file.close();
         return Err(Status::OPLOCK_NOT_GRANTED);
     }
     match (opened.file.object().id(instance), file.id(instance)) {
         (Ok(twin), Ok(own)) if twin == own => Ok(opened),
-        _ => {
-            opened.file.close();
-            Err(Status::SHARING_VIOLATION)
-        }
+        _ => Err(Status::SHARING_VIOLATION),
     }
 }

@@ -100,8 +100,8 @@ fn change(
         save.changes_names();
     }
     let status = perform(data, &entered, &request).err().unwrap_or(Status::SUCCESS);
-    let gone = !status.is_success() && classify(status.0.cast_unsigned()) == Failure::TransactionGone;
-    let told = if gone { Status::UNEXPECTED_IO_ERROR } else { request.answer(status) };
+    let gone = classify(status.0.cast_unsigned()) == Failure::TransactionGone;
+    let told = request.answer(status);
     if let Some(save) = &entered.save {
         if !status.is_success() {
             save.changed_no_names();

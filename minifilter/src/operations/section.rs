@@ -70,9 +70,7 @@ impl Operation for SectionMade {
     type Carry = ();
 
     fn before(data: &mut Callback<'_>) -> Before<()> {
-        if let Ok(Some(redirect)) = Redirect::of(data)
-            && redirect.role == Role::Writer
-        {
+        if let Ok(Some(redirect)) = Redirect::of(data) {
             redirect.mapping.end();
         }
         Before::Pass

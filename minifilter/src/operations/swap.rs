@@ -6,15 +6,13 @@ use kernel::Status;
 use kernel::callback::{Before, Callback, Either, Operation};
 use kernel::context::{ContextRef, Entered};
 use kernel::file::LowerFile;
-use kernel::fltkernel::{
-    IRP_MJ_FILE_SYSTEM_CONTROL, IRP_MJ_QUERY_INFORMATION, IRP_MJ_READ, IRP_MJ_SET_INFORMATION, IRP_MJ_WRITE,
-};
+use kernel::fltkernel::{IRP_MJ_FILE_SYSTEM_CONTROL, IRP_MJ_SET_INFORMATION};
 
 use kernel::pool::Shared;
 use kernel::process;
 use wdk_sys::{IRP_PAGING_IO, IRP_SYNCHRONOUS_PAGING_IO};
 
-use super::create::STACK_NEEDED;
+use super::create::has_stack;
 use super::{Modifies, Treatment, treatment, way};
 use crate::Intact;
 use crate::report::counters;
@@ -176,7 +174,7 @@ fn resume(data: &Callback<'_>, save: &Shared<Save>) {
     }
     let Some(intact) = Intact::get() else { return };
     let instance = data.instance();
-    if save.resume(intact, instance, process::remaining_stack() >= STACK_NEEDED)
+    if save.resume(intact, instance, has_stack())
         // A limit that cannot be kept for want of memory is no reason to go on without a transaction.
         && let Ok(true) = intact.clock.limits().add(save, instance)
     {
@@ -190,23 +188,20 @@ pub(super) fn enter(redirect: ContextRef<Redirect>) -> Result<Entered<Redirect>,
     // After the transaction is gone nothing on this handle can be true any more; a status of TxF would be one that
     // programs do not know.
     let gone = |redirect: &Redirect| redirect.save.as_ref().is_some_and(|save| save.is_gone());
-    if gone(&redirect) {
-        return Err(Answer::Fail(Status::UNEXPECTED_IO_ERROR));
+    match Entered::enter(redirect) {
+        Ok(entered) if !gone(&entered) => Ok(entered),
+        Err(redirect) if !gone(&redirect) => Err(match redirect.role {
+            Role::Reader => Answer::Own,
+            Role::Writer => Answer::Fail(Status::FILE_CLOSED),
+        }),
+        _ => Err(Answer::Fail(Status::UNEXPECTED_IO_ERROR)),
     }
-    let entered = Entered::enter(redirect).map_err(|redirect| match redirect.role {
-        Role::Reader => Answer::Own,
-        Role::Writer => Answer::Fail(Status::FILE_CLOSED),
-    })?;
-    // Perhaps it was lost while we waited.
-    if gone(&entered) { Err(Answer::Fail(Status::UNEXPECTED_IO_ERROR)) } else { Ok(entered) }
 }
 
 pub(super) fn send(data: &mut Callback<'_>, redirect: &Entered<Redirect>) {
     let twin = redirect.inside().object();
     // The position is part of some information classes, also where reads and writes do without it.
-    if let Some(file) = data.file()
-        && (file.is_synchronous() || data.major() == IRP_MJ_QUERY_INFORMATION)
-    {
+    if let Some(file) = data.file() {
         twin.set_position(file.position());
     }
     data.send_to(twin);
@@ -224,16 +219,13 @@ pub(super) fn came_back(
         // Nothing was done: it is as on a volume that cannot do it.
         status = Status(told(status.0 as u32) as i32);
     }
+    // It had the handle's own, which only reads and writes move that succeed.
     if let (Some(file), Some(twin)) = (data.file(), twin)
-        && matches!(data.major(), IRP_MJ_READ | IRP_MJ_WRITE)
         && file.is_synchronous()
-        && status.is_success()
     {
         file.set_position(twin.object().position());
     }
-    if redirect.role == Role::Writer
-        && let Some(save) = &redirect.save
-    {
+    if let Some(save) = &redirect.save {
         save.came_back(redirect.place, effect, status);
     }
     let answer = Status(told(status.0 as u32) as i32);

@@ -14,7 +14,7 @@ use kernel::string::upcase;
 use widestring::U16Str;
 
 use super::admission::Newcomer;
-use super::create::STACK_NEEDED;
+use super::create::has_stack;
 use super::decision::{self, FILE_CREATE, Intent, Request};
 use super::names;
 use super::opening::{is_case_sensitive, request};
@@ -36,10 +36,7 @@ pub fn of_create(data: &Callback<'_>) {
     };
     let request = request(data, file, &parameters);
     let from_anybody = Request { from_kernel: false, ..request };
-    if !decision::may_open_a_file(&from_anybody)
-        || process::is_inside_file_system()
-        || process::remaining_stack() < STACK_NEEDED
-    {
+    if !decision::may_open_a_file(&from_anybody) || process::is_inside_file_system() || !has_stack() {
         return;
     }
     let waits = decision::may_open_a_file(&request);

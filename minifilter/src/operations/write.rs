@@ -8,7 +8,7 @@ use kernel::process;
 use wdk_sys::{IRP_PAGING_IO, IRP_SYNCHRONOUS_PAGING_IO};
 
 use super::Modifies;
-use super::create::STACK_NEEDED;
+use super::create::has_stack;
 use super::swap::{came_back, enter, resumed, send, unknown};
 use crate::Intact;
 use crate::save::live::{Redirect, Role};
@@ -109,12 +109,13 @@ fn write(
 #[inline]
 fn limit(data: &Callback<'_>, redirect: &Redirect) {
     if let Some(save) = &redirect.save
-        && save.settings.max_megabytes != 0
+        && save.is_too_large()
         && data.irp_flags() & (IRP_PAGING_IO | IRP_SYNCHRONOUS_PAGING_IO) == 0
         && !process::is_inside_file_system()
+        && has_stack()
         && let Some(intact) = Intact::get()
     {
-        save.limit(intact, data.instance(), process::remaining_stack() >= STACK_NEEDED);
+        save.limit(intact, data.instance());
     }
 }
 

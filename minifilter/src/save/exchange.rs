@@ -106,15 +106,12 @@ impl Save {
     }
 
     /// Commits what is there, and lets the handles go on without a transaction, if the save has written more than its rule
-    /// allows. `room`: there is stack for opening a file; without it the next write may have it. PASSIVE_LEVEL, without
-    /// locks.
+    /// allows. PASSIVE_LEVEL, without locks.
     ///
     /// A save that could not commit at a close is left as it is, and so is one whose twins do not come to rest.
-    pub fn limit(&self, intact: &Intact, instance: Instance<'_>, room: bool) {
-        if room && self.is_too_large() {
-            // Whatever keeps it from ending now, the close will tell.
-            let _ = self.demote(intact, instance, Demotion::TooLarge, PATIENCE_MS, || self.is_too_large());
-        }
+    pub fn limit(&self, intact: &Intact, instance: Instance<'_>) {
+        // Whatever keeps it from ending now, the close will tell.
+        let _ = self.demote(intact, instance, Demotion::TooLarge, PATIENCE_MS, || self.is_too_large());
     }
 
     /// As [`Self::limit`], because it is past a limit of time; `changes`: what was seen of it then, if nothing more may have
@@ -141,7 +138,8 @@ impl Save {
         let _ = self.demote(intact, instance, why, THREADS_PATIENCE_MS, || self.could_go_on_without());
     }
 
-    fn is_too_large(&self) -> bool {
+    /// Whether it has written more than its rule allows, and could commit what is there. IRQL up to APC_LEVEL.
+    pub fn is_too_large(&self) -> bool {
         let limit = self.settings.max_megabytes;
         limit != 0
             && self.is_transacted()
@@ -431,12 +429,10 @@ impl Twin<'_> {
             opened => opened,
         }?;
         if opened.status == Status::OPLOCK_BREAK_IN_PROGRESS {
-            opened.file.close();
             return Err(Status::OPLOCK_NOT_GRANTED);
         }
         let id = opened.file.object().id(instance);
         if id != Ok(self.redirect.place.file) {
-            opened.file.close();
             return Err(id.err().unwrap_or(Status::OBJECT_NAME_NOT_FOUND));
         }
         *self.held = opened.file;

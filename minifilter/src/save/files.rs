@@ -1,6 +1,6 @@
 //! The saves that live on a volume, and who may join them: the context of an instance.
 
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use kernel::Result;
 use kernel::context::{Context, ContextKind, ContextRef};
@@ -18,7 +18,7 @@ use crate::report::counters;
 pub struct Files {
     saves: PushLock<PoolVec<Shared<Save>>>,
     /// How many, so that nobody takes the lock for nothing.
-    count: AtomicU32,
+    count: AtomicUsize,
     /// How many have come and gone, both counted.
     changes: AtomicU32,
     /// Redirected writing handles, and creates on the way to become one.
@@ -36,7 +36,7 @@ impl Files {
         let filter = Intact::filter().ok_or(kernel::Status::UNSUCCESSFUL)?;
         let files = Files {
             saves: PushLock::new(PoolVec::new(Self::TAG)),
-            count: AtomicU32::new(0),
+            count: AtomicUsize::new(0),
             changes: AtomicU32::new(0),
             handles: AtomicU32::new(0),
         };
@@ -54,9 +54,8 @@ impl Files {
     pub fn break_off(intact: &Intact, instance: Instance<'_>) {
         let Ok(files) = ContextRef::<Files>::of_instance(instance) else { return };
         loop {
-            let next = files.saves.write().pop();
+            let next = files.with_all(PoolVec::pop);
             let Some(save) = next else { return };
-            files.count.fetch_sub(1, Ordering::AcqRel);
             save.break_off(intact, instance, &files);
             save.wait_if_ending();
         }
@@ -123,25 +122,31 @@ impl Files {
     /// Makes a save known; one of all that a process modifies only if there is no other, which is the answer otherwise. Fails
     /// with `INSUFFICIENT_RESOURCES`.
     pub fn insert_or_find(&self, save: &Shared<Save>) -> Result<Option<Shared<Save>>> {
-        let mut saves = self.saves.write();
-        if save.is_of_process()
-            && let Some(other) = of_process(&saves, save.process, save.label.rule().as_slice())
-        {
-            return Ok(Some(other));
-        }
-        saves.push(save.clone())?;
-        self.changes.fetch_add(1, Ordering::AcqRel);
-        self.count.fetch_add(1, Ordering::AcqRel);
-        Ok(None)
+        self.with_all(|saves| {
+            if save.is_of_process()
+                && let Some(other) = of_process(saves, save.process, save.label.rule().as_slice())
+            {
+                return Ok(Some(other));
+            }
+            saves.push(save.clone())?;
+            self.changes.fetch_add(1, Ordering::AcqRel);
+            Ok(None)
+        })
     }
 
     /// Forgets a save.
     pub fn remove(&self, save: &Save) {
-        let taken = self.saves.write().take(|other| other.number == save.number);
-        if taken.is_some() {
+        if self.with_all(|saves| saves.take(|other| other.number == save.number)).is_some() {
             self.changes.fetch_add(1, Ordering::AcqRel);
-            self.count.fetch_sub(1, Ordering::AcqRel);
         }
+    }
+
+    /// Changes the list, and counts it.
+    fn with_all<R>(&self, change: impl FnOnce(&mut PoolVec<Shared<Save>>) -> R) -> R {
+        let mut saves = self.saves.write();
+        let result = change(&mut saves);
+        self.count.store(saves.len(), Ordering::Release);
+        result
     }
 }
 

@@ -22,7 +22,7 @@ use super::locks::Locks;
 use super::mapping::Mapping;
 use super::outcome::{Ending, Facts, Outcome, Reason, outcome};
 use super::saved::SavedFiles;
-use super::state::{Effect, Joined, Left, Phase, Place, Settles, State, Stream, Turn};
+use super::state::{Effect, Left, Phase, Place, Settles, State, Stream, Turn};
 use crate::Intact;
 use crate::operations::decision::Claim;
 use crate::report::counters;
@@ -274,16 +274,10 @@ impl Save {
             return false;
         }
         let joined = self.state.lock().join();
-        match joined {
-            Joined::No => self.gate.leave(),
-            Joined::Yes => {}
-            Joined::Again(turn) => {
-                if let Some(intact) = Intact::get() {
-                    intact.clock.settling().forget(self, turn);
-                }
-            }
+        if !joined {
+            self.gate.leave();
         }
-        joined != Joined::No
+        joined
     }
 
     /// A create that only looks at it is on its way to a twin, if it is not too late. Waits while twins are exchanged. A
@@ -342,7 +336,7 @@ impl Save {
     }
 
     /// It waits no longer: what its end is decided by, if it did wait.
-    pub(super) fn settles_no_more(&self, turn: Option<Turn>, ending: Ending) -> Option<(Turn, Facts)> {
+    pub(super) fn settles_no_more(&self, turn: Option<Turn>, ending: Ending) -> Option<Facts> {
         self.state.lock().settle(turn, ending, self.settings.on_exit)
     }
 
@@ -455,7 +449,6 @@ impl Save {
             self.finish(intact, instance, files, facts, None);
             // Whoever still has a handle is told that nothing works on it any more.
             self.state.lock().lose(Status::FILE_CLOSED.0 as u32);
-            intact.clock.settling().forget_all(self);
         }
     }
 

@@ -56,10 +56,7 @@ impl Mapping {
     /// The twin will be closed: the loan ends, whoever is still making a section. One that is made now maps the last
     /// committed version, and what is written through it goes nowhere. IRQL up to APC_LEVEL.
     pub fn abandon(&self) {
-        let mut making = self.0.lock();
-        making.threads.clear();
-        let held = making.held.take();
-        drop(making);
+        let held = self.0.lock().held.take();
         drop(held);
     }
 

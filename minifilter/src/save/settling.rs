@@ -34,7 +34,7 @@ const INTERVAL: u32 = 50;
 /// A save that waits.
 struct Waiting {
     save: Shared<Save>,
-    instance: Shared<InstanceRef>,
+    instance: InstanceRef,
     /// What keeps the driver on the volume.
     pass: Pass,
     turn: Turn,
@@ -45,7 +45,7 @@ struct Waiting {
 impl Waiting {
     /// `None`: there is no memory to wait with, or the volume goes, or the driver.
     fn new(save: &Shared<Save>, instance: Instance<'_>, files: &ContextRef<Files>) -> Option<Self> {
-        let instance = Shared::new(TAG, instance.reference().ok()?).ok()?;
+        let instance = instance.reference().ok()?;
         let pass = Pass::enter(files)?;
         let until = time::milliseconds().saturating_add(u64::from(save.settings.settle_milliseconds));
         // What looks for a save of the process asks whether there is a redirected handle first.
@@ -79,36 +79,14 @@ impl Settling {
         self.0.write().push(waiting)
     }
 
-    /// Forgets a save that waits no longer. IRQL up to APC_LEVEL.
-    pub fn forget(&self, save: &Save, turn: Turn) {
-        let mut all = self.0.write();
-        let taken = all.take(|waiting| waiting.save.number == save.number && waiting.turn == turn);
-        drop(all);
-        drop(taken);
-    }
-
-    /// Forgets a save that is over. IRQL up to APC_LEVEL.
-    pub fn forget_all(&self, save: &Save) {
-        let taken = self.0.write().take(|waiting| waiting.save.number == save.number);
-        drop(taken);
-    }
-
-    /// Ends those whose time is over or whose process has ended; how many milliseconds later to look again. PASSIVE_LEVEL,
-    /// without locks.
+    /// Ends those whose time is over or whose process has ended, and forgets what waits no longer; how many milliseconds
+    /// later to look again. PASSIVE_LEVEL, without locks.
     pub fn look(&self, intact: &Intact) -> Option<u32> {
         loop {
             let now = time::milliseconds();
-            let due = {
-                let all = self.0.read();
-                let due = all.iter().find(|waiting| waiting.is_due(now));
-                due.map(|waiting| {
-                    let (instance, files) = (waiting.instance.clone(), waiting.pass.files().clone());
-                    (waiting.save.clone(), instance, files, waiting.turn)
-                })
-            };
-            let Some((save, instance, files, turn)) = due else { break };
-            save.settle(intact, instance.get(), &files, Some(turn));
-            self.forget(&save, turn);
+            let due = self.0.write().take(|waiting| waiting.is_due(now));
+            let Some(Waiting { save, instance, pass, turn, .. }) = &due else { break };
+            save.settle(intact, instance.get(), pass.files(), Some(*turn));
         }
         (!self.0.read().is_empty()).then_some(INTERVAL)
     }
@@ -144,12 +122,7 @@ pub fn leave(
                 save.settle(intact, instance, files, Some(turn));
                 return;
             }
-            if save.settles(Some(turn)) {
-                intact.clock.wake();
-            } else {
-                // Somebody was faster than the list.
-                intact.clock.settling().forget(save, turn);
-            }
+            intact.clock.wake();
         }
         (Left::Settles(turn), None) => save.settle(intact, instance, files, Some(turn)),
     }
@@ -164,10 +137,7 @@ impl Save {
             status => Ending::ProcessEnded(status.0 as u32),
         };
         match self.settles_no_more(turn, ending) {
-            Some((turn, facts)) => {
-                self.finish(intact, instance, files, facts, None);
-                intact.clock.settling().forget(self, turn);
-            }
+            Some(facts) => self.finish(intact, instance, files, facts, None),
             None => self.wait_if_ending(),
         }
     }

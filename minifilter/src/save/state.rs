@@ -117,17 +117,6 @@ pub enum Settles {
 /// One of the times that a save waits for more.
 pub type Turn = u32;
 
-/// What became of an attempt to take part.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Joined {
-    /// It is too late.
-    No,
-    /// Others write.
-    Yes,
-    /// It waited for this.
-    Again(Turn),
-}
-
 impl State {
     /// A save that one handle takes part in.
     pub const fn new() -> Self {
@@ -159,15 +148,13 @@ impl State {
         self.phase
     }
 
-    /// Another handle takes part, if it is not too late.
-    pub fn join(&mut self) -> Joined {
-        let joined = match self.phase {
-            Phase::Live => Joined::Yes,
-            Phase::Settling => Joined::Again(self.settled),
-            Phase::Ending | Phase::Ended => return Joined::No,
-        };
-        self.phase = Phase::Live;
-        self.writers = self.writers.saturating_add(1);
+    /// Another handle takes part. False: it is too late.
+    pub fn join(&mut self) -> bool {
+        let joined = matches!(self.phase, Phase::Live | Phase::Settling);
+        if joined {
+            self.phase = Phase::Live;
+            self.writers = self.writers.saturating_add(1);
+        }
         joined
     }
 
@@ -285,14 +272,14 @@ impl State {
 
     /// It waits no longer (`turn`: only if it is this time): decide by the facts, with what has become of its program.
     /// `None` if it does not wait.
-    pub fn settle(&mut self, turn: Option<Turn>, ending: Ending, on_exit: OnExit) -> Option<(Turn, Facts)> {
+    pub fn settle(&mut self, turn: Option<Turn>, ending: Ending, on_exit: OnExit) -> Option<Facts> {
         if !self.settles(turn) {
             return None;
         }
         self.ending = worse(self.ending, ending, on_exit);
         self.ends_alone = true;
         self.phase = Phase::Ending;
-        Some((self.settled, self.facts(on_exit)))
+        Some(self.facts(on_exit))
     }
 
     /// Whether it waits for more (`turn`: and it is this time).
@@ -573,7 +560,7 @@ mod tests {
     #[test]
     fn the_last_of_several_handles_decides() {
         let mut state = State::new();
-        assert_eq!(state.join(), Joined::Yes);
+        assert!(state.join());
         state.came_back(HERE, bytes(0, 10), 0);
         assert_eq!(state.leave(Ending::Closed, OnExit::ByStatus, Settles::Never), Left::Others);
         assert_eq!(last(&mut state, Ending::Closed), Outcome::Commit);
@@ -582,7 +569,7 @@ mod tests {
     #[test]
     fn a_holder_that_died_counts_even_if_it_was_not_the_last() {
         let mut state = State::new();
-        assert_eq!(state.join(), Joined::Yes);
+        assert!(state.join());
         state.came_back(HERE, bytes(0, 10), 0);
         assert_eq!(state.leave(Ending::ProcessEnded(1), OnExit::ByStatus, Settles::Never), Left::Others);
         assert_eq!(last(&mut state, Ending::Closed), Outcome::RollBack(Reason::ProcessDied));
@@ -654,7 +641,7 @@ mod tests {
     fn what_a_rule_says_of_exits_decides_for_every_handle() {
         let with = |first, second, on_exit| {
             let mut state = State::new();
-            assert_eq!(state.join(), Joined::Yes);
+            assert!(state.join());
             state.came_back(HERE, bytes(0, 10), 0);
             assert_eq!(state.leave(first, on_exit, Settles::Never), Left::Others);
             match state.leave(second, on_exit, Settles::Never) {
@@ -679,10 +666,10 @@ mod tests {
         let mut state = State::new();
         let _ = state.leave(Ending::Closed, OnExit::ByStatus, Settles::Never);
         assert_eq!(state.phase(), Phase::Ending);
-        assert_eq!(state.join(), Joined::No);
+        assert!(!state.join());
         state.end(true);
         assert_eq!(state.phase(), Phase::Ended);
-        assert_eq!(state.join(), Joined::No);
+        assert!(!state.join());
     }
 
     #[test]
@@ -716,7 +703,7 @@ mod tests {
     #[test]
     fn a_flush_does_not_commit_what_a_dead_process_left() {
         let mut state = State::new();
-        assert_eq!(state.join(), Joined::Yes);
+        assert!(state.join());
         state.came_back(HERE, bytes(0, 10), 0);
         assert_eq!(state.leave(Ending::ProcessEnded(1), OnExit::ByStatus, Settles::Never), Left::Others);
         let flush = state.at_flush(OnExit::ByStatus, OnFlush::Checkpoint);
@@ -790,7 +777,7 @@ mod tests {
         let turn = settles(&mut state);
         assert_eq!(state.settle(Some(turn + 1), Ending::Closed, OnExit::ByStatus), None, "another time");
         assert!(state.is_alone());
-        let (_, facts) = state.settle(Some(turn), Ending::Closed, OnExit::ByStatus).unwrap();
+        let facts = state.settle(Some(turn), Ending::Closed, OnExit::ByStatus).unwrap();
         assert_eq!(outcome(&facts), Outcome::Commit);
         assert!(state.is_alone(), "until it is over");
         assert_eq!(state.settle(None, Ending::Closed, OnExit::ByStatus), None, "once");
@@ -808,7 +795,7 @@ mod tests {
         ] {
             let mut state = hollow();
             settles(&mut state);
-            let (_, facts) = state.settle(None, Ending::ProcessEnded(status), on_exit).unwrap();
+            let facts = state.settle(None, Ending::ProcessEnded(status), on_exit).unwrap();
             assert_eq!(outcome(&facts) == Outcome::Commit, commits, "{status} {on_exit:?}");
         }
     }
@@ -817,9 +804,10 @@ mod tests {
     fn what_joins_a_hollow_save_makes_it_live_again_and_bytes_make_it_whole() {
         let mut state = hollow();
         let first = settles(&mut state);
-        assert_eq!(state.join(), Joined::Again(first));
+        assert!(state.join());
+        assert_eq!(state.phase(), Phase::Live);
         assert_ne!(settles(&mut state), first, "nothing was written: it waits again");
-        assert!(matches!(state.join(), Joined::Again(_)));
+        assert!(state.join());
         state.came_back(HERE, bytes(0, 10), 0);
         assert!(matches!(state.leave(Ending::Closed, OnExit::ByStatus, Settles::Hollow), Left::Last(_)));
     }
