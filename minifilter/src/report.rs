@@ -74,7 +74,7 @@ pub enum Demotion {
     Idle,
     /// Somebody else opened a file of it whom its handles let in.
     LetIn,
-    /// After it had been idle no transaction could be had again: the status says why.
+    /// It had rested, and when something was modified no transaction could be had: the status says why.
     NotResumed,
 }
 
@@ -87,7 +87,7 @@ impl Demotion {
             Self::TooLong => "it has taken longer than its rule allows",
             Self::Idle => "nothing was modified for longer than its rule allows",
             Self::LetIn => "somebody else opened the file whom its share modes let in",
-            Self::NotResumed => "after it had been idle no transaction could be had again",
+            Self::NotResumed => "when it was modified again no transaction could be had",
         }
     }
 }

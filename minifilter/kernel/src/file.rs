@@ -166,6 +166,12 @@ impl<'a> FileObject<'a> {
         Ok(self.query::<StandardInformation>(instance, FILE_STANDARD_INFORMATION)?.end_of_file)
     }
 
+    /// Whether it goes with its last handle, or has gone already but for its handles; no, if that cannot be told. PASSIVE_LEVEL.
+    pub fn is_deleted(self, instance: Instance<'_>) -> bool {
+        let standard = self.query::<StandardInformation>(instance, FILE_STANDARD_INFORMATION);
+        standard.is_ok_and(|standard| standard.delete_pending != 0 || standard.links == 0)
+    }
+
     /// Whether it is a directory. PASSIVE_LEVEL.
     pub fn is_directory(self, instance: Instance<'_>) -> Result<bool> {
         let mut directory = 0;

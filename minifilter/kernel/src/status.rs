@@ -99,6 +99,8 @@ statuses! {
     CANCELLED = 0xC000_0120_u32;
     /// The file object is closed.
     FILE_CLOSED = 0xC000_0128_u32;
+    /// The file is mapped.
+    USER_MAPPED_FILE = 0xC000_0243_u32;
     /// A file cannot grow to that.
     FILE_TOO_LARGE = 0xC000_0904_u32;
     /// The log of the volume is full.

@@ -12,8 +12,9 @@ use wdk_sys::SL_CASE_SENSITIVE;
 use widestring::U16Str;
 
 use super::create::Candidate;
-use super::decision::{self, Intent, Request};
+use super::decision::{self, FILE_OPEN, Intent, Request};
 use super::existing::Twin;
+use super::swap::resume;
 use crate::Intact;
 use crate::save::files::Files;
 use crate::save::live::{Redirect, Save, stream_of};
@@ -160,6 +161,13 @@ pub(super) fn part_of(
     way: Way,
 ) -> Option<Part> {
     let instance = data.instance().reference().ok()?;
+    // What opening does is in a transaction, too.
+    if candidate.parameters.disposition != FILE_OPEN {
+        resume(data, &save);
+        if way != Way::Joins && !save.takes_more() {
+            return None;
+        }
+    }
     if save.join() {
         return Some(Part::new(save, candidate.files, instance, way));
     }

@@ -71,8 +71,11 @@ impl Reader {
         parameters: &Create,
         save: &Shared<Save>,
     ) {
-        // Outside a transaction its own file is what everybody sees.
-        let Ok(Some(inside)) = save.inside() else { return };
+        // Outside a transaction its own file is what everybody sees, but the save may have one later.
+        let Ok(inside) = save.inside() else { return };
+        if inside.is_none() && !save.rests() {
+            return;
+        }
         let instance = data.instance();
         let Ok(name) = FileName::of(data, NameForm::Opened) else { return };
         let opened = Open {
@@ -88,7 +91,7 @@ impl Reader {
             // The application's own create was checked.
             checked: false,
             ignore_share: true,
-            transaction: Some(&inside),
+            transaction: inside.as_ref(),
             extra: None,
         }
         .open(filter, instance)

@@ -9,8 +9,8 @@ use kernel::fltkernel::{
     IRP_MJ_ACQUIRE_FOR_SECTION_SYNCHRONIZATION, IRP_MJ_RELEASE_FOR_SECTION_SYNCHRONIZATION,
 };
 
-use super::NO_SECTION;
-use super::swap::enter;
+use super::swap::{enter, resumed};
+use super::{Modifies, NO_SECTION};
 use crate::save::live::{Redirect, Role};
 
 /// A section of a writing handle becomes a section of its twin, so that what is written through it is part of the save. A
@@ -48,7 +48,8 @@ fn begin(data: &Callback<'_>, redirect: ContextRef<Redirect>) -> Before<ContextR
     if data.creates_image_section() {
         return REFUSED;
     }
-    let Ok(entered) = enter(redirect) else { return REFUSED };
+    // Nobody tells when a view is written, and a twin that is mapped cannot be exchanged any more.
+    let Ok(entered) = enter(resumed(data, redirect, Modifies::Bytes)) else { return REFUSED };
     if entered.mapping.begin(file, entered.inside()).is_err() {
         return REFUSED;
     }

@@ -159,22 +159,27 @@ pub(super) fn resumed(
     if modifies != Modifies::Nothing
         && redirect.role == Role::Writer
         && let Some(save) = &redirect.save
-        && save.rests()
     {
         resume(data, save);
     }
     redirect
 }
 
-#[cold]
-fn resume(data: &Callback<'_>, save: &Shared<Save>) {
-    // From inside a file system nothing can be opened, and who writes pages must not wait.
-    if process::is_inside_file_system() || is_paging(data) {
-        return;
+/// A save that rests has a transaction again, or goes on without. PASSIVE_LEVEL, without locks.
+#[inline]
+pub(super) fn resume(data: &Callback<'_>, save: &Shared<Save>) {
+    if save.rests() {
+        begin_again(data, save);
     }
+}
+
+#[cold]
+fn begin_again(data: &Callback<'_>, save: &Shared<Save>) {
     let Some(intact) = Intact::get() else { return };
     let instance = data.instance();
-    if save.resume(intact, instance, has_stack())
+    // From inside a file system nothing can be opened, and who writes pages must not wait.
+    let may_open = !process::is_inside_file_system() && !is_paging(data) && has_stack();
+    if save.resume(intact, instance, may_open)
         // A limit that cannot be kept for want of memory is no reason to go on without a transaction.
         && let Ok(true) = intact.clock.limits().add(save, instance)
     {

@@ -35,7 +35,7 @@ impl Clock {
         &self.0.attended().settling
     }
 
-    /// Saves with limits of time.
+    /// Live saves.
     pub fn limits(&self) -> &Limits {
         &self.0.attended().limits
     }

@@ -1,9 +1,10 @@
 //! Exchanging the twins of a save under its live handles.
 //!
-//! The handles of a transaction die with it (txf-ktm §4.4). So that a save can go on in another transaction, or without
-//! one, all of its twins are closed, the transaction commits, and they are opened again: the same file by the name that it
-//! has now, checked by its id, with the same rights, sharing and options. The rights are those of the handles, so no access
-//! check is made again: a handle keeps its rights, whatever becomes of the file's security.
+//! The handles of a transaction die with it (txf-ktm §4.4), and none can be put into one later. So that a save can go on in
+//! another transaction, begin one, or go on without, all of its twins are closed, its transaction commits, and they are
+//! opened again: the same file by the name that it has now, checked by its id, with the same rights, sharing and options.
+//! The rights are those of the handles, so no access check is made again: a handle keeps its rights, whatever becomes of
+//! the file's security.
 //!
 //! Meanwhile operations on the handles wait at their gates, creates of the same process wait at the save's, and creates of
 //! others on the file wait for a bounded time. Byte-range locks are taken again; requests that wait for one are told that
@@ -117,7 +118,7 @@ impl Save {
     /// As [`Self::limit`], because it is past a limit of time; `changes`: what was seen of it then, if nothing more may have
     /// happened since. In a thread of ours.
     ///
-    /// One that was idle has a transaction again when something is modified: [`Self::resume`].
+    /// One in which nothing was modified for long has a transaction again when something is: [`Self::resume`].
     pub fn end_by_time(&self, intact: &Intact, instance: Instance<'_>, why: Demotion, changes: u32) {
         let is_still_over = || match why {
             Demotion::Idle => self.activity().changes == changes && self.could_go_on_without(),
@@ -130,7 +131,7 @@ impl Save {
     }
 
     /// Somebody else opens a file of it whom its handles let in: what is there is committed, and they go on without a
-    /// transaction. PASSIVE_LEVEL, without locks.
+    /// transaction; if nothing is there, until something is modified. PASSIVE_LEVEL, without locks.
     ///
     /// Where that cannot be, the other one is kept out, as TxF has it.
     pub fn let_in(&self, intact: &Intact, instance: Instance<'_>) {
@@ -159,8 +160,14 @@ impl Save {
         let _creates = self.gate.hold(Some(patience)).ok_or(Status::IO_TIMEOUT)?;
         let members = self.members()?;
         let mut twins = hold_all(&members, patience)?;
-        // Again, with nothing in flight. What is mapped cannot be exchanged.
-        if !is_still_over() || twins.iter().any(Twin::is_mapped) {
+        // Again, with nothing in flight. What is mapped cannot be exchanged, and whoever waits for a lock would be sent away
+        // for nothing.
+        let halved = self.activity().modified;
+        let is_waited_for = |twin: &Twin<'_>| twin.redirect.locks.lock().is_waited_for();
+        if !is_still_over()
+            || twins.iter().any(Twin::is_mapped)
+            || !halved && why == Demotion::Idle && twins.iter().any(is_waited_for)
+        {
             return Ok(());
         }
         write_out(&twins, instance).map_err(|status| self.failed_to_write(status))?;
@@ -171,8 +178,13 @@ impl Save {
             counters::rolled_back();
             intact.report.rolled_back(self, Reason::Unmodified, Status::SUCCESS);
         }
-        self.reopen_plain(intact, instance, &mut twins, why, Status::SUCCESS);
-        self.rests.store(why == Demotion::Idle, Ordering::Release);
+        // Before its twins are back: who comes in then has it resumed.
+        self.rests.store(!halved || why == Demotion::Idle, Ordering::Release);
+        if halved {
+            self.demoted(intact, why, Status::SUCCESS);
+        }
+        self.reopen_plain(intact, instance, &mut twins);
+        intact.clock.limits().forget(self);
         Ok(())
     }
 
@@ -182,42 +194,61 @@ impl Save {
         self.rests.load(Ordering::Acquire)
     }
 
-    /// Something is about to be modified in a save that rests: it has a transaction again, or goes on without one until it is
-    /// closed, with an event. True: it has one. `room`: there is stack for opening a file; without it the next one may have it.
-    /// PASSIVE_LEVEL, without locks.
+    /// Something is about to be modified in a save that rests: it has a transaction now, or goes on without one until it is
+    /// closed, with an event. True: it has one, since now. `room`: files can be opened here. PASSIVE_LEVEL, without locks.
     pub fn resume(&self, intact: &Intact, instance: Instance<'_>, room: bool) -> bool {
-        if !room {
-            return false;
+        let resumed =
+            if room { self.begin_again(intact, instance) } else { Err(Status::INSUFFICIENT_RESOURCES) };
+        if let Err(status) = resumed
+            && self.rests.swap(false, Ordering::AcqRel)
+        {
+            self.demoted(intact, Demotion::NotResumed, status);
         }
-        let Some(_creates) = self.gate.hold(Some(PATIENCE_MS)) else { return false };
-        let Ok(members) = self.members() else { return false };
-        let Ok(mut twins) = hold_all(&members, PATIENCE_MS) else { return false };
-        // Again, with nothing in flight. What is mapped cannot be exchanged, and what was broken off meanwhile is over.
-        if !self.rests() || !self.is_live() || twins.iter().any(Twin::is_mapped) {
-            return false;
+        resumed == Ok(true)
+    }
+
+    /// It goes on without a transaction until it is closed, or part of it was published.
+    fn demoted(&self, intact: &Intact, why: Demotion, status: Status) {
+        counters::demoted();
+        intact.report.demoted(self, why, status);
+    }
+
+    /// Fails where the twins have not been touched. `false`: there is nothing left to do, or the twins are back without a
+    /// transaction.
+    fn begin_again(&self, intact: &Intact, instance: Instance<'_>) -> Result<bool> {
+        let _creates = self.gate.hold(Some(PATIENCE_MS)).ok_or(Status::IO_TIMEOUT)?;
+        let members = self.members()?;
+        let mut twins = hold_all(&members, PATIENCE_MS)?;
+        // Again, with nothing in flight; and what was broken off meanwhile is over.
+        if !self.rests() || !self.is_live() {
+            return Ok(false);
+        }
+        // What is mapped cannot be exchanged, and what somebody deletes meanwhile cannot be opened again.
+        if twins.iter().any(Twin::is_mapped) {
+            return Err(Status::USER_MAPPED_FILE);
+        }
+        if twins.iter().any(|twin| twin.live && twin.held.object().is_deleted(instance)) {
+            return Err(Status::DELETE_PENDING);
         }
         name_all(&mut twins, instance);
-        let begun = Transaction::begin();
+        let transaction = Transaction::begin()?;
         let _window = Window::open(self);
         self.rests.store(false, Ordering::Release);
-        let resumed = begun.and_then(|transaction| {
-            close_all(&twins, instance);
-            self.reopen_inside(instance, &mut twins, &transaction)?;
-            *self.mode.write() = Mode::Transacted(transaction);
-            Ok(())
-        });
-        match resumed {
+        close_all(&twins, instance);
+        match self.reopen_inside(instance, &mut twins, &transaction) {
             Ok(()) => {
+                *self.mode.write() = Mode::Transacted(transaction);
                 self.state.lock().resumed();
                 self.since.store(time::milliseconds(), Ordering::Relaxed);
-                self.counted.store(true, Ordering::Release);
-                counters::begun();
-                intact.report.begun(self);
-                true
+                self.has_begun(intact);
+                Ok(true)
             }
             Err(status) => {
-                self.reopen_plain(intact, instance, &mut twins, Demotion::NotResumed, status);
-                false
+                // It has the file until it ends.
+                drop(transaction);
+                self.demoted(intact, Demotion::NotResumed, status);
+                self.reopen_plain(intact, instance, &mut twins);
+                Ok(false)
             }
         }
     }
@@ -274,7 +305,9 @@ impl Save {
             },
             Err(status) => status,
         };
-        self.reopen_plain(intact, instance, twins, Demotion::NoTransaction, why);
+        self.demoted(intact, Demotion::NoTransaction, why);
+        self.reopen_plain(intact, instance, twins);
+        intact.clock.limits().forget(self);
         Ok(())
     }
 
@@ -329,20 +362,17 @@ impl Save {
             let next = |twin: &&mut Twin<'_>| {
                 twin.writes() && locks_in_transaction(twin.redirect.how.access) == locks
             };
-            twins.iter_mut().filter(next).try_for_each(|twin| {
-                twin.reopen(self, instance, Some(&inside), false)?;
-                locks::take_again(&twin.redirect.locks, twin.held.object(), instance)
-            })
+            twins
+                .iter_mut()
+                .filter(next)
+                .try_for_each(|twin| twin.reopen_locked(self, instance, Some(&inside), false))
         });
         if opened.is_err() {
             close_all(twins, instance);
             return opened;
         }
         for twin in twins.iter_mut().filter(|twin| twin.live && twin.redirect.role == Role::Reader) {
-            let opened = twin
-                .reopen(self, instance, Some(&inside), true)
-                .and_then(|()| locks::take_again(&twin.redirect.locks, twin.held.object(), instance));
-            if opened.is_err() {
+            if twin.reopen_locked(self, instance, Some(&inside), true).is_err() {
                 twin.release();
             }
         }
@@ -351,18 +381,15 @@ impl Save {
 
     /// Opens the writing twins again, outside any transaction; those that read go back to their own files. The save is
     /// over then, and has been committed.
-    fn reopen_plain(
-        &self,
-        intact: &Intact,
-        instance: Instance<'_>,
-        twins: &mut Twins<'_>,
-        why: Demotion,
-        status: Status,
-    ) {
+    fn reopen_plain(&self, intact: &Intact, instance: Instance<'_>, twins: &mut Twins<'_>) {
         *self.mode.write() = Mode::Plain;
         for twin in twins.iter_mut() {
             if twin.redirect.role == Role::Reader {
-                twin.release();
+                // With a save that rests it waits for the next transaction.
+                let stays = twin.live && self.rests();
+                if !stays || twin.reopen_locked(self, instance, None, true).is_err() {
+                    twin.release();
+                }
             } else if twin.live {
                 // Somebody may have come in between, past all of our care: the program must not notice.
                 let opened = twin
@@ -376,8 +403,6 @@ impl Save {
                 }
             }
         }
-        counters::demoted();
-        intact.report.demoted(self, why, status);
         if self.counted.swap(false, Ordering::AcqRel) {
             counters::committed();
             intact.report.committed(self);
@@ -406,6 +431,18 @@ impl Twin<'_> {
     fn release(&self) {
         self.redirect.gate.close();
         self.held.close();
+    }
+
+    /// Opens it again, and takes its locks.
+    fn reopen_locked(
+        &mut self,
+        save: &Save,
+        instance: Instance<'_>,
+        inside: Option<&TransactionRef>,
+        ignore_share: bool,
+    ) -> Result<()> {
+        self.reopen(save, instance, inside, ignore_share)?;
+        locks::take_again(&self.redirect.locks, self.held.object(), instance)
     }
 
     fn reopen(

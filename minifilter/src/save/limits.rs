@@ -1,11 +1,15 @@
-//! Limits of time: saves that take too long, or in which nothing happens any more.
+//! What time does to live saves: those that take too long, and those in which nothing happens.
 //!
-//! The first begins with a modification, the second with the open and with every modification. What was idle has a transaction
-//! again when something is modified: a file that is held open all day holds none meanwhile. Operations only count up; the
-//! thread of the clock looks at the count now and then, and keeps the time.
+//! A transaction keeps others from the file, and the log from being truncated (txf-ktm §4.1). So a save in which nothing is
+//! modified rests: a file that is merely held open all day holds no transaction until something is modified, and it begins
+//! then. What was modified rests past its rule's limit only, because that publishes half of it. Saves shorter than the
+//! first look at them begin with the open, as if there were no rest.
+//!
+//! Operations only count up; the thread of the clock looks at the count now and then, and keeps the time.
 //!
 //! What could not commit at a close does not commit here: a save with a wound stays as it is, until it heals or is closed.
 
+use intact_policy::OnUnavailable;
 use kernel::Result;
 use kernel::instance::{Instance, InstanceRef};
 use kernel::pool::{PoolVec, Shared, Tag};
@@ -18,8 +22,11 @@ use crate::report::Demotion;
 
 const TAG: Tag = Tag::new(b"InLi");
 
-/// How often saves with limits are looked at, in milliseconds.
+/// How often live saves are looked at, in milliseconds.
 const INTERVAL: u32 = 500;
+
+/// After how many seconds a save in which nothing is modified rests, whatever its rule says.
+const REST_SECONDS: u32 = 5;
 
 /// What has happened in a save.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -30,7 +37,7 @@ pub struct Activity {
     pub changes: u32,
 }
 
-/// A save with a limit.
+/// A live save.
 struct Limited {
     save: Shared<Save>,
     instance: InstanceRef,
@@ -58,7 +65,12 @@ impl Limited {
         };
         if self.since.is_some_and(|since| is_past(since, settings.max_seconds)) {
             Some(Demotion::TooLong)
-        } else if is_past(self.changed, settings.max_idle_seconds) {
+        } else if is_past(self.changed, settings.max_idle_seconds)
+            // Where nothing may be modified without a transaction, it is kept.
+            || !modified
+                && settings.on_unavailable == OnUnavailable::PassThrough
+                && is_past(self.changed, REST_SECONDS)
+        {
             Some(Demotion::Idle)
         } else {
             None
@@ -66,7 +78,7 @@ impl Limited {
     }
 }
 
-/// Saves with limits of time.
+/// Live saves.
 pub struct Limits(PushLock<PoolVec<Limited>>);
 
 impl Limits {
@@ -75,25 +87,22 @@ impl Limits {
         Limits(PushLock::new(PoolVec::new(TAG)))
     }
 
-    /// Looks after a save that has begun. True if it has a limit. IRQL up to APC_LEVEL. Fails with
-    /// `INSUFFICIENT_RESOURCES`, and where the volume goes.
+    /// Looks after a save whose transaction has begun. True if there was none: the clock is to be woken. IRQL up to APC_LEVEL.
+    /// Fails with `INSUFFICIENT_RESOURCES`, and where the volume goes.
     pub fn add(&self, save: &Shared<Save>, instance: Instance<'_>) -> Result<bool> {
-        if save.settings.max_seconds == 0 && save.settings.max_idle_seconds == 0 {
-            return Ok(false);
-        }
         let instance = instance.reference()?;
         let (changes, changed) = (save.activity().changes, time::milliseconds());
         let limited = Limited { save: save.clone(), instance, since: None, changes, changed, tried: 0 };
-        self.0.write().push(limited)?;
-        Ok(true)
+        let mut all = self.0.write();
+        let first = all.is_empty();
+        all.push(limited)?;
+        Ok(first)
     }
 
-    /// A save is over. IRQL up to APC_LEVEL.
+    /// A save is over, or has no transaction any more. IRQL up to APC_LEVEL.
     pub fn forget(&self, save: &Save) {
-        if save.settings.max_seconds != 0 || save.settings.max_idle_seconds != 0 {
-            let taken = self.0.write().take(|limited| limited.save.number == save.number);
-            drop(taken);
-        }
+        let taken = self.0.write().take(|limited| limited.save.number == save.number);
+        drop(taken);
     }
 
     /// Ends the transactions of those that are past a limit; how many milliseconds later to look again. PASSIVE_LEVEL,
@@ -110,9 +119,6 @@ impl Limits {
             });
             let Some((save, instance, why, changes)) = over else { break };
             save.end_by_time(intact, instance.get(), why, changes);
-            if !save.is_transacted() {
-                self.forget(&save);
-            }
         }
         (!self.0.read().is_empty()).then_some(INTERVAL)
     }

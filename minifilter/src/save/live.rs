@@ -114,7 +114,7 @@ pub struct Save {
     pub(super) gate: Gate<()>,
     /// Its twins are being exchanged: nobody else may open the file meanwhile.
     pub(super) exchanging: AtomicBool,
-    /// It has been idle, and has no transaction until something is modified again.
+    /// It has no transaction until something is modified: nothing has been yet, or not for long.
     pub(super) rests: AtomicBool,
     /// Handles that only read: their twins are closed before the transaction ends.
     pub(super) readers: PushLock<PoolVec<ContextRef<Redirect>>>,
@@ -173,14 +173,19 @@ impl Save {
         let live = self.state.lock().phase() == Phase::Live;
         let first = live && !self.begun.swap(true, Ordering::AcqRel);
         if first {
-            self.counted.store(true, Ordering::Release);
-            counters::begun();
-            intact.report.begun(self);
+            self.has_begun(intact);
         } else {
             intact.report.joined(self, name, true);
         }
         self.opened.set();
         Ok(first)
+    }
+
+    /// It has a transaction that counts.
+    pub(super) fn has_begun(&self, intact: &Intact) {
+        self.counted.store(true, Ordering::Release);
+        counters::begun();
+        intact.report.begun(self);
     }
 
     /// Whether it is all that its process saves under its rule.
@@ -227,7 +232,7 @@ impl Save {
             let state = self.state.lock();
             (state.phase(), state.is_gone())
         };
-        matches!(phase, Phase::Live | Phase::Settling) && !gone && self.is_transacted()
+        matches!(phase, Phase::Live | Phase::Settling) && !gone && (self.is_transacted() || self.rests())
     }
 
     /// Whether nothing is lost if its handles go on without a transaction. IRQL up to APC_LEVEL.

@@ -105,6 +105,12 @@ impl Locks {
         }
     }
 
+    /// Whether somebody waits for one. Up to DISPATCH_LEVEL.
+    pub fn is_waited_for(&self) -> bool {
+        let waits = |lock: &Lock| !lock.granted && !lock.stale && lock.generation == self.generation;
+        self.locks.iter().any(waits)
+    }
+
     /// The twin is no more: what was not answered yet never will be.
     pub fn lose_twin(&mut self) {
         self.generation = self.generation.wrapping_add(1);

@@ -14,6 +14,7 @@ const ADMISSIONS: &str = "tests/saves/tests/saves/admissions.rs";
 const ENDINGS: &str = "tests/saves/tests/saves/endings.rs";
 const CHECKPOINTS: &str = "tests/saves/tests/saves/checkpoints.rs";
 const GOING: &str = "tests/saves/tests/saves/going.rs";
+const HELD_OPEN: &str = "tests/saves/tests/saves/held_open.rs";
 const HOLLOW: &str = "tests/saves/tests/saves/hollow.rs";
 const MEGABYTES: &str = "tests/saves/tests/saves/limits.rs";
 const NAMES: &str = "tests/saves/tests/saves/names.rs";
@@ -94,6 +95,19 @@ pub const LIMITS: &[Limit] = &[
             (TIMES, "a_wounded_save_past_its_limits_publishes_nothing_until_it_has_healed"),
             (TIMES, "a_mapped_file_is_left_alone_until_it_is_mapped_no_more"),
             (TIMES, "a_save_with_a_name_of_its_own_is_left_alone"),
+        ],
+    },
+    Limit {
+        begins: "A file that is merely held open holds a transaction for its first five seconds only",
+        differences: &[],
+        tests: &[
+            (HELD_OPEN, "it_holds_no_transaction_and_the_first_write_begins_one"),
+            (HELD_OPEN, "whom_share_modes_let_in_meanwhile_ends_nothing_but_the_transaction"),
+            (HELD_OPEN, "what_is_written_through_a_view_is_part_of_the_save"),
+            (HELD_OPEN, "what_was_flushed_and_not_modified_since_rests"),
+            (HELD_OPEN, "a_file_that_is_deleted_meanwhile_stays_with_its_handle"),
+            (HELD_OPEN, "who_waits_for_a_lock_when_the_first_write_comes_is_told_that_it_was_not_granted"),
+            (HELD_OPEN, "where_nothing_passes_without_a_transaction_it_is_kept"),
         ],
     },
     Limit {

@@ -18,6 +18,7 @@ mod faults;
 mod folders;
 mod going;
 mod going_amid;
+mod held_open;
 mod hollow;
 mod imports;
 mod late;
