@@ -203,10 +203,13 @@ fn needed_share(access: u32) -> u32 {
     const GENERIC_READ: u32 = 0x8000_0000;
     const GENERIC_EXECUTE: u32 = 0x2000_0000;
     const ALL: u32 = GENERIC_ALL | MAXIMUM_ALLOWED;
-    let needs = |rights: u32, share: u32| if access & (rights | ALL) != 0 { share } else { 0 };
-    needs(FILE_READ_DATA | FILE_EXECUTE | GENERIC_READ | GENERIC_EXECUTE, SHARE_READ)
-        | needs(FILE_WRITE_DATA | FILE_APPEND_DATA | GENERIC_WRITE, SHARE_WRITE)
-        | needs(DELETE, SHARE_DELETE)
+    const NEEDS: [(u32, u32); 3] = [
+        (FILE_READ_DATA | FILE_EXECUTE | GENERIC_READ | GENERIC_EXECUTE | ALL, SHARE_READ),
+        (FILE_WRITE_DATA | FILE_APPEND_DATA | GENERIC_WRITE | ALL, SHARE_WRITE),
+        (DELETE | ALL, SHARE_DELETE),
+    ];
+    let needed = NEEDS.iter().filter(|(rights, _)| access & rights != 0);
+    needed.fold(0, |all, (_, share)| all | share)
 }
 
 /// The rights that a create asks for, those included that its disposition and options take for granted.
@@ -371,6 +374,8 @@ mod tests {
         assert_eq!(implied_access(READ.access, FILE_SUPERSEDE, 0), READ.access | DELETE);
         assert_eq!(implied_access(READ.access, FILE_OPEN, FILE_DELETE_ON_CLOSE), READ.access | DELETE);
         assert_eq!(implied_access(READ.access, FILE_OPEN, 0), READ.access);
+        assert_eq!(implied_access(DELETE, FILE_SUPERSEDE, FILE_DELETE_ON_CLOSE), DELETE);
+        assert_eq!(implied_access(WRITE.access, FILE_OVERWRITE, 0), WRITE.access);
         let all = FILE_DELETE_ON_CLOSE | FILE_OPEN_REQUIRING_OPLOCK | FILE_RESERVE_OPFILTER;
         assert_eq!(trial_options(all | 0x20), twin_options(0x20));
     }
@@ -393,9 +398,22 @@ mod tests {
 
     #[test]
     fn a_right_that_had_to_be_added_does_not_reach_the_handle() {
-        let rights = rights(FILE_WRITE_DATA);
-        assert_eq!(rights.shown, FILE_READ_ATTRIBUTES);
-        assert_eq!(rights.surplus, FILE_READ_ATTRIBUTES);
+        let reduced = rights(FILE_WRITE_DATA);
+        assert_eq!(reduced.shown, FILE_READ_ATTRIBUTES);
+        assert_eq!(reduced.twin, FILE_WRITE_DATA | FILE_READ_ATTRIBUTES);
+        assert_eq!(reduced.surplus, FILE_READ_ATTRIBUTES);
+        // These turn out to include it.
+        for access in [MAXIMUM_ALLOWED, GENERIC_ALL, GENERIC_WRITE] {
+            assert_eq!(rights(access).surplus, 0, "{access:#x}");
+        }
+    }
+
+    #[test]
+    fn every_disposition_makes_a_file_or_does_not() {
+        for disposition in [FILE_SUPERSEDE, FILE_CREATE, FILE_OPEN_IF, FILE_OVERWRITE_IF] {
+            assert!(creates(disposition), "{disposition}");
+        }
+        assert!(!creates(FILE_OPEN) && !creates(FILE_OVERWRITE));
     }
 
     #[test]

@@ -255,7 +255,6 @@ impl State {
         }
         let facts = self.facts(on_exit);
         let waits = match (settles, outcome(&facts)) {
-            (Settles::Never, _) => false,
             (Settles::Hollow, Outcome::Commit) => self.is_hollow(),
             // What has failed may be done again by another handle.
             (Settles::Always, Outcome::Commit | Outcome::RollBack(Reason::Wounded)) => true,
@@ -549,11 +548,94 @@ mod tests {
     }
 
     #[test]
+    fn a_new_save_has_done_nothing() {
+        let state = State::new();
+        assert!(!state.is_modified() && !state.is_gone() && !state.is_checkpointed() && !state.is_kept());
+    }
+
+    #[test]
+    fn a_failed_read_is_no_first_failure_and_a_failed_write_is_one_from_the_first_status_that_is_no_success()
+    {
+        for (status, fails) in [(0x7FFF_FFFF, false), (0x8000_0000, true)] {
+            let mut state = State::new();
+            state.came_back(HERE, Effect::None, DISK_FULL);
+            assert_eq!(state.first_failure(), 0);
+            state.came_back(HERE, bytes(0, 10), status);
+            assert_eq!(state.first_failure(), if fails { status } else { 0 });
+        }
+    }
+
+    #[test]
+    fn handles_go_on_without_a_transaction_if_nothing_is_lost_by_that() {
+        let could = |state: &State| state.could_go_on_without(OnExit::ByStatus);
+        let mut state = State::new();
+        assert!(could(&state), "nothing was modified");
+        state.came_back(HERE, bytes(0, 10), 0);
+        assert!(could(&state), "it would commit");
+        state.came_back(HERE, bytes(0, 10), DISK_FULL);
+        assert!(!could(&state), "it is wounded");
+        state.came_back(HERE, bytes(0, 10), 0);
+        let _ = state.leave(Ending::Closed, OnExit::ByStatus, Settles::Never);
+        assert!(!could(&state), "it is ending");
+    }
+
+    #[test]
+    fn what_has_a_transaction_again_begins_anew() {
+        let mut state = State::new();
+        state.note_emptied();
+        state.came_back(HERE, bytes(0, 10), 0);
+        state.checkpointed();
+        state.resumed();
+        assert_eq!((state.bytes(), state.is_checkpointed()), (0, false));
+        state.note_emptied();
+        assert!(state.is_hollow(), "what it wrote before is committed");
+    }
+
+    #[test]
+    fn only_what_is_over_is_kept_and_only_if_it_was_committed() {
+        for kept in [true, false] {
+            let mut state = State::new();
+            state.came_back(HERE, bytes(0, 10), 0);
+            assert!(!state.is_kept());
+            state.end(kept);
+            assert_eq!(state.is_kept(), kept);
+        }
+    }
+
+    /// As long as its program may do again what has failed.
+    #[test]
+    fn what_a_process_saves_waits_for_more_if_there_is_anything_to_commit() {
+        let left = |modify: fn(&mut State), settles| {
+            let mut state = State::new();
+            modify(&mut state);
+            state.leave(Ending::Closed, OnExit::ByStatus, settles)
+        };
+        let waits = |left| matches!(left, Left::Settles(_));
+        let write: fn(&mut State) = |state| state.came_back(HERE, bytes(0, 10), 0);
+        assert!(waits(left(write, Settles::Always)));
+        assert!(waits(left(|state| state.came_back(HERE, bytes(0, 10), DISK_FULL), Settles::Always)));
+        assert!(!waits(left(|_| (), Settles::Always)));
+        assert!(!waits(left(|state| state.force(), Settles::Always)));
+        assert!(!waits(left(write, Settles::Never)));
+    }
+
+    #[test]
+    fn where_exits_commit_how_a_handle_was_closed_before_the_last_one_makes_no_difference() {
+        let mut state = State::new();
+        assert!(state.join());
+        state.came_back(HERE, bytes(0, 10), 0);
+        let died = Ending::ProcessEnded(1);
+        assert_eq!(state.leave(died, OnExit::Commit, Settles::Always), Left::Others);
+        assert!(matches!(state.leave(Ending::Closed, OnExit::Commit, Settles::Always), Left::Settles(_)));
+    }
+
+    #[test]
     fn a_read_that_finds_the_transaction_gone_rolls_back() {
         let mut state = State::new();
         state.came_back(HERE, bytes(0, 10), 0);
         state.came_back(HERE, Effect::None, HANDLE_NO_LONGER_VALID);
         assert!(state.is_gone());
+        assert_eq!(state.first_failure(), HANDLE_NO_LONGER_VALID);
         assert_eq!(last(&mut state, Ending::Closed), Outcome::RollBack(Reason::TransactionGone));
     }
 

@@ -168,12 +168,13 @@ impl Wounds {
     }
 
     fn merge_into_nearest(&mut self, wound: Wound) {
+        // On the side where it is not, nothing.
         let gap = |other: &Wound| {
-            if other.open.end < wound.open.start {
-                wound.open.start.saturating_sub(other.open.end)
-            } else {
-                other.open.start.saturating_sub(wound.open.end)
-            }
+            let (before, after) = (
+                wound.open.start.saturating_sub(other.open.end),
+                other.open.start.saturating_sub(wound.open.end),
+            );
+            before.max(after)
         };
         if let Some(nearest) = self.ranges.iter_mut().min_by_key(|other| gap(other)) {
             *nearest = nearest.cover(wound);
@@ -259,6 +260,17 @@ mod tests {
         assert!(wounds.is_empty(), "{wounds:?}");
     }
 
+    /// In this order none of them is between two that were apart before.
+    #[test]
+    fn what_begins_where_another_one_ends_is_one_with_it() {
+        let mut wounds = Wounds::new();
+        (0..4).for_each(|place| wounds.wound(range(200 + place * 10, 10)));
+        far(7).for_each(|range| wounds.wound(range));
+        wounds.heal(range(200, 40));
+        far(7).for_each(|range| wounds.heal(range));
+        assert!(wounds.is_empty(), "{wounds:?}");
+    }
+
     #[test]
     fn what_touches_begins_where_the_first_write_was_to_begin() {
         for starts in [[100, 150], [150, 100]] {
@@ -285,6 +297,18 @@ mod tests {
             far(others).for_each(|range| wounds.heal(range));
             assert!(wounds.is_empty(), "{others}: {wounds:?}");
         }
+    }
+
+    #[test]
+    fn the_last_room_for_both_sides_is_used() {
+        let mut wounds = Wounds::new();
+        far(6).for_each(|range| wounds.wound(range));
+        wounds.wound(range(1_000, 100));
+        wounds.heal(range(1_040, 20));
+        wounds.heal(range(1_000, 40));
+        wounds.heal(range(1_060, 40));
+        far(6).for_each(|range| wounds.heal(range));
+        assert!(wounds.is_empty(), "{wounds:?}");
     }
 
     /// Where there is no room for both sides the whole stays, and nothing that is beside it.
@@ -321,6 +345,7 @@ mod tests {
     #[test]
     fn a_metadata_wound_is_healed_by_the_same_change_only() {
         let mut wounds = Wounds::new();
+        wounds.wound_change(Change::Basic);
         wounds.wound_change(Change::Basic);
         wounds.heal_change(Change::Security);
         assert!(!wounds.is_empty());

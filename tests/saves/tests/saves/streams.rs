@@ -26,7 +26,7 @@ fn go_on(writer: &Process, [file, stream]: [Handle; 2]) {
 
 #[track_caller]
 fn assert_lost_none(scene: &Scene) {
-    assert!(!intact_saves::seen(&scene.lab).iter().any(|event| event.name() == "TwinLost"));
+    assert!(!intact_saves::seen(&scene.lab).iter().any(|event| event.name() == "HandleLost"));
 }
 
 #[test]
