@@ -226,6 +226,7 @@ pub mod driver {
 
     impl Drop for Intact {
         fn drop(&mut self) {
+            self.report.left();
             report::counters::reset();
         }
     }

@@ -524,6 +524,26 @@ impl Report {
             ],
         );
     }
+
+    /// The driver goes, and everything of it is gone: what still counts as there was miscounted, which is a defect of the
+    /// driver.
+    pub fn left(&self) {
+        let left = counters::left();
+        if left != counters::Left::default() {
+            self.write(
+                Level::Error,
+                event!("Miscounted", "Redirected": U32, "Renamed": U32, "Waiting": U32, "InTheWay": U32),
+                &mut [
+                    Datum::default(),
+                    Datum::default(),
+                    Datum::u32(&left.redirected),
+                    Datum::u32(&left.renamed),
+                    Datum::u32(&left.settling),
+                    Datum::u32(&left.in_the_way),
+                ],
+            );
+        }
+    }
 }
 
 pub mod counters {
@@ -601,6 +621,29 @@ pub mod counters {
             checkpointed: CHECKPOINTED.load(Ordering::Acquire),
             demoted: DEMOTED.load(Ordering::Acquire),
             denied: DENIED.load(Ordering::Acquire),
+        }
+    }
+
+    /// What comes and goes. All are zero when nothing is open.
+    #[derive(Clone, Copy, Default, PartialEq, Eq)]
+    pub struct Left {
+        /// Handles that are redirected.
+        pub redirected: u32,
+        /// Saves in which names have changed.
+        pub renamed: u32,
+        /// Saves that wait for more.
+        pub settling: u32,
+        /// Those, and saves whose twins are being exchanged.
+        pub in_the_way: u32,
+    }
+
+    /// What is there of what comes and goes.
+    pub fn left() -> Left {
+        Left {
+            redirected: REDIRECTED.load(Ordering::SeqCst),
+            renamed: RENAMED.load(Ordering::SeqCst),
+            settling: SETTLING.load(Ordering::SeqCst),
+            in_the_way: IN_THE_WAY.load(Ordering::SeqCst),
         }
     }
 

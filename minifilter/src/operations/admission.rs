@@ -10,8 +10,7 @@ use kernel::file::Open;
 use kernel::filter;
 use kernel::name::FileName;
 
-use super::create::CANNOT_EXECUTE_FILE_IN_TRANSACTION;
-use super::decision::{self, Claim, FILE_OPEN};
+use super::decision::{self, CANNOT_EXECUTE_FILE_IN_TRANSACTION, Claim, FILE_OPEN};
 use super::opening::is_case_sensitive;
 use crate::save::live::Save;
 use crate::save::state::{Place, UNNAMED};

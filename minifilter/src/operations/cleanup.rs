@@ -123,9 +123,7 @@ fn stop_writing(
             }
             return;
         }
-        if ending == Ending::Closed
-            && redirect.save.as_ref().is_some_and(|save| save.process == process.key())
-        {
+        if redirect.save.as_ref().is_some_and(|save| save.process == process.key()) {
             leaving::is_closed(&redirect, instance, file);
         }
         leaving::leave(intact, instance, &redirect, Some(twin), ending, Some(file));

@@ -22,10 +22,12 @@ use kernel::process::{self, Process};
 use kernel::{Result, Status};
 use widestring::U16Str;
 
-use super::decision::{self, FILE_CREATE, FILE_OPEN_BY_FILE_ID, Intent};
+use super::decision::{
+    self, CANNOT_EXECUTE_FILE_IN_TRANSACTION, FILE_CREATE, FILE_OPEN_BY_FILE_ID, Intent, Way,
+};
 use super::existing::{self, Existing};
 use super::new_file::{self, New};
-use super::opening::{self, Part, Verdict, Way};
+use super::opening::{self, Part, Verdict};
 use super::reader::Reader;
 use super::view::{self, Alias, View};
 use super::way;
@@ -46,10 +48,6 @@ pub(super) const TAG: Tag = Tag::new(b"InCr");
 
 /// How often a save that is ending is waited for, or a rival create joined, before the open passes through.
 const ATTEMPTS: usize = 16;
-
-/// What TxF tells who wants to execute a file that a transaction modifies (txf-ktm §4.2). Programs that have no
-/// transactions do not know it.
-pub(super) const CANNOT_EXECUTE_FILE_IN_TRANSACTION: Status = Status(0xC019_0044_u32.cast_signed());
 
 /// The operation.
 pub struct Create;

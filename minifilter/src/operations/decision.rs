@@ -2,6 +2,8 @@
 
 use kernel::Status;
 
+use crate::save::failure::{Failure, classify, is_transaction_problem};
+
 /// What decides, all of it at hand without a call.
 #[derive(Clone, Copy, Debug)]
 pub struct Request {
@@ -31,6 +33,21 @@ pub enum Intent {
     /// It modifies data: it joins or begins a save.
     ModifiesData,
 }
+
+/// How a create comes to its part in a save.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// It begins the save.
+    Begins,
+    /// Its file is in the save.
+    Joins,
+    /// Its file becomes part of the save, which is of all that the process modifies.
+    Extends,
+}
+
+/// What TxF tells who wants to execute a file that a transaction modifies (txf-ktm §4.2). Programs that have no
+/// transactions do not know it.
+pub const CANNOT_EXECUTE_FILE_IN_TRANSACTION: Status = Status(0xC019_0044_u32.cast_signed());
 
 const SL_OPEN_PAGING_FILE: u8 = 0x02;
 const SL_OPEN_TARGET_DIRECTORY: u8 = 0x04;
@@ -147,6 +164,48 @@ pub fn denial(reason: Status) -> Status {
         | Status::OPLOCK_NOT_GRANTED => Status::SHARING_VIOLATION,
         Status::INSUFFICIENT_RESOURCES => Status::INSUFFICIENT_RESOURCES,
         _ => Status::ACCESS_DENIED,
+    }
+}
+
+/// What it means that the twin of an existing file could not be opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// There is no such file, and what comes of that is not for the save to say.
+    NoFile,
+    /// Somebody is in the way who may be a thread of the same process.
+    Rival,
+    /// What the process has saved before is lost, and it is told where it has a handle of it. What comes next is another
+    /// save.
+    OthersLost,
+    /// The handles of its own file are lost, and one beside them would change the old version without a transaction.
+    Lost,
+    /// Outside of a transaction it can be had.
+    LetIn,
+    /// In its save, this is the answer.
+    Fails,
+    /// No transaction can be had.
+    NoTransaction,
+    /// There is no memory for it.
+    NoMemory,
+    /// The file system has the same answer for the create itself.
+    Alike,
+}
+
+/// Why the twin of an existing file could not be opened: most reasons are the file system's own answer to the application,
+/// which it gets by passing through; if the file is in a save of its process, what it has become there decides.
+pub fn refused(status: Status, way: Way, creates: bool) -> Refused {
+    let joins = way == Way::Joins;
+    let is_gone = classify(status.0.cast_unsigned()) == Failure::TransactionGone;
+    match status {
+        Status::OBJECT_NAME_NOT_FOUND if creates || !joins => Refused::NoFile,
+        Status::SHARING_VIOLATION | Status::TRANSACTIONAL_CONFLICT if !joins => Refused::Rival,
+        Status::INSUFFICIENT_RESOURCES => Refused::NoMemory,
+        CANNOT_EXECUTE_FILE_IN_TRANSACTION if joins => Refused::LetIn,
+        _ if is_gone && way == Way::Extends => Refused::OthersLost,
+        _ if is_gone && joins => Refused::Lost,
+        _ if is_transaction_problem(status.0.cast_unsigned()) => Refused::NoTransaction,
+        _ if joins => Refused::Fails,
+        _ => Refused::Alike,
     }
 }
 
@@ -405,6 +464,32 @@ mod tests {
         // These turn out to include it.
         for access in [MAXIMUM_ALLOWED, GENERIC_ALL, GENERIC_WRITE] {
             assert_eq!(rights(access).surplus, 0, "{access:#x}");
+        }
+    }
+
+    #[test]
+    fn why_a_twin_could_not_be_opened_means_another_thing_by_how_its_create_came_to_the_save() {
+        use Refused::{Alike, Fails, LetIn, Lost, NoFile, NoMemory, NoTransaction, OthersLost, Rival};
+        let conflict = Status::TRANSACTIONAL_CONFLICT;
+        let (not_active, denied) = (Status(0xC019_0003_u32.cast_signed()), Status::ACCESS_DENIED);
+        // To begin, to extend, to join.
+        let cases = [
+            (Status::OBJECT_NAME_NOT_FOUND, [NoFile, NoFile, Fails]),
+            (Status::SHARING_VIOLATION, [Rival, Rival, Fails]),
+            (conflict, [Rival, Rival, NoTransaction]),
+            (Status::INSUFFICIENT_RESOURCES, [NoMemory; 3]),
+            (CANNOT_EXECUTE_FILE_IN_TRANSACTION, [NoTransaction, NoTransaction, LetIn]),
+            (not_active, [NoTransaction, OthersLost, Lost]),
+            (denied, [Alike, Alike, Fails]),
+        ];
+        for (status, expected) in cases {
+            for (way, expected) in [Way::Begins, Way::Extends, Way::Joins].into_iter().zip(expected) {
+                assert_eq!(refused(status, way, false), expected, "{status:?} {way:?}");
+                // Who may make the file makes it if it is gone inside.
+                let made = status == Status::OBJECT_NAME_NOT_FOUND;
+                let expected = if made { NoFile } else { expected };
+                assert_eq!(refused(status, way, true), expected, "{status:?} {way:?}");
+            }
         }
     }
 

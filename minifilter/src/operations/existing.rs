@@ -13,12 +13,14 @@ use kernel::transaction::TransactionRef;
 use wdk_sys::{FILE_ATTRIBUTE_DIRECTORY, FILE_ATTRIBUTE_REPARSE_POINT};
 
 use super::admission::Newcomer;
-use super::create::{CANNOT_EXECUTE_FILE_IN_TRANSACTION, Candidate};
-use super::decision::{self, FILE_CREATED, FILE_OPEN, FILE_OPENED, Rights};
+use super::create::Candidate;
+use super::decision::{
+    self, CANNOT_EXECUTE_FILE_IN_TRANSACTION, FILE_CREATED, FILE_OPEN, FILE_OPENED, Refused, Rights,
+};
 use super::opening::{Part, Verdict, bind, came_through, is_case_sensitive, same, undo};
 use crate::Intact;
 use crate::report::Why;
-use crate::save::failure::{Failure, classify, is_transaction_problem};
+use crate::save::failure::{Failure, classify};
 use crate::save::files::Pass;
 use crate::save::live::{How, Redirect, Save, stream_of};
 use crate::save::state::Place;
@@ -103,42 +105,41 @@ fn is_let_in(
     id.is_ok_and(|file| newcomer.is_let_in(save, Place { file, stream }))
 }
 
-/// The twin could not be opened. Most reasons are the file system's own answer to the application, which it gets by
-/// passing through; if the file is in a save of its process, what it has become there decides.
+/// The twin could not be opened.
 fn decline(candidate: &Candidate<'_>, instance: Instance<'_>, part: Part, status: Status) -> Verdict {
     let creates = decision::creates(candidate.parameters.disposition);
-    match status {
-        Status::OBJECT_NAME_NOT_FOUND if creates || !part.joined() => return Verdict::NoFile(Some(part)),
-        Status::SHARING_VIOLATION | Status::TRANSACTIONAL_CONFLICT if !part.joined() => {
-            return Verdict::Rival { status, began: part.began() };
-        }
-        // What the process has saved is lost, and it is told where it has a handle of it. What comes next is another save.
-        _ if !part.joined() && !part.began() && classify(status.0 as u32) == Failure::TransactionGone => {
+    match decision::refused(status, part.way(), creates) {
+        Refused::NoFile => Verdict::NoFile(Some(part)),
+        Refused::Rival => Verdict::Rival { status, began: part.began() },
+        Refused::OthersLost => {
             part.save.lose(status);
-            return Verdict::Rival { status, began: false };
+            Verdict::Rival { status, began: false }
         }
-        Status::INSUFFICIENT_RESOURCES => candidate.passes(Why::Resources, status),
-        // Outside of a transaction it can be had.
-        CANNOT_EXECUTE_FILE_IN_TRANSACTION if part.joined() => {
+        Refused::Lost => {
+            part.save.lose(status);
+            Verdict::Fail(Status::UNEXPECTED_IO_ERROR)
+        }
+        Refused::LetIn => {
             let save = part.save.clone();
             drop(part);
             save.let_in(candidate.intact, instance);
-            return if save.is_transacted() {
+            if save.is_transacted() {
                 Verdict::Fail(Status::SHARING_VIOLATION)
             } else {
                 Verdict::Rival { status, began: false }
-            };
+            }
         }
-        // The handles of its save are lost, and one beside them would change the old version without a transaction.
-        _ if part.joined() && classify(status.0 as u32) == Failure::TransactionGone => {
-            part.save.lose(status);
-            return Verdict::Fail(Status::UNEXPECTED_IO_ERROR);
+        Refused::Fails => Verdict::Fail(status),
+        Refused::NoTransaction => {
+            candidate.passes(Why::Transaction, status);
+            Verdict::Pass
         }
-        _ if is_transaction_problem(status.0 as u32) => candidate.passes(Why::Transaction, status),
-        _ if part.joined() => return Verdict::Fail(status),
-        _ => {}
+        Refused::NoMemory => {
+            candidate.passes(Why::Resources, status);
+            Verdict::Pass
+        }
+        Refused::Alike => Verdict::Pass,
     }
-    Verdict::Pass
 }
 
 fn accept(

@@ -12,7 +12,7 @@ use wdk_sys::SL_CASE_SENSITIVE;
 use widestring::U16Str;
 
 use super::create::Candidate;
-use super::decision::{self, FILE_OPEN, Intent, Request};
+use super::decision::{self, FILE_OPEN, Intent, Request, Way};
 use super::existing::Twin;
 use super::swap::resume;
 use crate::Intact;
@@ -34,17 +34,6 @@ pub struct Part {
     kept: bool,
 }
 
-/// How a create comes to its part in a save.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Way {
-    /// It begins the save.
-    Begins,
-    /// Its file is in the save.
-    Joins,
-    /// Its file becomes part of the save, which is of all that the process modifies.
-    Extends,
-}
-
 impl Part {
     /// Of a save that was begun or joined: its gate is left when this ends.
     pub(super) fn new(
@@ -54,6 +43,11 @@ impl Part {
         way: Way,
     ) -> Self {
         Part { save, files: files.clone(), instance, way, modified: false, kept: false }
+    }
+
+    /// How the create came to it.
+    pub(super) fn way(&self) -> Way {
+        self.way
     }
 
     /// Whether the file is in the save already.

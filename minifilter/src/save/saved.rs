@@ -70,7 +70,8 @@ impl SavedFiles {
         if files.made.iter().any(|made| made.holds(place)) {
             return Ok(());
         }
-        let stream = if is_stream { place.stream } else { UNNAMED };
+        // With a stream of a new file the whole file goes.
+        let (stream, name) = if is_stream { (place.stream, name) } else { (UNNAMED, without_stream(name)) };
         let placeholder = Placeholder::new(Place { stream, ..place }, name)?;
         files.made.push(placeholder)
     }

@@ -267,6 +267,8 @@ impl Scene {
         let Some(totals) = events.iter().find(|event| event.name() == "Totals") else {
             panic!("the driver told no totals at unload");
         };
+        let miscounted = events.iter().find(|event| event.name() == "Miscounted");
+        assert!(miscounted.is_none(), "{miscounted:?}");
         let happened = self.happened();
         let count = |what: fn(&Happened) -> bool| happened.iter().filter(|event| what(event)).count() as u64;
         let sums = [

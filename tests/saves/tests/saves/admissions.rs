@@ -282,3 +282,56 @@ fn a_reader_of_a_save_that_is_over_is_told_of_the_next_one_in_words_that_it_know
     scene.assert_committed(FILE, NEW);
     scene.end();
 }
+
+/// An exchange of the twins before makes no difference.
+#[test]
+fn who_comes_after_a_flush_is_let_in_too() {
+    let scene = Scene::new();
+    let (writer, handle) = saving(&scene, 7);
+    writer.flush(handle).unwrap();
+    writer.write(handle, 0, b"A").unwrap();
+    let other = scene.program("other.exe");
+    let theirs = open(&other, GENERIC_WRITE, 7).unwrap();
+    assert!(demoted(&scene));
+    other.close(theirs).unwrap();
+    writer.close(handle).unwrap();
+    scene.assert_committed(FILE, &[b"A", &NEW[1..]].concat());
+    scene.end();
+}
+
+#[test]
+fn a_program_that_executes_what_it_saves_goes_on_with_both_handles() {
+    let scene = Scene::new();
+    let (writer, handle) = saving(&scene, 7);
+    let both = open(&writer, GENERIC_WRITE | GENERIC_EXECUTE, 7).unwrap();
+    assert!(demoted(&scene));
+    writer.write(both, 0, b"A").unwrap();
+    writer.write(handle, 1, b"B").unwrap();
+    writer.kill(1);
+    scene.assert_committed(FILE, &[b"AB", &NEW[2..]].concat());
+    scene.end();
+}
+
+/// A handle that reads goes back to its own file, and everything that it had open in the save goes with that.
+#[test]
+fn a_reading_handle_goes_on_with_its_own_file() {
+    let scene = Scene::new();
+    let (writer, handle) = saving(&scene, 7);
+    let reader = open(&writer, GENERIC_READ, 7).unwrap();
+    assert_eq!(writer.read(reader, 0, 64).unwrap(), NEW);
+    writer.call(move |caller| caller.lock(reader, 0, 1, false, true)).unwrap();
+    let other = scene.program("other.exe");
+    let theirs = open(&other, GENERIC_READ | GENERIC_WRITE, 7).unwrap();
+    assert!(demoted(&scene));
+    assert_eq!(other.write(theirs, 2, b"THEIRS"), Ok(6));
+    let now = [&NEW[..2], b"THEIRS", &NEW[8..]].concat();
+    assert_eq!(writer.read(reader, 0, 64).unwrap(), now);
+    writer.close(reader).unwrap();
+    other.close(theirs).unwrap();
+    writer.close(handle).unwrap();
+    // Nobody has it open any more, so nobody is in the way of somebody who shares nothing.
+    let alone = open(&other, GENERIC_READ, 0).unwrap();
+    other.close(alone).unwrap();
+    scene.assert_committed(FILE, &now);
+    scene.end();
+}

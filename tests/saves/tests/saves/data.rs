@@ -1,7 +1,8 @@
 //! What programs see of a save, and what they can do in it.
 
 use intact_saves::{FILE, NEW, OLD, Scene};
-use lab::{CreateOptions, GENERIC_READ, GENERIC_WRITE, Offset, READ_ATTRIBUTES, Status};
+use lab::flt::Completions;
+use lab::{Caller, CreateOptions, GENERIC_READ, GENERIC_WRITE, Offset, READ_ATTRIBUTES, Status};
 use lab_volume::access;
 
 const ALL: u32 = GENERIC_READ | GENERIC_WRITE;
@@ -322,6 +323,26 @@ fn closing_a_handle_ends_the_lock_that_it_waits_for() {
         assert!(told.is_err() && told != Err(Status::LOCK_NOT_GRANTED), "{told:?}");
         writer.close(first).unwrap();
         scene.assert_committed(FILE, NEW);
+        scene.end();
+    }
+}
+
+/// The position of an asynchronous handle is the program's alone: a write that comes back does not take it along.
+#[test]
+fn what_comes_back_late_does_not_move_the_position_of_an_asynchronous_handle() {
+    // FilePositionInformation.
+    const POSITION: u32 = 14;
+    for seed in 1..=6 {
+        let scene = Scene::builder().seed(seed).lab(|lab| lab.completions(Completions::Late)).build();
+        let writer = scene.program("writer.exe");
+        let handle = writer.create_file(CreateOptions::open(FILE, ALL).asynchronous()).unwrap();
+        let writing = writer.submit(move |caller| caller.write(handle, Offset::At(0), NEW));
+        let set = move |caller: &Caller<'_>| caller.set_information(handle, POSITION, &7_u64.to_le_bytes());
+        writer.call(set).unwrap();
+        assert_eq!(writing.wait().unwrap(), Ok(NEW.len()));
+        let position = writer.call(move |caller| caller.query_information(handle, POSITION, 8)).unwrap();
+        assert_eq!(position, 7_u64.to_le_bytes(), "seed {seed}");
+        writer.close(handle).unwrap();
         scene.end();
     }
 }

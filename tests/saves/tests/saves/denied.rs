@@ -100,3 +100,17 @@ fn a_rule_for_audit_only_denies_nothing() {
     scene.assert_committed(FILE, NEW);
     scene.end();
 }
+
+/// Where there is no file to open it is the creating that is denied.
+#[test]
+fn whatever_may_make_a_file_is_denied_where_there_is_none() {
+    let scene = without_resource_manager().build();
+    let writer = scene.program("writer.exe");
+    // FILE_SUPERSEDE, FILE_CREATE, FILE_OPEN_IF, FILE_OVERWRITE_IF.
+    for disposition in [0, 2, 3, 5] {
+        let options = CreateOptions::new(lab::Name::Path(FRESH.into()), GENERIC_WRITE, disposition);
+        assert_eq!(writer.create_file(options), Err(Status::ACCESS_DENIED), "{disposition}");
+        assert_eq!(scene.committed(FRESH), None, "{disposition}");
+    }
+    scene.end();
+}

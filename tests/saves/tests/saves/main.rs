@@ -8,6 +8,7 @@ mod as_bare;
 mod both_ways;
 mod checkpoints;
 mod controls;
+mod costs;
 mod crashes;
 mod created_with;
 mod cuts;

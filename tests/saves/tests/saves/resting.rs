@@ -186,3 +186,23 @@ fn whichever_import_fails_the_file_is_whole() {
         scene.end();
     }
 }
+
+/// It is looked for by what it is called now, and not by what its save began with.
+#[test]
+fn what_was_renamed_meanwhile_is_found_again() {
+    const MOVED: &str = r"C:\Saved\moved.txt";
+    for replaced in [false, true] {
+        let (scene, writer, handle) = rested();
+        let other = scene.program("other.exe");
+        other.call(|caller| caller.rename_path(FILE, MOVED, false)).unwrap();
+        if replaced {
+            other.put(FILE, OLD).unwrap();
+        }
+        assert_eq!(writer.write(handle, 0, b"MORE"), Ok(4), "{replaced}");
+        scene.assert_committed(MOVED, NEW);
+        writer.close(handle).unwrap();
+        scene.assert_committed(MOVED, &[b"MORE", &NEW[4..]].concat());
+        assert_eq!(scene.committed(FILE), replaced.then(|| OLD.to_vec()));
+        scene.end();
+    }
+}

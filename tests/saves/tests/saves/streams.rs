@@ -85,3 +85,29 @@ fn a_file_is_opened_again_by_the_name_that_it_has() {
         scene.end();
     }
 }
+
+/// What a stream is made in that was not there goes with it.
+#[test]
+fn a_stream_of_a_new_file_leaves_no_file_when_its_program_is_killed() {
+    let scene = Scene::new();
+    let writer = scene.program("writer.exe");
+    let made = CreateOptions::create(r"C:\Saved\fresh.txt:notes", ALL);
+    let handle = writer.create_file(made).unwrap();
+    writer.write(handle, 0, NEW).unwrap();
+    writer.kill(1);
+    assert_eq!(scene.committed(r"C:\Saved\fresh.txt"), None);
+    scene.end();
+}
+
+/// A stream that is made in a file that was there goes alone.
+#[test]
+fn a_new_stream_leaves_its_file_when_its_program_is_killed() {
+    let scene = Scene::new();
+    let writer = scene.program("writer.exe");
+    let handle = writer.create_file(CreateOptions::create(STREAM, ALL)).unwrap();
+    writer.write(handle, 0, NEW).unwrap();
+    writer.kill(1);
+    scene.assert_committed(FILE, OLD);
+    assert_eq!(scene.committed(STREAM), None);
+    scene.end();
+}
