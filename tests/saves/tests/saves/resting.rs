@@ -1,6 +1,6 @@
 //! What was modified is published past `MaxIdleSeconds`, and its save rests until something is modified again.
 
-use intact_saves::{FILE, Happened, NEW, Scene, SceneBuilder, failing_calls, seen};
+use intact_saves::{FILE, Happened, NEW, OLD, Scene, SceneBuilder, failing_calls, seen};
 use lab::{Caller, CreateOptions, DELETE, GENERIC_READ, GENERIC_WRITE, Handle, Offset, Process, Status};
 
 const ALL: u32 = GENERIC_READ | GENERIC_WRITE | DELETE | 0x4_0000;
