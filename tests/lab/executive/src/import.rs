@@ -140,13 +140,46 @@ pub struct Calls {
     sites: RefCell<BTreeMap<SiteId, Site>>,
     plan: RefCell<Vec<PlannedFault>>,
     fired: RefCell<Vec<PlannedFault>>,
+    surprises: RefCell<Vec<Surprise>>,
     total: Cell<u64>,
+}
+
+/// The call of an import that fails, of those to come.
+struct Surprise {
+    import: &'static str,
+    /// How many calls come before it.
+    skip: u64,
+    kind: FaultKind,
 }
 
 impl Calls {
     /// Adds a fault to the plan.
     pub fn plan(&self, fault: PlannedFault) {
         self.plan.borrow_mut().push(fault);
+    }
+
+    /// Lets a call to come of an import fail, once, after `skip` others: also where no such failure is documented, for what a
+    /// driver does that does not rely on it.
+    pub fn surprise(&self, import: &'static str, skip: u64, kind: FaultKind) {
+        self.surprises.borrow_mut().push(Surprise { import, skip, kind });
+    }
+
+    /// Surprises that have not happened yet.
+    pub fn surprises_left(&self) -> usize {
+        self.surprises.borrow().len()
+    }
+
+    /// What becomes of this call by [`Self::surprise`].
+    fn surprised(&self, import: &str) -> Option<FaultKind> {
+        let mut surprises = self.surprises.borrow_mut();
+        let mut due = None;
+        for (index, surprise) in surprises.iter_mut().enumerate().filter(|(_, one)| one.import == import) {
+            match surprise.skip.checked_sub(1) {
+                Some(rest) => surprise.skip = rest,
+                None => due = due.or(Some(index)),
+            }
+        }
+        due.map(|index| surprises.remove(index).kind)
     }
 
     /// The planned faults that have happened.
@@ -201,7 +234,7 @@ impl Lab {
         self.trace.event(import.name, (u64::from(thread.id) << 8) | u64::from(thread.irql.get()));
         let immediate = matches!(import.failure, Failure::Status | Failure::Null);
         let fault = if immediate { self.fault_site(&thread, import) } else { None };
-        (entered, fault)
+        (entered, fault.or_else(|| self.calls.surprised(import.name)))
     }
 
     fn leave_import(&self, entered: &Entered) {

@@ -43,3 +43,4 @@ mod streams;
 mod terminations;
 mod times;
 mod unload;
+mod untold;
