@@ -454,18 +454,6 @@ impl<'a> Callback<'a> {
         unsafe { core::slice::from_raw_parts(parameters.EaBuffer.cast(), parameters.EaLength as usize) }
     }
 
-    /// Lets a create go down without extended attributes.
-    pub fn drop_create_ea(&mut self) {
-        if self.major() != IRP_MJ_CREATE {
-            return;
-        }
-        // SAFETY: the parameters of this major.
-        let parameters = unsafe { &mut self.block_mut().Parameters.Create };
-        parameters.EaBuffer = null_mut();
-        parameters.EaLength = 0;
-        self.set_dirty();
-    }
-
     pub(crate) fn security_context(&self) -> Option<NonNull<wdk_sys::IO_SECURITY_CONTEXT>> {
         if self.major() != IRP_MJ_CREATE {
             return None;

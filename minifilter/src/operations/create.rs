@@ -244,7 +244,7 @@ fn prepare(data: &mut Callback<'_>, alias: Option<&Alias>) -> Option<Prepared> {
         }
     };
     let files = ContextRef::<Files>::of_instance(data.instance()).inspect_err(|&status| lost(status)).ok()?;
-    let may_join = files.has(process.key());
+    let may_join = counters::any_redirected() && files.has(process.key());
     if intent == Intent::Reads {
         return if may_join { Reader::prepare(data, alias).map(Prepared::Watch) } else { None };
     }

@@ -64,7 +64,8 @@ const FILE_OPEN_REQUIRING_OPLOCK: u32 = 0x0001_0000;
 const FILE_RESERVE_OPFILTER: u32 = 0x0010_0000;
 const FILE_OPEN_REPARSE_POINT: u32 = 0x0020_0000;
 
-const FILE_SUPERSEDE: u32 = 0;
+/// Put a new file in the place of one that exists.
+pub const FILE_SUPERSEDE: u32 = 0;
 /// Open an existing file.
 pub const FILE_OPEN: u32 = 1;
 /// Make a file that does not exist.

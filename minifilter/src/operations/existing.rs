@@ -15,7 +15,8 @@ use wdk_sys::{FILE_ATTRIBUTE_DIRECTORY, FILE_ATTRIBUTE_REPARSE_POINT};
 use super::admission::Newcomer;
 use super::create::Candidate;
 use super::decision::{
-    self, CANNOT_EXECUTE_FILE_IN_TRANSACTION, FILE_CREATED, FILE_OPEN, FILE_OPENED, Refused, Rights,
+    self, CANNOT_EXECUTE_FILE_IN_TRANSACTION, FILE_CREATED, FILE_OPEN, FILE_OPENED, FILE_SUPERSEDE, Refused,
+    Rights,
 };
 use super::opening::{Part, Verdict, bind, came_through, is_case_sensitive, same, undo};
 use crate::Intact;
@@ -59,6 +60,16 @@ pub fn open(
         Ok(inside) => inside,
         Err(status) => return decline(candidate, instance, part, status),
     };
+    // What superseding makes inside a transaction is not the file that the application's own create makes.
+    if disposition == FILE_SUPERSEDE {
+        let look = Open {
+            transaction: inside.as_ref(),
+            ..Open::look(candidate.name.full(), is_case_sensitive(data))
+        };
+        if let Err(Status::OBJECT_NAME_NOT_FOUND) = look.open(filter, instance) {
+            return Verdict::NoFile(Some(part));
+        }
+    }
     let opened = Open {
         name: candidate.name.full(),
         case_sensitive: is_case_sensitive(data),
@@ -157,7 +168,7 @@ fn accept(
     }
     match information {
         FILE_OPENED => {}
-        // Superseding made it inside the transaction, where the application's own create could not find it.
+        // Superseding made it all the same: somebody has just deleted it.
         FILE_CREATED => {
             part.modified = !part.began();
             return Verdict::NoFile(None);
@@ -245,7 +256,6 @@ impl Twin {
             allocation: 0,
             ..candidate.parameters
         });
-        data.drop_create_ea();
         Some(Existing { edit, redirect, part, place, granted, information })
     }
 }
@@ -265,7 +275,6 @@ impl Existing {
                 data.set_status(data.status(), information);
             }
             Err(status) => {
-                drop(edit);
                 undo(data, file, status);
             }
         }

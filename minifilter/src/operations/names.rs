@@ -112,6 +112,47 @@ impl<'a> Request<'a> {
     }
 }
 
+const BACKSLASH: u16 = b'\\' as u16;
+const COLON: u16 = b':' as u16;
+
+/// Whether two names are the same but for case.
+pub fn are_the_same(one: &[u16], other: &[u16], upcase: impl Fn(u16) -> u16) -> bool {
+    one.iter().copied().map(&upcase).eq(other.iter().copied().map(&upcase))
+}
+
+/// Whether a file is in a folder, at any depth.
+pub fn is_below(file: &[u16], folder: &[u16], upcase: impl Fn(u16) -> u16) -> bool {
+    file.get(folder.len()) == Some(&BACKSLASH)
+        && file.get(..folder.len()).is_some_and(|above| are_the_same(above, folder, upcase))
+}
+
+/// Whether a file's name, without folders and stream, is the last component of a name that is given.
+pub fn has_last_component(file: &[u16], given: &[u8], upcase: impl Fn(u16) -> u16) -> bool {
+    let given = units(given).rev().take_while(|&unit| unit != BACKSLASH).map(&upcase);
+    let last = file.rsplit(|&unit| unit == BACKSLASH).next().unwrap_or(&[]);
+    let last = last.split(|&unit| unit == COLON).next().unwrap_or(&[]);
+    given.eq(last.iter().rev().map(|&unit| upcase(unit)))
+}
+
+/// How much of a full name comes before its stream's part.
+pub fn without_stream(name: &[u16]) -> usize {
+    let last = name.iter().rposition(|&unit| unit == BACKSLASH).unwrap_or(0);
+    let component = name.get(last..).unwrap_or(&[]);
+    let before = component.iter().position(|&unit| unit == COLON).unwrap_or(component.len());
+    last.saturating_add(before)
+}
+
+/// Tells the streams of a file apart by the stream's part of its name (`:name`, `:name:$DATA`, `::$DATA`): zero for
+/// the unnamed one, otherwise a hash of its name.
+pub fn stream_of(part: &[u16], upcase: impl Fn(u16) -> u16) -> u32 {
+    let name = part.strip_prefix(&[COLON]).unwrap_or(part);
+    let mut hash: u32 = 0;
+    for &unit in name.iter().take_while(|&&unit| unit != COLON) {
+        hash = (hash.rotate_left(5) ^ u32::from(upcase(unit))).wrapping_mul(0x9E37_79B1);
+    }
+    hash
+}
+
 fn long(buffer: &[u8], at: usize) -> Result<u32, Status> {
     let bytes = buffer.get(at..).and_then(|rest| rest.first_chunk::<4>());
     bytes.map(|bytes| u32::from_le_bytes(*bytes)).ok_or(Status::INFO_LENGTH_MISMATCH)
@@ -146,6 +187,69 @@ pub fn last_component(name: &[u8]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn units_of(text: &str) -> Vec<u16> {
+        text.encode_utf16().collect()
+    }
+
+    fn upcase(unit: u16) -> u16 {
+        u8::try_from(unit).map_or(unit, |unit| u16::from(unit.to_ascii_uppercase()))
+    }
+
+    #[test]
+    fn names_are_the_same_whatever_their_case() {
+        let same = |one, other| are_the_same(&units_of(one), &units_of(other), upcase);
+        assert!(same(r"\A\b.txt", r"\a\B.TXT"));
+        assert!(!same(r"\a\b.txt", r"\a\b.tx"));
+        assert!(!same(r"\a\b.txt", r"\a\c.txt"));
+    }
+
+    #[test]
+    fn a_file_is_below_each_of_its_folders_and_below_nothing_else() {
+        let below = |file, folder| is_below(&units_of(file), &units_of(folder), upcase);
+        assert!(below(r"\Volume\a\b\c.txt", r"\volume\A"));
+        assert!(below(r"\Volume\a\b\c.txt", r"\Volume\a\b"));
+        assert!(!below(r"\Volume\a\b\c.txt", r"\Volume\a\b\c.txt"), "itself");
+        assert!(!below(r"\Volume\a\b\c.txt", r"\Volume\x\b"), "another folder of that length");
+        assert!(!below(r"\Volume\ab\c.txt", r"\Volume\a"), "a name that begins so");
+        assert!(!below(r"\Volume\a", r"\Volume\a\b"), "above it");
+    }
+
+    #[test]
+    fn the_last_component_counts_without_folders_and_stream() {
+        let last = |file, given| has_last_component(&units_of(file), &wide(given), upcase);
+        assert!(last(r"\Volume\a\report.txt", "Report.TXT"));
+        assert!(last(r"\Volume\a\report.txt", r"\??\C:\other\report.txt"));
+        assert!(last(r"\Volume\a\report.txt:notes", "report.txt"));
+        assert!(!last(r"\Volume\a\report.txt", "report.tx"));
+        assert!(!last(r"\Volume\a\report.txt", "a report.txt"));
+        assert!(!last(r"\Volume\report.txt\a", "report.txt"), "a folder of that name");
+    }
+
+    #[test]
+    fn a_stream_begins_at_the_first_colon_of_the_last_component() {
+        for (name, before) in [
+            (r"\a\b.txt", r"\a\b.txt"),
+            (r"\a\b.txt:c", r"\a\b.txt"),
+            (r"\a\b.txt:c:$DATA", r"\a\b.txt"),
+            (r"\a:x\b.txt", r"\a:x\b.txt"),
+            ("b.txt:c", "b.txt"),
+            ("", ""),
+        ] {
+            assert_eq!(without_stream(&units_of(name)), before.len(), "{name}");
+        }
+    }
+
+    #[test]
+    fn streams_are_told_apart_by_their_names_and_not_by_how_they_are_spelt() {
+        let stream = |part| stream_of(&units_of(part), upcase);
+        for part in ["", ":", "::$DATA"] {
+            assert_eq!(stream(part), 0, "{part}");
+        }
+        assert_eq!(stream(":notes"), stream(":NOTES:$DATA"));
+        let all = [":a", ":b", ":ab", ":ba", ":aa", ":notes", ":notes2"].map(stream);
+        assert!(all.iter().enumerate().all(|(at, one)| *one != 0 && !all[..at].contains(one)), "{all:?}");
+    }
 
     fn wide(text: &str) -> Vec<u8> {
         text.encode_utf16().flat_map(u16::to_le_bytes).collect()

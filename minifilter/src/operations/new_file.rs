@@ -223,7 +223,6 @@ impl New {
         match bound {
             Ok(granted) => edit.grant(granted),
             Err(status) => {
-                drop(edit);
                 if created {
                     // Cancelling does not undo what the create made (minifilter-rules §1.9).
                     let _ = file.delete(instance);

@@ -81,7 +81,11 @@ fn look(data: &Callback<'_>) -> View {
         after = save.number;
         save.wait_if_ending();
         // Known only now, because it costs more.
-        let Ok(name) = FileName::of(data, NameForm::Opened) else { return View::Committed };
+        let name = match FileName::of(data, NameForm::Opened) {
+            Ok(name) => name,
+            Err(Status::INSUFFICIENT_RESOURCES) => return View::Fails(Status::INSUFFICIENT_RESOURCES),
+            Err(_) => return View::Committed,
+        };
         let case_sensitive = is_case_sensitive(data);
         let find = |transaction: Option<&TransactionRef>| {
             let look = Open { transaction, ..Open::look(name.full(), case_sensitive) };
@@ -115,6 +119,8 @@ fn look(data: &Callback<'_>) -> View {
                 save.lose(status);
                 View::Fails(Status::UNEXPECTED_IO_ERROR)
             }
+            // Outside, the name may be another file's.
+            (Err(Status::INSUFFICIENT_RESOURCES), _) => View::Fails(Status::INSUFFICIENT_RESOURCES),
             (Err(Status::DELETE_PENDING), outside) if outside != Err(Status::DELETE_PENDING) => {
                 View::Fails(Status::DELETE_PENDING)
             }

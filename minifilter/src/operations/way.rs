@@ -56,7 +56,7 @@ pub fn of_create(data: &Callback<'_>) {
     };
     let makes = decision::creates(parameters.disposition);
     let gives = |save: &Save, name: &FileName| {
-        let is_it = |given: &U16Str| are_the_same(given, name.full());
+        let is_it = |given: &U16Str| names::are_the_same(given.as_slice(), name.full().as_slice(), upcase);
         save.is_alone() && save.process != process && save.has_changed_names() && save.files.any_given(is_it)
     };
     let instance = data.instance();
@@ -117,8 +117,11 @@ fn names_needed(data: &Callback<'_>) {
     // Whose name cannot be told may be an ancestor of any.
     let renamed = FileName::of(data, NameForm::Normalized);
     let is_needed = |name: &U16Str| {
-        has_last_component(name, given)
-            || renamed.as_ref().map_or(true, |renamed| is_below(name, renamed.full()))
+        let name = name.as_slice();
+        names::has_last_component(name, given, upcase)
+            || renamed
+                .as_ref()
+                .map_or(true, |renamed| names::is_below(name, renamed.full().as_slice(), upcase))
     };
     end_all(&files, data.instance(), |save| save.files.any_name(is_needed));
 }
@@ -146,27 +149,4 @@ fn end_all(files: &ContextRef<Files>, instance: Instance<'_>, wanted: impl Fn(&S
     while let Some(save) = files.first(|save| save.is_alone() && wanted(save)) {
         save.settle(intact, instance, files, None);
     }
-}
-
-const BACKSLASH: u16 = b'\\' as u16;
-
-fn are_the_same(one: &U16Str, other: &U16Str) -> bool {
-    let (one, other) = (one.as_slice().iter(), other.as_slice().iter());
-    one.copied().map(upcase).eq(other.copied().map(upcase))
-}
-
-/// Whether a file is in a folder, at any depth.
-fn is_below(file: &U16Str, folder: &U16Str) -> bool {
-    let (file, folder) = (file.as_slice(), folder.as_slice());
-    file.get(folder.len()) == Some(&BACKSLASH)
-        && file.iter().zip(folder).all(|(one, other)| upcase(*one) == upcase(*other))
-}
-
-/// Whether a file's name, without folders and stream, is the last component of a name that is given.
-fn has_last_component(file: &U16Str, given: &[u8]) -> bool {
-    const COLON: u16 = b':' as u16;
-    let given = names::units(given).rev().take_while(|&unit| unit != BACKSLASH).map(upcase);
-    let last = file.as_slice().rsplit(|&unit| unit == BACKSLASH).next().unwrap_or(&[]);
-    let last = last.split(|&unit| unit == COLON).next().unwrap_or(&[]);
-    given.eq(last.iter().rev().map(|&unit| upcase(unit)))
 }

@@ -73,9 +73,8 @@ impl<T: Attended> Body for Attending<T> {
         let mut next = None;
         loop {
             let woken = self.control.wake.wait(next);
-            if woken {
-                self.control.wake.clear();
-            }
+            // What somebody adds from now on is told again; what was added before is looked at now.
+            self.control.wake.clear();
             if self.control.stop.load(Ordering::Acquire) {
                 return;
             }

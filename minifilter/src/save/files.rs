@@ -1,6 +1,6 @@
 //! The saves that live on a volume, and who may join them: the context of an instance.
 
-use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicU32, Ordering};
 
 use kernel::Result;
 use kernel::context::{Context, ContextKind, ContextRef};
@@ -17,8 +17,6 @@ use crate::report::counters;
 /// The saves of one volume.
 pub struct Files {
     saves: PushLock<PoolVec<Shared<Save>>>,
-    /// How many, so that nobody takes the lock for nothing.
-    count: AtomicUsize,
     /// How many have come and gone, both counted.
     changes: AtomicU32,
     /// Redirected writing handles, and creates on the way to become one.
@@ -36,35 +34,27 @@ impl Files {
         let filter = Intact::filter().ok_or(kernel::Status::UNSUCCESSFUL)?;
         let files = Files {
             saves: PushLock::new(PoolVec::new(Self::TAG)),
-            count: AtomicUsize::new(0),
             changes: AtomicU32::new(0),
             handles: AtomicU32::new(0),
         };
         ContextRef::new(filter, files)?.set_on_instance(instance)
     }
 
-    /// Whether no handle is redirected on this volume.
+    /// Whether no handle is redirected on this volume. Every save has one, or a [`Pass`] while it waits.
     pub fn is_idle(instance: Instance<'_>) -> bool {
-        ContextRef::<Files>::of_instance(instance).is_ok_and(|files| {
-            files.handles.load(Ordering::Acquire) == 0 && files.count.load(Ordering::Acquire) == 0
-        })
+        ContextRef::<Files>::of_instance(instance)
+            .is_ok_and(|files| files.handles.load(Ordering::Acquire) == 0)
     }
 
     /// Ends every save, because the volume goes. PASSIVE_LEVEL.
     pub fn break_off(intact: &Intact, instance: Instance<'_>) {
         let Ok(files) = ContextRef::<Files>::of_instance(instance) else { return };
         loop {
-            let next = files.with_all(PoolVec::pop);
+            let next = files.saves.write().pop();
             let Some(save) = next else { return };
             save.break_off(intact, instance, &files);
             save.wait_if_ending();
         }
-    }
-
-    /// Whether any save lives here.
-    #[inline]
-    pub fn any(&self) -> bool {
-        self.count.load(Ordering::Acquire) != 0
     }
 
     /// How many saves have come and gone, both counted.
@@ -74,7 +64,7 @@ impl Files {
 
     /// Whether the process has a live save here. IRQL up to APC_LEVEL.
     pub fn has(&self, process: ProcessKey) -> bool {
-        self.any() && self.saves.read().iter().any(|save| save.process == process)
+        self.saves.read().iter().any(|save| save.process == process)
     }
 
     /// The process's save of this file, live or ending. IRQL up to APC_LEVEL.
@@ -116,37 +106,29 @@ impl Files {
 
     /// The process's save of all that it modifies under a rule, if more can become part of it. IRQL up to APC_LEVEL.
     pub fn of_process(&self, process: ProcessKey, rule: &[u16]) -> Option<Shared<Save>> {
-        if self.any() { of_process(&self.saves.read(), process, rule) } else { None }
+        of_process(&self.saves.read(), process, rule)
     }
 
     /// Makes a save known; one of all that a process modifies only if there is no other, which is the answer otherwise. Fails
     /// with `INSUFFICIENT_RESOURCES`.
     pub fn insert_or_find(&self, save: &Shared<Save>) -> Result<Option<Shared<Save>>> {
-        self.with_all(|saves| {
-            if save.is_of_process()
-                && let Some(other) = of_process(saves, save.process, save.label.rule().as_slice())
-            {
-                return Ok(Some(other));
-            }
-            saves.push(save.clone())?;
-            self.changes.fetch_add(1, Ordering::AcqRel);
-            Ok(None)
-        })
+        let mut saves = self.saves.write();
+        if save.is_of_process()
+            && let Some(other) = of_process(&saves, save.process, save.label.rule().as_slice())
+        {
+            return Ok(Some(other));
+        }
+        saves.push(save.clone())?;
+        self.changes.fetch_add(1, Ordering::AcqRel);
+        Ok(None)
     }
 
     /// Forgets a save.
     pub fn remove(&self, save: &Save) {
-        if self.with_all(|saves| saves.take(|other| other.number == save.number)).is_some() {
+        let taken = self.saves.write().take(|other| other.number == save.number);
+        if taken.is_some() {
             self.changes.fetch_add(1, Ordering::AcqRel);
         }
-    }
-
-    /// Changes the list, and counts it.
-    fn with_all<R>(&self, change: impl FnOnce(&mut PoolVec<Shared<Save>>) -> R) -> R {
-        let mut saves = self.saves.write();
-        let result = change(&mut saves);
-        self.count.store(saves.len(), Ordering::Release);
-        result
     }
 }
 

@@ -25,6 +25,7 @@ use super::saved::SavedFiles;
 use super::state::{Effect, Left, Phase, Place, Settles, State, Stream, Turn};
 use crate::Intact;
 use crate::operations::decision::Claim;
+use crate::operations::names;
 use crate::report::counters;
 
 const TAG: Tag = Tag::new(b"InSv");
@@ -675,25 +676,10 @@ pub fn ending_of(process: Process<'_>) -> Ending {
 
 /// How much of a full name comes before its stream's part.
 pub(super) fn without_stream(name: &U16Str) -> usize {
-    const COLON: u16 = b':' as u16;
-    const BACKSLASH: u16 = b'\\' as u16;
-    let name = name.as_slice();
-    let last = name.iter().rposition(|&unit| unit == BACKSLASH).unwrap_or(0);
-    let component = name.get(last..).unwrap_or(&[]);
-    let before = component.iter().position(|&unit| unit == COLON).unwrap_or(component.len());
-    last.saturating_add(before)
+    names::without_stream(name.as_slice())
 }
 
-/// Tells the streams of a file apart by the stream's part of its name (`:name`, `:name:$DATA`, `::$DATA`): zero for
-/// the unnamed one, otherwise a hash of its name.
+/// Which stream of its file the stream's part of a name is about.
 pub fn stream_of(part: &U16Str) -> Stream {
-    const COLON: u16 = b':' as u16;
-    let part = part.as_slice();
-    let name = part.strip_prefix(&[COLON]).unwrap_or(part);
-    let mut hash: u32 = 0;
-    for &unit in name.iter().take_while(|&&unit| unit != COLON) {
-        hash = hash.rotate_left(5) ^ u32::from(kernel::string::upcase(unit));
-        hash = hash.wrapping_mul(0x9E37_79B1);
-    }
-    hash
+    names::stream_of(part.as_slice(), kernel::string::upcase)
 }

@@ -2,6 +2,7 @@
 
 use intact_saves::{FILE, Happened, NEW, OLD, Scene};
 use lab::{Caller, CreateOptions, DELETE, GENERIC_READ, GENERIC_WRITE, Offset, Process, Status};
+use lab_executive::import::FaultKind;
 use lab_volume::access;
 
 const WOUNDED: &str = "a write failed and was not made good";
@@ -292,5 +293,19 @@ fn statuses_of_transactions_never_reach_a_program() {
         }
     }
     scene.exit_all();
+    scene.end();
+}
+
+/// What KTM itself refuses is told as such.
+#[test]
+fn where_no_transaction_can_be_begun_the_open_passes_through_and_says_why() {
+    const NOT_ONLINE: i32 = 0xC019_0052_u32.cast_signed();
+    let scene = Scene::new();
+    let writer = scene.program("writer.exe");
+    scene.lab.executive().calls.surprise("ZwCreateTransaction", 0, FaultKind::Status(NOT_ONLINE));
+    scene.write_new(&writer);
+    writer.kill(1);
+    scene.assert_committed(FILE, NEW);
+    scene.assert_happened(&[Happened::PassedThrough("no transaction could be begun".into())]);
     scene.end();
 }

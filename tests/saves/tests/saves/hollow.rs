@@ -503,3 +503,63 @@ fn whichever_import_fails_it_ends_and_nothing_is_left() {
         }
     }
 }
+
+/// A file that somebody else closes in the end is what it has become: nobody knows that its program wants to write more.
+#[test]
+fn what_another_process_closes_does_not_wait() {
+    let scene = writers().build();
+    let (writer, other) = (scene.program("writer.exe"), scene.program("other.exe"));
+    let handle = writer.create_file(CreateOptions::overwrite_if(FILE, ALL)).unwrap();
+    let theirs = writer.duplicate(handle, &other).unwrap();
+    writer.close(handle).unwrap();
+    other.close(theirs).unwrap();
+    scene.assert_committed(FILE, b"");
+    scene.assert_one_commit();
+    scene.end();
+}
+
+/// The thread that looks after those that wait looks as often as the shortest of them needs.
+#[test]
+fn a_save_that_is_looked_at_rarely_does_not_keep_the_others_waiting() {
+    let scene = writers().file(r"Saved\other.txt", OLD).build();
+    let (writer, second) = (scene.program("writer.exe"), scene.program("writer2.exe"));
+    let held = second.create_file(CreateOptions::open(r"C:\Saved\other.txt", ALL)).unwrap();
+    second.write(held, 0, NEW).unwrap();
+    empty(&writer);
+    scene.pass(20);
+    writer.kill(1);
+    scene.pass(120);
+    assert!(scene.happened().contains(&Happened::RolledBack(DIED.into())), "{:?}", scene.happened());
+    second.close(held).unwrap();
+    scene.end();
+}
+
+/// Whose program has died by then is not published, although nobody has looked yet.
+#[test]
+fn at_shutdown_what_waits_is_decided_by_how_its_program_ended() {
+    for (status, expected) in [(0, b"".as_slice()), (1, OLD)] {
+        let scene = Scene::new();
+        let writer = scene.program("writer.exe");
+        empty(&writer);
+        writer.exit(status);
+        assert_eq!(scene.lab.shut_down(), Ok(()));
+        scene.assert_committed(FILE, expected);
+    }
+}
+
+/// Without memory to wait with it ends as any other.
+#[test]
+fn what_cannot_wait_ends() {
+    for skip in 0..4 {
+        let scene = Scene::new();
+        let writer = scene.program("writer.exe");
+        let handle = writer.create_file(CreateOptions::overwrite_if(FILE, ALL)).unwrap();
+        scene.lab.executive().calls.surprise("ExAllocatePool2", skip, FaultKind::Null);
+        writer.close(handle).unwrap();
+        let waits = scene.lab.executive().calls.surprises_left() == 1;
+        scene.assert_committed(FILE, if waits { OLD } else { b"" });
+        scene.pass(SETTLED);
+        scene.assert_committed(FILE, b"");
+        scene.end();
+    }
+}

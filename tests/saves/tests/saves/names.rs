@@ -2,6 +2,7 @@
 
 use intact_saves::{FILE, Happened, NEW, OLD, Scene};
 use lab::{Caller, CreateOptions, DELETE, GENERIC_READ, GENERIC_WRITE, Handle, Process, Status};
+use lab_executive::import::FaultKind;
 
 const ALL: u32 = GENERIC_READ | GENERIC_WRITE | DELETE;
 const MOVED: &str = r"C:\Saved\moved.txt";
@@ -574,4 +575,48 @@ fn a_name_that_is_none_wounds_nothing() {
     writer.close(handle).unwrap();
     scene.assert_committed(FILE, NEW);
     scene.end();
+}
+
+#[test]
+fn a_name_that_was_given_inside_is_there_for_who_would_make_it() {
+    let scene = scene();
+    let writer = scene.program("writer.exe");
+    let handle = write(&writer, FILE);
+    rename(&writer, handle, MOVED, false).unwrap();
+    let made = writer.create_file(CreateOptions::create(MOVED, GENERIC_WRITE));
+    assert_eq!(made, Err(Status::OBJECT_NAME_COLLISION));
+    writer.close(handle).unwrap();
+    scene.assert_committed(MOVED, NEW);
+    scene.end();
+}
+
+/// Where the open by a name inside cannot be prepared it fails: outside, the name is another file's.
+#[test]
+fn an_open_by_a_name_inside_never_opens_what_has_that_name_outside() {
+    for skip in 0..8 {
+        for import in
+            ["ExAllocatePool2", "FltCreateFileEx2", "FltGetFileNameInformation", "FltQueryInformationFile"]
+        {
+            let scene = scene();
+            let writer = scene.program("writer.exe");
+            let handle = write(&writer, FILE);
+            rename(&writer, handle, OTHER, true).unwrap();
+            let kind = if import == "ExAllocatePool2" {
+                FaultKind::Null
+            } else {
+                FaultKind::Status(Status::INSUFFICIENT_RESOURCES.0.cast_signed())
+            };
+            scene.lab.executive().calls.surprise(import, skip, kind);
+            for access in [GENERIC_READ, GENERIC_READ | GENERIC_WRITE] {
+                if let Ok(second) = writer.create_file(CreateOptions::open(OTHER, access)) {
+                    // Without memory, a handle that only reads may see the last committed version of its own file.
+                    let found = writer.read(second, 0, 64).unwrap();
+                    assert_ne!(found, OTHERS, "{import} {skip} {access:#x}");
+                    writer.close(second).unwrap();
+                }
+            }
+            writer.close(handle).unwrap();
+            scene.end();
+        }
+    }
 }

@@ -457,3 +457,61 @@ fn threads_that_begin_at_once_begin_one_save() {
         scene.end();
     }
 }
+
+/// Whatever makes a file, it is part of what its process saves, and costs nothing of the rest.
+#[test]
+fn a_new_file_is_part_of_the_save_by_whatever_disposition_it_is_made() {
+    for (disposition, killed) in [0, 2, 3, 5].into_iter().flat_map(|made| [(made, false), (made, true)]) {
+        let scene = units().build();
+        let writer = scene.program("writer.exe");
+        save(&writer, FILE);
+        let options = CreateOptions::new(lab::Name::Path(FRESH.into()), ALL, disposition);
+        let handle = writer.create_file(options).unwrap();
+        writer.write(handle, 0, NEW).unwrap();
+        writer.close(handle).unwrap();
+        if killed {
+            writer.kill(1);
+        } else {
+            writer.exit(0);
+        }
+        scene.pass(100);
+        scene.assert_committed(FILE, if killed { OLD } else { NEW });
+        assert_eq!(scene.committed(FRESH), (!killed).then(|| NEW.to_vec()), "{disposition}");
+        assert_eq!(committed(&scene), usize::from(!killed), "{disposition}");
+        scene.end();
+    }
+}
+
+/// Its program gives a name and then opens a file by it: the save goes on. Somebody else who would make a file there ends its
+/// wait, and finds the name taken.
+#[test]
+fn a_name_that_a_waiting_save_has_given_is_its_programs_and_taken_for_others() {
+    for own in [true, false] {
+        let scene = units().build();
+        let (writer, other) = (scene.program("writer.exe"), scene.program("other.exe"));
+        save(&writer, FILE);
+        rename(&writer, FILE, BACKUP, false).unwrap();
+        assert_eq!(committed(&scene), 0);
+        let program = if own { &writer } else { &other };
+        let made = program.create_file(CreateOptions::create(BACKUP, GENERIC_WRITE));
+        assert_eq!(made, Err(Status::OBJECT_NAME_COLLISION), "{own}");
+        assert_eq!(committed(&scene), usize::from(!own), "{own}");
+        let elsewhere = program.create_file(CreateOptions::create(FRESH, GENERIC_WRITE)).unwrap();
+        program.close(elsewhere).unwrap();
+        assert_eq!(committed(&scene), usize::from(!own), "another name is nobody's, {own}");
+        scene.pass(SETTLED);
+        scene.assert_committed(BACKUP, NEW);
+        scene.end();
+    }
+}
+
+/// One transaction for all of them, and none that is begun for nothing.
+#[test]
+fn another_file_costs_no_transaction_of_its_own() {
+    let scene = units().build();
+    let writer = scene.program("writer.exe");
+    save(&writer, FILE);
+    save(&writer, OTHER);
+    assert_eq!(scene.lab.executive().calls.count("ZwCreateTransaction"), 1);
+    scene.end();
+}

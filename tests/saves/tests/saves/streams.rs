@@ -111,3 +111,19 @@ fn a_new_stream_leaves_its_file_when_its_program_is_killed() {
     assert_eq!(scene.committed(STREAM), None);
     scene.end();
 }
+
+/// Share modes are each stream's own: who shares the file itself with nobody that writes is in no stream's way.
+#[test]
+fn a_stream_is_made_beside_a_reader_of_its_file_that_lets_nobody_write() {
+    let rule = |rule: Rule| rule.strings("Processes", &["writer.exe"]);
+    let scene = Scene::builder().rule(rule).build();
+    let (writer, other) = (scene.program("writer.exe"), scene.program("other.exe"));
+    let held = other.create_file(CreateOptions::open(FILE, GENERIC_READ).share(1)).unwrap();
+    let handle = writer.create_file(CreateOptions::create(STREAM, GENERIC_WRITE)).unwrap();
+    writer.write(handle, 0, NEW).unwrap();
+    writer.kill(1);
+    other.close(held).unwrap();
+    assert_eq!(scene.committed(STREAM), None);
+    scene.assert_committed(FILE, OLD);
+    scene.end();
+}
