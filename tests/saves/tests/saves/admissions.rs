@@ -335,3 +335,20 @@ fn a_reading_handle_goes_on_with_its_own_file() {
     scene.assert_committed(FILE, &now);
     scene.end();
 }
+
+/// Each of the handles has to let them in.
+#[test]
+fn who_is_let_in_by_one_handle_only_is_kept_out() {
+    let scene = Scene::new();
+    let (writer, first) = saving(&scene, 7);
+    let second = open(&writer, GENERIC_WRITE, 3).unwrap();
+    let other = scene.program("other.exe");
+    assert_eq!(open(&other, DELETE, 7), Err(Status::SHARING_VIOLATION));
+    assert!(!demoted(&scene));
+    writer.close(second).unwrap();
+    let theirs = open(&other, DELETE, 7).unwrap();
+    assert!(demoted(&scene));
+    other.close(theirs).unwrap();
+    writer.close(first).unwrap();
+    scene.end();
+}

@@ -185,3 +185,21 @@ fn a_new_stream_leaves_the_attributes_of_its_file_alone() {
     writer.close(again).unwrap();
     scene.end();
 }
+
+/// The most that is allowed may be no right to write: then there is nothing to save, and nobody is kept out.
+#[test]
+fn a_file_made_for_the_most_that_is_allowed_and_is_only_read_is_no_save() {
+    let scene = Scene::new();
+    let (maker, other) = (scene.program("maker.exe"), scene.program("other.exe"));
+    let mut options = CreateOptions::create(FRESH, MAXIMUM_ALLOWED).share(7);
+    options.security = Some(read_only_for_all());
+    maker.create_file(options).unwrap();
+    scene.assert_happened(&[]);
+    assert_eq!(scene.committed(FRESH), Some(Vec::new()));
+    let theirs = other.create_file(CreateOptions::open(FRESH, lab::GENERIC_READ).share(7)).unwrap();
+    other.close(theirs).unwrap();
+    maker.kill(1);
+    assert_eq!(scene.committed(FRESH), Some(Vec::new()), "as without Intact");
+    scene.assert_happened(&[]);
+    scene.end();
+}

@@ -513,3 +513,90 @@ fn a_kill_amid_flushes_leaves_a_version_that_was_flushed() {
         scene.end();
     }
 }
+
+/// What was refused is not remembered, and takes no other lock's room.
+#[test]
+fn locks_that_were_refused_leave_room_for_others() {
+    let scene = Scene::new();
+    let writer = scene.program("writer.exe");
+    let (first, second) = (scene.write_new(&writer), scene.open_file(&writer));
+    lock(&writer, first, 0, 5).unwrap();
+    writer.call(move |caller| {
+        for _ in 0..1_100 {
+            assert_eq!(caller.lock(second, 4, 1, true, false).map_err(|_| ()), Err(()));
+        }
+    });
+    lock(&writer, second, 8, 1).unwrap();
+    writer.flush(first).unwrap();
+    assert_eq!(
+        writer.write(first, 8, b"x"),
+        Err(Status::FILE_LOCK_CONFLICT),
+        "the one that was granted is kept"
+    );
+    scene.end();
+}
+
+/// Each of the processes that have locks through one file object has its own again, however often the twin is exchanged.
+#[test]
+fn locks_of_several_processes_through_one_file_object_are_each_ones_own_again() {
+    let scene = Scene::new();
+    let (writer, heir, third) =
+        (scene.program("writer.exe"), scene.program("heir.exe"), scene.program("third.exe"));
+    let handle = scene.write_new(&writer);
+    let (copy, other) = (writer.duplicate(handle, &heir).unwrap(), writer.duplicate(handle, &third).unwrap());
+    lock(&writer, handle, 0, 2).unwrap();
+    lock(&heir, copy, 4, 2).unwrap();
+    lock(&third, other, 8, 2).unwrap();
+    for _ in 0..2 {
+        writer.write(handle, 20, b"x").unwrap();
+        writer.flush(handle).unwrap();
+        for (program, handle, at) in [(&writer, handle, 0), (&heir, copy, 4), (&third, other, 8)] {
+            assert_eq!(program.write(handle, at, b"y"), Ok(1));
+        }
+        assert_eq!(writer.write(handle, 4, b"z"), Err(Status::FILE_LOCK_CONFLICT));
+        assert_eq!(heir.write(copy, 8, b"z"), Err(Status::FILE_LOCK_CONFLICT));
+        assert_eq!(third.write(other, 0, b"z"), Err(Status::FILE_LOCK_CONFLICT));
+    }
+    assert!(!scene.happened().iter().any(|event| matches!(event, Happened::Demoted(_))));
+    for (program, handle) in [(&third, other), (&heir, copy), (&writer, handle)] {
+        program.close(handle).unwrap();
+    }
+    let again = scene.open_file(&writer);
+    for at in [0, 4, 8] {
+        lock(&writer, again, at, 2).unwrap();
+    }
+    scene.end();
+}
+
+/// Of several handles one is mapped: none can be exchanged, and nothing is published.
+#[test]
+fn a_flush_of_one_handle_while_another_one_is_mapped_publishes_nothing() {
+    for of_mapped in [false, true] {
+        let scene = Scene::new();
+        let writer = scene.program("writer.exe");
+        let (first, second) = (scene.write_new(&writer), scene.open_file(&writer));
+        let view = writer.call(move |caller| caller.create_section(second, true)).unwrap();
+        writer.flush(if of_mapped { second } else { first }).unwrap();
+        scene.assert_committed(FILE, OLD);
+        assert!(!scene.happened().contains(&Happened::Checkpointed));
+        writer.call(move |caller| caller.close_section(view));
+        writer.kill(1);
+        scene.assert_committed(FILE, OLD);
+        scene.end();
+    }
+}
+
+/// The program is told of a disk that fails, also where a flush does not commit.
+#[test]
+fn a_flush_that_fails_is_told_also_while_the_file_is_mapped() {
+    let scene = Scene::new();
+    let writer = scene.program("writer.exe");
+    let handle = scene.write_new(&writer);
+    let view = writer.call(move |caller| caller.create_section(handle, true)).unwrap();
+    scene.lab.with_volume(|volume| volume.disk.faults.failing_effects = (1..100_000).collect());
+    assert!(writer.flush(handle).is_err());
+    scene.lab.with_volume(|volume| volume.disk.faults.failing_effects.clear());
+    writer.call(move |caller| caller.close_section(view));
+    writer.close(handle).unwrap();
+    scene.end();
+}

@@ -274,3 +274,54 @@ fn a_file_that_somebody_else_holds_is_tried_once_or_twice() {
         scene.end();
     }
 }
+
+/// Who is let in by no handle is not asked for his name.
+#[test]
+fn while_a_save_shares_nothing_others_are_told_so_without_being_asked() {
+    fn shares_nothing(_: &Scene, writer: &Process) {
+        let handle = writer.create_file(CreateOptions::open(FILE, ALL).share(0)).unwrap();
+        writer.write(handle, 0, b"new").unwrap();
+    }
+    let by_name = [
+        "volume, process, lock",
+        "handle 2, volume, process, lock",
+        // Who only changes attributes is in no share mode's way.
+        "handle 2, volume 2, process 2, name, open, query, lock 6",
+        "handle 2, volume 2, process 2, lock 5",
+        "handle 3, volume 2, process 2, lock 5",
+    ];
+    assert_costs(shares_nothing, false, array(["handle"; 7], by_name));
+}
+
+/// The first handle of a save, and a new file's.
+#[test]
+fn what_begins_a_save_costs_one_transaction_and_hardly_more_than_its_twin() {
+    type Begins = fn(&Caller<'_>);
+    let begins: [(&str, Begins, &str); 3] = [
+        (
+            "open",
+            |caller| opens_and_closes(caller, ALL),
+            "handle 2, volume, process 2, name 2, transaction, open, query 3, memory 15, lock 7",
+        ),
+        (
+            "overwrite",
+            |caller| {
+                let handle = caller.create_file(&CreateOptions::overwrite_if(FILE, ALL)).unwrap().handle;
+                caller.close(handle).unwrap();
+            },
+            "handle 2, volume, process 2, name 2, transaction, open, query 4, memory 16, lock 8",
+        ),
+        (
+            "make",
+            |caller| caller.put(r"C:\Saved\fresh.txt", b"fresh").unwrap(),
+            "handle 3, volume, process 3, name, transaction, open 2, query 4, memory 18, lock 9",
+        ),
+    ];
+    for (name, act, expected) in begins {
+        let scene = scene().build();
+        let writer = scene.program("writer.exe");
+        let calls = calls(&scene, &writer, act);
+        assert_eq!(told(&calls), expected, "{name}");
+        scene.end();
+    }
+}

@@ -2,6 +2,7 @@
 
 use intact_saves::{FILE, Happened, NEW, OLD, Rule, Scene};
 use lab::{CreateOptions, GENERIC_READ, GENERIC_WRITE};
+use lab_executive::import::FaultKind;
 
 const DIED: &str = "the process died with the file open";
 const UNMODIFIED: &str = "nothing was modified";
@@ -284,4 +285,33 @@ fn a_program_killed_after_it_made_a_stream_leaves_the_file() {
         assert_eq!(scene.committed(&stream), None, "stream first: {stream_first}");
         scene.end();
     }
+}
+
+/// What is cached is written before anything is decided, so that a disk that fails then has a reason of its own.
+#[test]
+fn a_last_flush_that_fails_is_the_reason() {
+    const DISK_FULL: i32 = 0xC000_007F_u32.cast_signed();
+    let scene = Scene::new();
+    let writer = scene.program("writer.exe");
+    let handle = scene.write_new(&writer);
+    scene.lab.executive().calls.surprise("FltFlushBuffers", 0, FaultKind::Status(DISK_FULL));
+    writer.close(handle).unwrap();
+    scene.assert_committed(FILE, OLD);
+    scene.assert_rolled_back("the last flush failed");
+    let events = intact_saves::seen(&scene.lab);
+    let event = events.iter().find(|event| event.name() == "SaveRolledBack").unwrap();
+    assert_eq!(event.number("Status"), u64::from(DISK_FULL.cast_unsigned()));
+    scene.end();
+}
+
+/// 259 is the exit status of what has not ended: whoever ends with it has ended all the same.
+#[test]
+fn a_program_that_ends_with_the_status_of_the_living_has_not_closed_its_file() {
+    let scene = Scene::new();
+    let writer = scene.program("writer.exe");
+    scene.write_new(&writer);
+    writer.kill(0x103);
+    scene.assert_committed(FILE, OLD);
+    scene.assert_rolled_back("the process died with the file open");
+    scene.end();
 }

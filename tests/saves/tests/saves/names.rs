@@ -1,6 +1,6 @@
 //! Renames, hard links and deletions of files in a save: published with the data, or undone with it.
 
-use intact_saves::{FILE, Happened, NEW, OLD, Scene};
+use intact_saves::{FILE, Happened, NEW, OLD, Scene, seen};
 use lab::{Caller, CreateOptions, DELETE, GENERIC_READ, GENERIC_WRITE, Handle, Process, Status};
 use lab_executive::import::FaultKind;
 
@@ -560,6 +560,10 @@ fn a_transaction_that_goes_away_takes_the_names_with_it() {
     scene.lab.with_volume(lab_volume::Volume::restart_resource_manager);
     assert_eq!(rename(&writer, handle, ELSEWHERE, false), Err(Status(0xC000_00E9)));
     writer.close(handle).unwrap();
+    let events = seen(&scene.lab);
+    let event = events.iter().find(|event| event.name() == "SaveRolledBack").unwrap();
+    assert_eq!(event.text("Reason"), "the transaction had already ended");
+    assert_eq!(event.number("Status") >> 16, 0xC019, "what it was told itself");
     assert!(scene.lab.with_volume(|volume| volume.tree()) == before);
     scene.end();
 }

@@ -1,7 +1,7 @@
 //! Handles that only read, in a process that saves: what is theirs ends with them.
 
-use intact_saves::{FILE, NEW, Scene};
-use lab::{CreateOptions, GENERIC_READ, Status};
+use intact_saves::{FILE, NEW, OLD, Scene};
+use lab::{CreateOptions, GENERIC_READ, GENERIC_WRITE, Status};
 
 #[test]
 fn closing_a_reading_handle_gives_its_locks_back() {
@@ -34,5 +34,24 @@ fn a_name_in_another_case_is_the_same_file() {
     assert_eq!(writer.read(reading, 0, 1).unwrap(), b"A");
     writer.kill(1);
     scene.assert_committed(FILE, NEW);
+    scene.end();
+}
+
+/// Its own create was checked. What its program has made of the security in the save does not keep it from what it has
+/// written there.
+#[test]
+fn a_handle_sees_what_was_written_whatever_the_save_has_made_of_the_security() {
+    let scene = Scene::new();
+    let writer = scene.program("writer.exe");
+    let handle =
+        writer.create_file(CreateOptions::open(FILE, GENERIC_READ | GENERIC_WRITE | 0x4_0000)).unwrap();
+    writer.write(handle, 0, NEW).unwrap();
+    let nobody = lab_volume::descriptor(&[1, 1, 0, 0, 0, 0, 0, 5, 18, 0, 0, 0], &[]);
+    writer.call(move |caller| caller.set_security(handle, 4, &nobody)).unwrap();
+    let reading = writer.create_file(CreateOptions::open(FILE, GENERIC_READ)).unwrap();
+    assert_eq!(writer.read(reading, 0, 64).unwrap(), NEW);
+    writer.close(reading).unwrap();
+    writer.kill(1);
+    scene.assert_committed(FILE, OLD);
     scene.end();
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use intact_saves::{Happened, NEW, OLD, Policy, Rule, Scene, Seen, seen};
+use intact_saves::{FILE, Happened, NEW, OLD, Policy, Rule, Scene, Seen, seen};
 use lab::{CreateOptions, GENERIC_READ, GENERIC_WRITE, Offset};
 use lab_executive::import::{Failure, FaultKind, PlannedFault};
 use lab_executive::scheduler::MILLISECOND;
@@ -235,4 +235,23 @@ fn whichever_call_fails_while_a_policy_is_read_the_old_one_stays_until_the_next_
         scene.end();
     }
     assert!(stayed > 10, "{stayed}");
+}
+
+/// A save that has begun goes on by its own policy, and what joins it is no audit's.
+#[test]
+fn what_joins_a_save_is_not_told_of_as_audited() {
+    let scene = Scene::new();
+    let writer = scene.program("writer.exe");
+    let handle = scene.write_new(&writer);
+    scene.change_policy(&Policy::of(Rule::new("Saved", &[r"C:\Saved\**"]).number("AuditOnly", 1)));
+    scene.pass(2_000);
+    let second = scene.open_file(&writer);
+    writer.write(second, 0, b"A").unwrap();
+    writer.close(second).unwrap();
+    writer.close(handle).unwrap();
+    scene.assert_committed(FILE, &[b"A", &NEW[1..]].concat());
+    scene.assert_happened(&[Happened::Begun, Happened::Joined("writer".into()), Happened::Committed]);
+    scene.open_file(&writer);
+    assert_eq!(scene.happened().last(), Some(&Happened::PassedThrough("the rule is for audit only".into())));
+    scene.end();
 }

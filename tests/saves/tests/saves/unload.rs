@@ -151,6 +151,8 @@ fn every_event_of_a_save_names_file_program_and_rule_and_says_how_much_it_was() 
     for (name, killed) in [("SaveCommitted", false), ("SaveRolledBack", true)] {
         let scene = Scene::new();
         let writer = scene.program("writer.exe");
+        // How long it took, and not what the time is.
+        scene.pass(3_000);
         let handle = scene.write_new(&writer);
         scene.pass(250);
         if killed {
