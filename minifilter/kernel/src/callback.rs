@@ -9,7 +9,7 @@ use core::ptr::{NonNull, null_mut};
 use fltkernel::*;
 
 use crate::context::{Context, ContextRef};
-use crate::file::{ExtraParameters, FileObject};
+use crate::file::{ExtraParameters, FileObject, SL_EXCLUSIVE_LOCK, SL_FAIL_IMMEDIATELY};
 use crate::instance::{Instance, Volume};
 use crate::pool::{PoolBox, Tag};
 use crate::{Status, ffi};
@@ -591,7 +591,8 @@ impl<'a> Callback<'a> {
         Some(unsafe { self.block().Parameters.FileSystemControl.ControlCode })
     }
 
-    /// What a lock request asks for.
+    /// What a lock request asks for. Its flags say how it locks: of the parameters those are meaningful that fast I/O has not
+    /// for itself (minifilter-rules §2.2).
     pub fn lock_request(&self) -> Option<LockRequest> {
         if self.major() != IRP_MJ_LOCK_CONTROL || self.is_fast_io() {
             return None;
@@ -606,9 +607,9 @@ impl<'a> Callback<'a> {
                 offset: parameters.ByteOffset,
                 length,
                 key: parameters.Key,
-                exclusive: parameters.ExclusiveLock != 0,
+                exclusive: self.operation_flags() & SL_EXCLUSIVE_LOCK != 0,
             },
-            waits: parameters.FailImmediately == 0,
+            waits: self.operation_flags() & SL_FAIL_IMMEDIATELY == 0,
         })
     }
 

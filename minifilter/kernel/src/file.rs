@@ -33,8 +33,10 @@ const FO_SYNCHRONOUS_IO: u32 = 0x0000_0002;
 
 const IRP_MN_LOCK: u8 = 1;
 const IRP_MN_UNLOCK_ALL: u8 = 3;
-const SL_FAIL_IMMEDIATELY: u8 = 1;
-const SL_EXCLUSIVE_LOCK: u8 = 2;
+/// Of a request for a lock: it does not wait.
+pub(crate) const SL_FAIL_IMMEDIATELY: u8 = 1;
+/// Of a request for a lock: nobody else may lock the range.
+pub(crate) const SL_EXCLUSIVE_LOCK: u8 = 2;
 
 const FILE_BASIC_INFORMATION: u32 = 4;
 const FILE_STANDARD_INFORMATION: u32 = 5;

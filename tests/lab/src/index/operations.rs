@@ -29,6 +29,7 @@ list! {
         "FO lives on the stack: never reference, store or attach context" => the_file_object_of_a_query_by_name_is_not_kept;
         "reject via *_DISALLOW_FSFILTER_IO" => a_query_by_name_is_refused_before_or_after_it;
         "**never above APC**" => pre_operations_are_entered_at_the_levels_of_the_facts;
+        "LOCK_CONTROL parameters: ProcessId" => a_lock_request_says_by_its_flags_how_it_locks;
         "Fast-I/O-or-IRP majors" => disallowed_fast_io_comes_again_as_an_irp;
         "returning DISALLOW_FASTIO on an IRP is an error" => only_fast_io_is_disallowed_as_such;
         "" no "operations that the lab does not send, and what a driver that redirects must do";

@@ -439,7 +439,13 @@ pub(crate) fn lock(
     operation.operation_flags = flags;
     operation.parameters = FLT_PARAMETERS { LockControl: parameters };
     let fast = send_fast(lab, file, from, clone(&operation));
-    let result = fast.unwrap_or_else(|| send(lab, file, from, operation));
+    let result = fast.unwrap_or_else(|| {
+        // Its flags say it; who goes by members that are not meaningful here is to be found out (minifilter-rules §2.2).
+        parameters.FailImmediately = 0;
+        parameters.ExclusiveLock = 0;
+        operation.parameters = FLT_PARAMETERS { LockControl: parameters };
+        send(lab, file, from, operation)
+    });
     if minor == 1 && result.Status >= 0 {
         file.update(|object| object.LockOperation = 1);
     }

@@ -180,6 +180,8 @@ const LOCK: u8 = 1;
 const UNLOCK_SINGLE: u8 = 2;
 const UNLOCK_ALL: u8 = 3;
 const UNLOCK_ALL_BY_KEY: u8 = 4;
+const SL_FAIL_IMMEDIATELY: u8 = 1;
+const SL_EXCLUSIVE_LOCK: u8 = 2;
 
 pub(super) fn lock_control(call: &Call<'_>) -> Answer {
     let open = call.open();
@@ -191,7 +193,13 @@ pub(super) fn lock_control(call: &Call<'_>) -> Answer {
         if parameters.Length.is_null() { 0 } else { memory::read(parameters.Length).cast_unsigned() };
     match call.iopb.MinorFunction {
         LOCK => {
-            let exclusive = parameters.ExclusiveLock != 0;
+            // minifilter-rules §2.2: what is meaningful depends on how it came.
+            let (exclusive, waits) = if call.request.form == Form::FastIo {
+                (parameters.ExclusiveLock != 0, parameters.FailImmediately == 0)
+            } else {
+                let says = |flag| call.iopb.OperationFlags & flag != 0;
+                (says(SL_EXCLUSIVE_LOCK), !says(SL_FAIL_IMMEDIATELY))
+            };
             if let Some(fcb) = call.file.fcb.borrow().as_ref() {
                 fcb.locked.set(true);
             }
@@ -201,7 +209,7 @@ pub(super) fn lock_control(call: &Call<'_>) -> Answer {
                     .with_volume(call.lab, |volume| volume.lock(open, owner, start, length, exclusive))
             };
             match try_lock() {
-                Err(Status::LOCK_NOT_GRANTED) if parameters.FailImmediately == 0 => {}
+                Err(Status::LOCK_NOT_GRANTED) if waits => {}
                 other => return other.map(|()| 0).map_err(Failure::from),
             }
             if call.request.form == Form::FastIo {
