@@ -60,6 +60,24 @@ fn entry(driver: *mut c_void, control: Routine, exclusive: bool) -> i32 {
     0
 }
 
+/// As [`entry`], with a cleanup of its own.
+fn loaded_with_cleanup(cleanup: Routine) -> (Rc<Lab>, Process) {
+    let lab = Lab::builder().build().unwrap();
+    let load = move |driver: *mut c_void| {
+        let status = entry(driver, add_one, false);
+        // SAFETY: the driver's own object; the same function under the type of the headers.
+        unsafe {
+            let routines = &raw mut (*driver.cast::<DRIVER_OBJECT>()).MajorFunction;
+            (*routines)[lab_nt::IRP_MJ_CLEANUP as usize] =
+                std::mem::transmute::<Routine, lab_nt::PDRIVER_DISPATCH>(cleanup);
+        }
+        status
+    };
+    lab.load_functions(&Service::new("asked", "300000"), load).unwrap();
+    let program = lab.process("asking.exe");
+    (lab, program)
+}
+
 fn loaded(control: Routine) -> (Rc<Lab>, Process) {
     loaded_with(control, false)
 }
@@ -308,6 +326,19 @@ fn broken_rules_of_requests_are_named() {
         let broken = program.try_call(move |caller| caller.device_control(handle, ASK, b"abc", 8));
         assert_eq!(broken.err().map_or("none", |broken| broken.rule), rule);
     }
+}
+
+/// kernel/dispatchcleanup-routines: who closes a handle is not told of a failure.
+#[test]
+fn a_cleanup_does_not_fail() {
+    unsafe extern "win64" fn fail(_: *mut DEVICE_OBJECT, irp: *mut IRP) -> i32 {
+        // SAFETY: a live request.
+        unsafe { end(irp, 0xC000_0010_u32.cast_signed(), 0) }
+    }
+    let (_lab, program) = loaded_with_cleanup(fail);
+    let handle = open(&program).unwrap();
+    let broken = program.try_call(move |caller| caller.close(handle));
+    assert_eq!(broken.err().map(|broken| broken.rule), Some("irp-status"));
 }
 
 /// Objects that are none are named too.

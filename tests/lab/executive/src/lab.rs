@@ -47,6 +47,9 @@ pub struct Config {
     /// What one nested call through the kernel (import, I/O manager, Filter Manager, next callback) is taken to
     /// use of that stack. Approximated: Windows' own frames are not known.
     pub nested_call_stack: usize,
+    /// How many blocks a lookaside list keeps. 0, as under Driver Verifier, gives each block back to the pool at once, so
+    /// that its guards are checked; more is what lists do without it.
+    pub lookaside_depth: u16,
     /// A rule that is not checked, to see what depends on its check. For tests of the verifier.
     pub unchecked: Option<&'static str>,
     /// Whether the deletion of a key is told to who watches that key. Windows' older page says that it is not
@@ -71,6 +74,7 @@ impl Default for Config {
             kernel_stack: 24 * 1024,
             nested_call_stack: 1536,
             exit_status_when_swept: false,
+            lookaside_depth: 0,
             unchecked: None,
             deleted_key_tells_its_watchers: false,
             loaded_hive_tells_watchers: false,

@@ -72,6 +72,7 @@ misdeeds! {
     // Miscellaneous checks.
     Load "FreeInUse" free_in_use;
     Load "LookasideLeft" lookaside_left;
+    Load "LookasideUncounted" lookaside_uncounted;
     // Code integrity checks.
     Load "ExecutablePool" executable_pool;
     // DDI compliance checking.
@@ -326,6 +327,21 @@ unsafe fn lookaside_left(_: &Scene) -> i32 {
         let list = pool(4096).cast();
         let kind = wdk_sys::_POOL_TYPE::NonPagedPoolNx;
         let _ = ExInitializeLookasideListEx(list, None, None, kind, 0, 64, TAG, 0);
+    }
+    GO_ON
+}
+
+/// A block that was never taken is counted.
+unsafe fn lookaside_uncounted(_: &Scene) -> i32 {
+    unsafe {
+        let memory = pool(4096);
+        let list: *mut wdk_sys::LOOKASIDE_LIST_EX = memory.cast();
+        let kind = wdk_sys::_POOL_TYPE::NonPagedPoolNx;
+        if ExInitializeLookasideListEx(list, None, None, kind, 0, 64, TAG, 0) == 0 {
+            (*list).L.TotalAllocates += 1;
+            ExDeleteLookasideListEx(list);
+        }
+        ExFreePoolWithTag(memory.cast(), TAG);
     }
     GO_ON
 }

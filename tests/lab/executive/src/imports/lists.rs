@@ -21,7 +21,7 @@ pub struct SListHeader {
 
 /// # Safety
 /// `head` is an initialised SLIST_HEADER.
-unsafe fn pop(head: *mut SListHeader) -> *mut usize {
+pub(super) unsafe fn pop(head: *mut SListHeader) -> *mut usize {
     // SAFETY: by this function's contract; entries begin with the address of the next one.
     unsafe {
         let first = ptr::with_exposed_provenance_mut::<usize>((*head).next as usize);

@@ -73,10 +73,12 @@ fn initialise(lab: &Lab, list: *mut GENERAL_LOOKASIDE, bytes: usize, pool_type: 
     }
     let allocate = lab.thunk_for(&ExAllocatePoolWithTag::IMPORT);
     let free = lab.thunk_for(&ExFreePool::IMPORT);
-    // SAFETY: the contract says that the list lies in resident, writable memory of the driver. `Depth` 0 sends
-    // every inlined free to the pool, as Driver Verifier does, so that each block keeps its guards.
+    // 0 sends every inlined free to the pool, as Driver Verifier does, so that each block keeps its guards.
+    let depth = lab.config.lookaside_depth;
+    // SAFETY: the contract says that the list lies in resident, writable memory of the driver.
     unsafe {
         ptr::write_bytes(list.cast::<u8>(), 0, bytes);
+        (&raw mut (*list).Depth).write_unaligned(depth);
         (&raw mut (*list).Type).write_unaligned(pool_type as _);
         (&raw mut (*list).Tag).write_unaligned(tag);
         (&raw mut (*list).Size).write_unaligned(u32::try_from(size).unwrap_or(u32::MAX));
@@ -89,6 +91,9 @@ fn initialise(lab: &Lab, list: *mut GENERAL_LOOKASIDE, bytes: usize, pool_type: 
 const _: () = assert!(std::mem::offset_of!(GENERAL_LOOKASIDE, Type) == 0x24);
 const _: () = assert!(std::mem::offset_of!(GENERAL_LOOKASIDE, ListEntry) == 0x40);
 
+/// FREE_FUNCTION_EX; the older lists' routines take no list.
+type Free = extern "win64" fn(*mut c_void, *mut GENERAL_LOOKASIDE);
+
 fn delete(lab: &Lab, list: *mut GENERAL_LOOKASIDE) {
     if !lab.obligations.remove(list.addr(), LOOKASIDE) {
         lab.report(
@@ -97,7 +102,53 @@ fn delete(lab: &Lab, list: *mut GENERAL_LOOKASIDE) {
             "deletes a lookaside list that was not initialised",
         );
     }
+    check_counts(lab, list);
+    let free = read_at(list, FREE);
+    loop {
+        // SAFETY: an initialised list, whose structure begins with the head.
+        let block = unsafe { super::lists::pop(list.cast()) };
+        if block.is_null() {
+            break;
+        }
+        if free == lab.thunk_for(&ExFreePool::IMPORT) {
+            lab.free(block.cast(), None);
+        } else {
+            // SAFETY: the routine that the driver gave for this.
+            let free: Free = unsafe { std::mem::transmute(ptr::with_exposed_provenance::<()>(free)) };
+            lab.call_driver("a lookaside list's free routine", || free(block.cast(), list));
+        }
+    }
 }
+
+/// The system sets the depth of a list by what its users count in it, and the inlines of the header count so that what was
+/// given back to the list and not taken again is what waits in it. Who does the inlines' work must count, too.
+fn check_counts(lab: &Lab, list: *mut GENERAL_LOOKASIDE) {
+    let counted = |offset: usize| read_at::<u32>(list, offset);
+    let kept = counted(TOTAL_FREES).wrapping_sub(counted(FREE_MISSES));
+    let taken = counted(TOTAL_ALLOCATES).wrapping_sub(counted(ALLOCATE_MISSES));
+    let waiting = u32::from(read_at::<u16>(list, 0));
+    if kept.wrapping_sub(taken) != waiting {
+        lab.report(
+            "lookaside",
+            "wdm/ExAllocateFromLookasideListEx, ExFreeToLookasideListEx (inlined): TotalAllocates, AllocateMisses, TotalFrees, FreeMisses",
+            format!("a list in which {waiting} blocks wait counts {kept} given back to it and {taken} taken from it"),
+        );
+    }
+}
+
+/// A field of a list, which may lack the padding of the older ones.
+fn read_at<T: Copy>(list: *const GENERAL_LOOKASIDE, offset: usize) -> T {
+    // SAFETY: an initialised list of the driver; the callers read numbers at the offsets below.
+    unsafe { list.cast::<u8>().wrapping_add(offset).cast::<T>().read_unaligned() }
+}
+
+const TOTAL_ALLOCATES: usize = 0x14;
+const ALLOCATE_MISSES: usize = 0x18;
+const TOTAL_FREES: usize = 0x1C;
+const FREE_MISSES: usize = 0x20;
+const FREE: usize = 0x38;
+const _: () = assert!(std::mem::offset_of!(GENERAL_LOOKASIDE, TotalAllocates) == TOTAL_ALLOCATES);
+const _: () = assert!(std::mem::offset_of!(GENERAL_LOOKASIDE, TotalFrees) == TOTAL_FREES);
 
 imports! {
     /// Pool.
@@ -155,7 +206,7 @@ imports! {
     }
 
     /// Prepares a nonpaged lookaside list.
-    [ceiling: DISPATCH_LEVEL, Approximated("caches nothing, as under Driver Verifier"), source: "wdm/ExInitializeNPagedLookasideList"]
+    [ceiling: DISPATCH_LEVEL, Approximated("the depth never changes; 0, as under Driver Verifier, unless set"), source: "wdm/ExInitializeNPagedLookasideList"]
     fn ExInitializeNPagedLookasideList(lab; list: *mut GENERAL_LOOKASIDE, allocate: *mut c_void, free: *mut c_void, _flags: u32, size: usize, tag: u32, _depth: u16) {
         initialise(lab, list, OLD_LIST, POOL_NX, size, tag);
         override_routines(list, allocate, free);
@@ -166,7 +217,7 @@ imports! {
     fn ExDeleteNPagedLookasideList(lab; list: *mut GENERAL_LOOKASIDE) { delete(lab, list) }
 
     /// Prepares a lookaside list of either kind.
-    [ceiling: DISPATCH_LEVEL, Approximated("caches nothing, as under Driver Verifier"), fails: Status, source: "wdm/ExInitializeLookasideListEx"]
+    [ceiling: DISPATCH_LEVEL, Approximated("the depth never changes; 0, as under Driver Verifier, unless set"), fails: Status, source: "wdm/ExInitializeLookasideListEx"]
     fn ExInitializeLookasideListEx(lab; list: *mut GENERAL_LOOKASIDE, allocate: *mut c_void, free: *mut c_void, pool_type: i32, flags: u32, size: usize, tag: u32, _depth: u16) -> i32 {
         if flags != 0 {
             lab.report("unserved", "wdm/ExInitializeLookasideListEx", format!("flags {flags:#x}: failing by exception and fast lists are not modelled"));
@@ -181,7 +232,7 @@ imports! {
     fn ExDeleteLookasideListEx(lab; list: *mut GENERAL_LOOKASIDE) { delete(lab, list) }
 
     /// Prepares a paged lookaside list.
-    [ceiling: APC_LEVEL, Approximated("caches nothing, as under Driver Verifier"), source: "wdm/ExInitializePagedLookasideList"]
+    [ceiling: APC_LEVEL, Approximated("the depth never changes; 0, as under Driver Verifier, unless set"), source: "wdm/ExInitializePagedLookasideList"]
     fn ExInitializePagedLookasideList(lab; list: *mut GENERAL_LOOKASIDE, allocate: *mut c_void, free: *mut c_void, _flags: u32, size: usize, tag: u32, _depth: u16) {
         initialise(lab, list, OLD_LIST, PAGED_POOL, size, tag);
         override_routines(list, allocate, free);

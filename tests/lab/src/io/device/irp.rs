@@ -241,6 +241,13 @@ pub(super) fn complete(lab: &Executive, irp: *mut IRP) {
             format!("{what} is completed with status {result:#010x}"),
         );
     }
+    if u32::from(stack.MajorFunction) == lab_nt::IRP_MJ_CLEANUP && result < 0 {
+        lab.report(
+            "irp-status",
+            "kernel/dispatchcleanup-routines: completes the request, and returns STATUS_SUCCESS",
+            format!("{what} is completed with {result:#010x}"),
+        );
+    }
     if packet.CancelRoutine.is_some() {
         lab.report(
             "irp-cancel-routine",
