@@ -202,7 +202,7 @@ impl OperationEntry {
         self.0.MajorFunction
     }
 
-    pub(crate) fn is_end(&self) -> bool {
+    pub(crate) const fn is_end(&self) -> bool {
         self.0.MajorFunction == IRP_MJ_OPERATION_END
     }
 }
@@ -475,13 +475,9 @@ impl<'a> Callback<'a> {
     /// The create's extra parameters, to be given to a create of ours. IRQL up to APC_LEVEL.
     pub fn extra_parameters(&self, filter: crate::filter::Handle) -> Option<ExtraParameters<'a>> {
         let mut list = null_mut();
-        // SAFETY: a live filter, valid callback data, an out pointer.
-        let status = unsafe { ffi::FltGetEcpListFromCallbackData(filter.raw(), self.raw(), &mut list) };
-        if status < 0 || list.is_null() {
-            None
-        } else {
-            Some(ExtraParameters { raw: list, life: PhantomData })
-        }
+        // SAFETY: a live filter, valid callback data, an out pointer. What fails leaves no list.
+        let _ = unsafe { ffi::FltGetEcpListFromCallbackData(filter.raw(), self.raw(), &mut list) };
+        (!list.is_null()).then_some(ExtraParameters { raw: list, life: PhantomData })
     }
 
     /// The new end of the file, of a set of `FileEndOfFileInformation`. The buffer is the system's copy.

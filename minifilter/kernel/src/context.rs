@@ -96,7 +96,7 @@ impl ContextEntry {
         Reserved1: null_mut(),
     });
 
-    pub(crate) fn is_end(&self) -> bool {
+    pub(crate) const fn is_end(&self) -> bool {
         self.0.ContextType == FLT_CONTEXT_END
     }
 }

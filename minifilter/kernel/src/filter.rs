@@ -135,13 +135,12 @@ impl<F: Filter> Slot<F> {
     }
 
     /// # Safety
-    /// Called when no callback can run any more.
+    /// It is full, and no callback can run any more.
     unsafe fn empty(&self) {
         self.handle.store(null_mut(), Ordering::Release);
-        if self.state.swap(EMPTY, Ordering::AcqRel) == FULL {
-            // SAFETY: it was full, and nobody reads any more.
-            unsafe { (*self.filter.get()).assume_init_drop() };
-        }
+        self.state.store(EMPTY, Ordering::Release);
+        // SAFETY: it was full, and nobody reads any more.
+        unsafe { (*self.filter.get()).assume_init_drop() };
     }
 }
 
@@ -168,10 +167,15 @@ pub unsafe fn load<F: Filter>(
 }
 
 fn start<F: Filter>(driver: *mut wdk_sys::DRIVER_OBJECT, registry_path: &U16Str) -> Result<()> {
-    if !F::OPERATIONS.last().is_some_and(OperationEntry::is_end)
-        || !F::CONTEXTS.last().is_some_and(ContextEntry::is_end)
-    {
-        return Err(Status::INVALID_PARAMETER);
+    const {
+        assert!(
+            matches!(F::OPERATIONS.last(), Some(last) if last.is_end()),
+            "the table of operations has no end"
+        );
+        assert!(
+            matches!(F::CONTEXTS.last(), Some(last) if last.is_end()),
+            "the table of contexts has no end"
+        );
     }
     let filter = F::load(&Load { registry_path, driver })?;
     let slot = F::slot();
@@ -208,7 +212,7 @@ fn start<F: Filter>(driver: *mut wdk_sys::DRIVER_OBJECT, registry_path: &U16Str)
         }
     }
     if !status.is_success() {
-        // SAFETY: not registered (any more): no callback runs.
+        // SAFETY: filled above; not registered (any more): no callback runs.
         unsafe { slot.empty() };
     }
     status.ok()
@@ -229,7 +233,7 @@ unsafe extern "system" fn unload<F: Filter>(flags: u32) -> i32 {
         // SAFETY: registered; waits until all callbacks and referenced work have ended.
         unsafe { ffi::FltUnregisterFilter(handle.raw()) };
     }
-    // SAFETY: unregistered: no callback runs.
+    // SAFETY: filled by the load that registered this; unregistered: no callback runs.
     unsafe { slot.empty() };
     Status::SUCCESS.0
 }

@@ -42,8 +42,8 @@ impl Instance<'_> {
     /// What the file system says about itself (`FileFsAttributeInformation`). PASSIVE_LEVEL.
     pub fn file_system_attributes(self) -> Result<u32> {
         const FILE_FS_ATTRIBUTE_INFORMATION: u32 = 5;
-        // FILE_FS_ATTRIBUTE_INFORMATION: attributes, component length, name length, then a short name.
-        let mut answer = [0u32; 64];
+        // FILE_FS_ATTRIBUTE_INFORMATION: attributes, component length, name length, then a name, which has no room here.
+        let mut answer = [0u32; 4];
         let mut io = MaybeUninit::<IO_STATUS_BLOCK>::zeroed();
         // SAFETY: live instance, buffers of the lengths given.
         let status = unsafe {
@@ -51,7 +51,7 @@ impl Instance<'_> {
                 self.raw,
                 io.as_mut_ptr(),
                 answer.as_mut_ptr().cast(),
-                size_of::<[u32; 64]>() as u32,
+                size_of::<[u32; 4]>() as u32,
                 FILE_FS_ATTRIBUTE_INFORMATION,
             )
         };

@@ -34,10 +34,10 @@ impl ProcessKey {
     /// No process.
     pub const NONE: ProcessKey = ProcessKey { address: 0, born: 0, id: 0 };
 
-    /// A number to choose a bucket by.
+    /// A number to choose a bucket by: processes that run at the same time have different ones.
     pub fn hash(self) -> usize {
-        // Process objects are at least 16 bytes apart.
-        (self.address >> 4) ^ (self.address >> 12) ^ (self.born as usize)
+        // Ids are multiples of four, as handles are.
+        self.id as usize >> 2
     }
 }
 

@@ -8,11 +8,8 @@ use crate::{Result, Status};
 /// The units of a kernel string, for as long as the caller knows it to live.
 ///
 /// # Safety
-/// `string` is null or valid, and its buffer holds `Length` bytes for `'a`.
+/// `string` is valid, and its buffer holds `Length` bytes for `'a`.
 pub(crate) unsafe fn borrow_wdk<'a>(string: wdk_sys::PCUNICODE_STRING) -> &'a U16Str {
-    if string.is_null() {
-        return U16Str::from_slice(&[]);
-    }
     // SAFETY: the caller's promise.
     let string = unsafe { &*string };
     // SAFETY: the caller's promise.
