@@ -34,7 +34,7 @@ const KERNEL: &str = "minifilter/kernel/src/lib.rs";
 const DRIVER: &str = "minifilter/src/lib.rs";
 
 /// The drivers that are made of them.
-pub(super) const DRIVERS: &[&str] = &["intact", "monitor", "scanner", "nothing", "leaking"];
+pub(super) const DRIVERS: &[&str] = &["intact", "monitor", "scanner", "nothing", "leaking", "owners"];
 /// The packages with tests of their own that run on the host.
 const HOST: &[&str] = &["kernel", "intact"];
 

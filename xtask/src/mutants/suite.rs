@@ -24,6 +24,7 @@ use crate::{toolchain, workspace};
 const LAB: &[(&str, &str, &str)] = &[
     ("intact-saves", "saves", "tests/saves"),
     ("lab", "monitor", "tests/lab"),
+    ("lab", "owners", "tests/lab"),
     ("intact-transparency", "transparency", "tests/transparency"),
 ];
 
