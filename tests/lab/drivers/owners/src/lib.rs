@@ -95,7 +95,7 @@ const CHECKS: &[(&U16Str, Check)] = &[
     (u16str!("Contexts"), After(files::contexts)),
     (u16str!("TakenBack"), Ahead(requests::taken_back)),
     (u16str!("SetCreate"), Ahead(requests::set_create)),
-    (u16str!("DropEa"), Ahead(requests::drop_ea)),
+    (u16str!("HasEa"), Ahead(requests::extended_attributes)),
     (u16str!("Reduced"), Check::Reduced),
     (u16str!("Device"), Check::Device),
     (u16str!("Stays"), Check::Stays),

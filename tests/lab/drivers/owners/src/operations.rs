@@ -75,7 +75,7 @@ impl<const MAJOR: u8> Operation for Watched<MAJOR> {
 
     fn before(data: &mut Callback<'_>) -> Before<Self::Carry> {
         let Some(way) = way() else { return Before::Pass };
-        if way == Way::Refuses {
+        if way == Way::Refuses || way == Way::Drains && data.is_fast_io() {
             return Before::DisallowFastIo;
         }
         if way == Way::Completes && MAJOR == IRP_MJ_QUERY_INFORMATION {
@@ -114,7 +114,7 @@ impl<const MAJOR: u8> Operation for Watched<MAJOR> {
 /// How many bytes a query is told that it has got.
 const ANSWERED: usize = 3;
 /// What the program writes, in bytes.
-const WRITTEN: usize = 4;
+const WRITTEN: usize = 1;
 
 const FILE_END_OF_FILE_INFORMATION: u32 = 20;
 const FILE_RENAME_INFORMATION: u32 = 10;
@@ -164,7 +164,6 @@ fn no_create(data: &mut Callback<'_>) -> Result<()> {
     let nothing =
         Create { access: 0, disposition: 0, options: 0, attributes: 0, share: FILE_SHARE_ALL, allocation: 1 };
     data.set_create(&nothing);
-    data.drop_create_ea();
     check!(data.replace_name(u16str!(r"\b")) == Err(Status::INVALID_PARAMETER));
     check!(AccessEdit::begin(data, 0, TAG).err() == Some(Status::INVALID_PARAMETER));
     Ok(())
