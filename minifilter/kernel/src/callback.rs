@@ -468,8 +468,8 @@ impl<'a> Callback<'a> {
     }
 
     pub(crate) fn restore_security_context(&mut self, context: NonNull<wdk_sys::IO_SECURITY_CONTEXT>) {
+        // Marked as changed already, when the other one was put there.
         self.block_mut().Parameters.Create.SecurityContext = context.as_ptr().cast();
-        self.set_dirty();
     }
 
     /// The create's extra parameters, to be given to a create of ours. IRQL up to APC_LEVEL.

@@ -344,7 +344,7 @@ impl Suite {
                 return Ok(ended);
             }
             rest = after;
-            size *= 2;
+            size = size.saturating_mul(2);
         }
         Ok(Ended::Passed)
     }
