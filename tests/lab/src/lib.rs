@@ -54,9 +54,9 @@ pub mod verifier;
 
 pub use assembly::{Builder, Lab, PowerState, TransactionState};
 pub use caller::{
-    Caller, CreateOptions, Created, DELETE, DIRECTORY, DirectoryEntry, GENERIC_READ, GENERIC_WRITE, Handle,
-    Information, MappedFile, NON_DIRECTORY, Name, NetworkOpen, Offset, READ_ATTRIBUTES, SHARE_ALL,
-    SYNCHRONIZE, SYNCHRONOUS,
+    Caller, Change, Changes, CreateOptions, Created, DELETE, DIRECTORY, DirectoryEntry, GENERIC_READ,
+    GENERIC_WRITE, Handle, Information, MappedFile, NON_DIRECTORY, Name, NetworkOpen, Offset,
+    READ_ATTRIBUTES, SHARE_ALL, SYNCHRONIZE, SYNCHRONOUS,
 };
 pub use lab_executive::Violation;
 pub use lab_volume::Status;

@@ -98,6 +98,18 @@ switches! {
         "RM_NOT_ACTIVE" => |lab| lab.switches(|s| s.open_of_stopped_manager = Status::RM_NOT_ACTIVE),
         "HANDLE_NO_LONGER_VALID" => |lab| lab.switches(|s| s.open_of_stopped_manager = Status::HANDLE_NO_LONGER_VALID),
         "EXPIRED_HANDLE" => |lab| lab.switches(|s| s.open_of_stopped_manager = Status::EXPIRED_HANDLE);
+    writes_are_reported_at_once "minifilter-rules §2.8"
+        "When is a write told to those who watch its directory?":
+        "when the file is flushed or a handle of it cleaned up" => |lab| lab.switches(|s| s.writes_are_reported_at_once = false),
+        "when it is made" => |lab| lab.switches(|s| s.writes_are_reported_at_once = true);
+    commit_reports_each_change "minifilter-rules §2.8"
+        "What are those who watch a directory told when a transaction commits?":
+        "each file that was changed" => |lab| lab.switches(|s| s.commit_reports_each_change = false),
+        "each change that was made" => |lab| lab.switches(|s| s.commit_reports_each_change = true);
+    directory_changes_are_reported "minifilter-rules §2.8"
+        "Are those who watch the folder above told that a directory's entries have changed?":
+        "yes" => |lab| lab.switches(|s| s.directory_changes_are_reported = true),
+        "no" => |lab| lab.switches(|s| s.directory_changes_are_reported = false);
     instances_at_dismount "minifilter-rules §2.7"
         "When are instances torn down if a volume is dismounted while files are open?":
         "with the dismount" => |lab| lab.instances_outlive_dismount(false),

@@ -1,4 +1,4 @@
-//! Enumerating directories.
+//! Enumerating directories, and being told of changes in them.
 
 use lab_nt::_FILE_INFORMATION_CLASS as Class;
 use lab_volume::{Status, Times};
@@ -24,7 +24,26 @@ pub struct DirectoryEntry {
     pub attributes: u32,
 }
 
+/// What changed in a directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// FILE_ACTION_*.
+    pub action: u32,
+    /// Which file, as it is called from the directory.
+    pub name: String,
+}
+
+/// How a request for changes ended, if not with an error.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Changes {
+    /// SUCCESS, NOTIFY_ENUM_DIR or NOTIFY_CLEANUP.
+    pub status: Status,
+    /// The changes, in order.
+    pub changes: Vec<Change>,
+}
+
 const RESTART_SCAN: u8 = 1;
+const WATCH_TREE: u8 = 1;
 const BUFFER: usize = 64 * 1024;
 
 impl Caller<'_> {
@@ -62,6 +81,62 @@ impl Caller<'_> {
             }
         })?
     }
+}
+
+impl Caller<'_> {
+    /// NtNotifyChangeDirectoryFile, as ReadDirectoryChangesW calls it, with a buffer of `length` bytes; and the wait for its
+    /// end. `filter` is FILE_NOTIFY_CHANGE_*.
+    ///
+    /// # Errors
+    /// INVALID_PARAMETER for a filter without a bit that there is; DELETE_PENDING, CANCELLED; those of
+    /// NtNotifyChangeDirectoryFile.
+    pub fn notify_changes(
+        &self,
+        handle: Handle,
+        filter: u32,
+        tree: bool,
+        length: usize,
+    ) -> Result<Changes, Status> {
+        if filter == 0 || filter & !lab_volume::notify::ALL != 0 {
+            return Err(Status::INVALID_PARAMETER);
+        }
+        let flags = if tree { WATCH_TREE } else { 0 };
+        self.with_file(handle, right::READ_DATA, |file, _| {
+            let (result, data) =
+                requests::notify_directory(self.lab, file, &From::user(), filter, flags, length);
+            check(result.Status)?;
+            let status = Status(result.Status.cast_unsigned());
+            Ok(Changes { status, changes: parse_changes(&data) })
+        })?
+    }
+
+    /// CancelIoEx without an OVERLAPPED: what this process has under way on the file object ends with CANCELLED, as soon as
+    /// it waits.
+    ///
+    /// # Errors
+    /// NOT_FOUND if there is nothing; INVALID_HANDLE.
+    pub fn cancel_io(&self, handle: Handle) -> Result<(), Status> {
+        let (file, _) = self.file(handle, 0)?;
+        if requests::cancel(self.lab, &file) { Ok(()) } else { Err(Status::NOT_FOUND) }
+    }
+}
+
+/// Reads a chain of FILE_NOTIFY_INFORMATION.
+fn parse_changes(data: &[u8]) -> Vec<Change> {
+    let mut changes = Vec::new();
+    let mut at = 0;
+    while let Some(entry) = data.get(at..).filter(|entry| entry.len() >= 12) {
+        let word = |at: usize| u32::from_le_bytes([entry[at], entry[at + 1], entry[at + 2], entry[at + 3]]);
+        let name = entry.get(12..12 + word(8) as usize).unwrap_or_default();
+        let units: Vec<u16> =
+            name.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect();
+        changes.push(Change { action: word(4), name: memory::text(&units) });
+        match word(0) as usize {
+            0 => break,
+            next => at += next,
+        }
+    }
+    changes
 }
 
 /// Reads a chain of FILE_ID_BOTH_DIR_INFORMATION.

@@ -8,7 +8,7 @@ mod more;
 mod path;
 mod transaction;
 
-pub use directory::DirectoryEntry;
+pub use directory::{Change, Changes, DirectoryEntry};
 pub use information::{Information, NetworkOpen};
 pub use mapping::MappedFile;
 

@@ -158,6 +158,8 @@ pub(crate) struct Request {
     pub(crate) early_post: Cell<bool>,
     /// Whose post-operation asked for more time.
     pub(crate) pended_post: RefCell<Option<Rc<Instance>>>,
+    /// Somebody wants it to end (io/NtCancelIoFileEx): it does if it waits in the file system.
+    pub(crate) cancelled: Cell<bool>,
     /// Whether a thread is moving it along right now.
     pub(crate) moving: Cell<bool>,
     /// The result, once done.
@@ -221,6 +223,7 @@ impl Request {
             early: Cell::new(None),
             early_post: Cell::new(false),
             pended_post: RefCell::new(None),
+            cancelled: Cell::new(false),
             moving: Cell::new(false),
             result: Cell::new(status_block(0, 0)),
         })

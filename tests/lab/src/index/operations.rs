@@ -73,4 +73,16 @@ list! {
         "- SURPRISE_REMOVAL: the device is gone already" => a_device_that_is_pulled_out_holds_what_was_durable, a_device_that_is_pulled_out_takes_the_volume_with_it;
         "IRP_MJ_SHUTDOWN: sent when the system is shut down" => shutdown_makes_what_was_written_durable_and_ends_no_transaction, plug_and_play_and_shutdown_reach_filters_without_a_file_object;
     }
+    "minifilter-rules §2.8" {
+        "CompletionFilter of FILE_NOTIFY_CHANGE_* (valid mask 0xFFF)" => a_program_is_told_of_changes_and_asks_again, each_kind_of_change_has_its_bit, a_tree_is_watched_by_the_paths_from_its_top, what_is_no_request_for_changes_is_refused;
+        "The first request on a handle decides" => the_first_request_says_what_is_watched;
+        "What changes between two requests is kept" => a_request_waits_for_a_change_and_the_next_gets_what_came_between, what_the_buffer_does_not_hold_is_for_the_reader_to_find_out;
+        "Requests on one handle end in the order" => requests_of_one_handle_end_in_the_order_in_which_they_came;
+        "FILE_NOTIFY_INFORMATION: NextEntryOffset" => records_follow_each_other_at_multiples_of_four_bytes, links_streams_and_deletions_are_reported;
+        "A rename to another directory is REMOVED and ADDED" => a_rename_is_one_change_within_a_directory_and_two_between_two;
+        "The watched directory itself is not reported" => a_tree_is_watched_by_the_paths_from_its_top, a_directory_whose_entries_change_is_reported_by_switch;
+        "Sizes and the time of the last write are noticed" => writes_are_reported_with_a_flush_or_a_cleanup_or_at_once_by_switch;
+        "A request ends with STATUS_NOTIFY_CLEANUP" => a_request_ends_with_its_handle_its_directory_or_by_request, a_request_for_changes_ends_with_its_handle_its_thread_or_by_request, a_dismount_ends_every_request_for_changes;
+        "Transactions: a handle outside hears of their changes" => a_transaction_is_reported_outside_when_it_commits, what_a_transaction_did_not_commit_is_never_reported, a_watch_inside_a_transaction_is_told_at_once_and_ends_with_it, a_commit_reports_what_is_not_closed_and_what_was_asked_for_meanwhile, a_directory_that_a_transaction_deletes_is_watched_until_the_commit;
+    }
 }

@@ -12,8 +12,8 @@
 //! | `imports` | `Io…` and `FsRtl…` routines |
 //!
 //! Not modelled, and so never seen by a filter here: a data cache with a lazy writer (writes go through to the
-//! volume model, which has its own idea of what is durable; pages that views modify are kept), MDL reads and writes, change notifications, oplocks
-//! and opfilters, quotas, cancelled requests, extra create parameters of programs.
+//! volume model, which has its own idea of what is durable; pages that views modify are kept), MDL reads and writes, oplocks
+//! and opfilters, quotas, the cancelling of requests that a filter has, extra create parameters of programs.
 
 pub(crate) mod buffers;
 pub(crate) mod close;

@@ -15,7 +15,8 @@ use super::file::File;
 use crate::Executive;
 use crate::flt::altitude::Altitude;
 use crate::flt::passage;
-use crate::flt::request::{Form, Operation, status_block};
+use crate::flt::request::{Form, Operation, Request, status_block};
+use crate::rooms::Rooms;
 
 const IRP_NOCACHE: u32 = 0x1;
 const IRP_PAGING_IO: u32 = 0x2;
@@ -361,6 +362,51 @@ pub(crate) fn query_directory(
     }
     buffer.free(lab);
     (result, data)
+}
+
+/// Asks for changes in a directory, and waits for them. `flags` are `SL_*`.
+pub(crate) fn notify_directory(
+    lab: &Executive,
+    file: &Rc<File>,
+    from: &From,
+    filter: u32,
+    flags: u8,
+    length: usize,
+) -> (IO_STATUS_BLOCK, Vec<u8>) {
+    let buffer = Buffer::new(lab, from.place(), length, &[]);
+    let mut operation = Operation::irp(IRP_MJ_DIRECTORY_CONTROL, file.pointer());
+    operation.minor = 2;
+    operation.operation_flags = flags;
+    operation.parameters = FLT_PARAMETERS {
+        NotifyDirectory: NOTIFY_DIRECTORY {
+            Length: length as u32,
+            Padding1: 0,
+            CompletionFilter: filter,
+            Padding2: 0,
+            Spare1: 0,
+            Padding3: 0,
+            Spare2: 0,
+            Padding4: 0,
+            DirectoryBuffer: buffer.address(),
+            MdlAddress: std::ptr::null_mut(),
+        },
+    };
+    let result = send(lab, file, from, operation);
+    let data = if result.Status >= 0 { buffer.contents(result.Information.min(length)) } else { Vec::new() };
+    buffer.free(lab);
+    (result, data)
+}
+
+/// Cancels what this process has under way on a file object (NtCancelIoFileEx without a request). False if there is nothing.
+pub(crate) fn cancel(lab: &Executive, file: &File) -> bool {
+    let own = lab.thread().process().map(|process| process.id);
+    let flt = lab.flt();
+    let active = flt.active.borrow();
+    let under_way = |request: &&Rc<Request>| {
+        request.form == Form::Irp && request.file == file.pointer() && Some(request.process.id) == own
+    };
+    let found = active.iter().filter(under_way);
+    found.map(|request| request.cancelled.set(true)).count() > 0
 }
 
 /// A file system control.

@@ -23,6 +23,7 @@ mod overwrite;
 mod query;
 mod record;
 mod recovery;
+mod report;
 mod request;
 mod security;
 mod sharing;
@@ -32,6 +33,7 @@ mod tree;
 mod txf;
 mod volume_info;
 mod walk;
+mod watch;
 mod whole;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -56,6 +58,7 @@ pub use security::{
 };
 pub use tree::{Node, Tree};
 pub use volume_info::{RmInformation, SUPPORTS_TRANSACTIONS, VolumeInformation};
+pub use watch::{Notified, NotifyAction, NotifyId, NotifyRecord, Watching, notify};
 pub use whole::Whole;
 
 use delete::Doom;
@@ -152,6 +155,11 @@ pub struct Volume {
     next_open: u64,
     doomed: BTreeMap<RecordNumber, Doom>,
     locks: BTreeMap<StreamKey, Vec<Lock>>,
+    watches: BTreeMap<OpenId, watch::Watch>,
+    /// Requests for changes that have ended, until somebody asks.
+    notified: BTreeMap<NotifyId, Notified>,
+    next_notify: u64,
+    unreported: report::Unreported,
     transactions: BTreeMap<TxId, Tx>,
     /// Committed contents of sectors that a live transaction has overwritten in place.
     shadowed: BTreeMap<u64, SectorBytes>,

@@ -62,6 +62,15 @@ pub struct Switches {
     pub transacted_open_at_dismount: Status,
     /// Status of operations on opens of a transaction after its resource manager was stopped (`txf-ktm §4.12`).
     pub open_of_stopped_manager: Status,
+    /// Whether a write is reported to those who watch the directory when it is made, rather than when its file is flushed or
+    /// a handle of it cleaned up (`minifilter-rules §2.8`).
+    pub writes_are_reported_at_once: bool,
+    /// Whether a commit reports each change that was made, rather than each file that was changed
+    /// (`minifilter-rules §2.8`).
+    pub commit_reports_each_change: bool,
+    /// Whether a directory of which the entries change is reported to those who watch what is above it
+    /// (`minifilter-rules §2.8`).
+    pub directory_changes_are_reported: bool,
     /// Undo bytes that the log holds for live transactions; past it the transaction is aborted with LOG_FULL
     /// (`txf-ktm §4.6`).
     pub log_capacity: u64,
@@ -91,6 +100,9 @@ impl Default for Switches {
             lock_beside_transactions: false,
             transacted_open_at_dismount: Status::VOLUME_DISMOUNTED,
             open_of_stopped_manager: Status::RM_NOT_ACTIVE,
+            writes_are_reported_at_once: false,
+            commit_reports_each_change: false,
+            directory_changes_are_reported: true,
             log_capacity: 512 * 1024 * 1024,
             write_out_sectors: 256,
             lazy_writer_interval: 4096,

@@ -1,14 +1,19 @@
-//! `IRP_MJ_DIRECTORY_CONTROL`: enumerating a directory.
+//! `IRP_MJ_DIRECTORY_CONTROL`: enumerating a directory, and waiting for changes in it.
+
+use std::cell::RefCell;
 
 use lab_executive::status;
 use lab_nt::_FILE_INFORMATION_CLASS as Class;
-use lab_volume::DirectoryEntry;
+use lab_volume::{DirectoryEntry, NotifyRecord, Watching};
 
 use super::bytes::Bytes;
 use super::{Answer, Call, fail, status_of};
 use crate::memory;
+use crate::rooms::Rooms;
 
 const QUERY: u8 = 1;
+const NOTIFY: u8 = 2;
+const WATCH_TREE: u8 = 1;
 const RESTART_SCAN: u8 = 1;
 const RETURN_SINGLE_ENTRY: u8 = 2;
 const NO_SUCH_FILE: i32 = 0xC000_000F_u32.cast_signed();
@@ -22,11 +27,48 @@ pub(crate) struct Scan {
 }
 
 pub(super) fn control(call: &Call<'_>) -> Answer {
-    let open = call.open();
-    if call.iopb.MinorFunction != QUERY {
-        // Change notifications would pend for ever; nobody here asks for them.
-        return fail(status::NOT_SUPPORTED);
+    match call.iopb.MinorFunction {
+        QUERY => query(call),
+        NOTIFY => notify(call),
+        _ => fail(status_of::INVALID_DEVICE_REQUEST),
     }
+}
+
+/// Waits for a change (minifilter-rules §2.8), in the thread that has brought the request here.
+fn notify(call: &Call<'_>) -> Answer {
+    let open = call.open();
+    // SAFETY: the union member of this request; integers and pointers, valid for any bits.
+    let parameters = unsafe { call.iopb.Parameters.NotifyDirectory };
+    let length = parameters.Length as usize;
+    let tree = call.iopb.OperationFlags & WATCH_TREE != 0;
+    let watching = Watching { filter: parameters.CompletionFilter, tree, length };
+    let request = call.with_volume(|volume| volume.notify_changes(open, watching))?;
+    let thread = call.lab.thread();
+    let ended = RefCell::new(None);
+    call.lab.block_until("a change in a directory", None, || {
+        // The scheduler may ask more than once before this thread runs.
+        if ended.borrow().is_none() {
+            let cancelled = thread.terminating.get() || call.request.cancelled.get();
+            *ended.borrow_mut() = call.lab.io().with_volume(call.lab, |volume| {
+                if cancelled {
+                    volume.cancel_notify(request);
+                }
+                volume.notified(request)
+            });
+        }
+        ended.borrow().is_some()
+    });
+    let Some(ended) = ended.take() else { return fail(status::UNSUCCESSFUL) };
+    if ended.status != lab_volume::Status::SUCCESS {
+        return Err(ended.status.into());
+    }
+    let records = NotifyRecord::encode(&ended.records);
+    memory::fill(call.buffer(parameters.DirectoryBuffer, length), &records);
+    Ok(records.len())
+}
+
+fn query(call: &Call<'_>) -> Answer {
+    let open = call.open();
     // SAFETY: the union member of this query; integers and pointers, valid for any bits.
     let parameters = unsafe { call.iopb.Parameters.DirectoryControl };
     let class = parameters.FileInformationClass;

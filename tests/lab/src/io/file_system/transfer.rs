@@ -224,14 +224,15 @@ pub(super) fn lock_control(call: &Call<'_>) -> Answer {
             // The scheduler may ask more than once before this thread runs; the lock is taken the first time. The cleanup of
             // its file object ends the wait, and so does who gives back all of the owner's locks: what had been granted before
             // is gone then, and what waited is taken off the queue (txf-ktm §4.8: FsRtlFastUnlockAll; inferred, and so is the
-            // status); and so does the end of the thread (txf-ktm §8.2: IoCancelThreadIo); and so does a dismount
-            // (minifilter-rules §2.7).
+            // status); and so does the end of the thread (txf-ktm §8.2: IoCancelThreadIo), and who cancels the request
+            // (fileapi/CancelIoEx); and so does a dismount (minifilter-rules §2.7).
             let thread = call.lab.thread();
             call.lab.block_until("a byte-range lock", None, || {
                 if granted.get().is_none() {
                     let over = call.file.has_flags(lab_nt::FO_CLEANUP_COMPLETE) || unlocked() != before;
                     let dismounted = call.file.mount != call.lab.io().mounted();
-                    let ended = match (dismounted, over, thread.terminating.get()) {
+                    let cancelled = thread.terminating.get() || call.request.cancelled.get();
+                    let ended = match (dismounted, over, cancelled) {
                         (true, ..) => Err(Status::VOLUME_DISMOUNTED),
                         (_, true, _) => Err(Status::RANGE_NOT_LOCKED),
                         (_, _, true) => Err(Status::CANCELLED),

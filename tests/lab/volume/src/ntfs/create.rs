@@ -8,6 +8,7 @@ use super::record::{Change, Entry, FileId, FileRecord, ROOT, RecordNumber, Strea
 use super::request::{Action, Create, CreateRequest, Created, Disposition, Options, ReparseStop, Target};
 use super::security::{self, access, attributes};
 use super::walk::{Found, Walk};
+use super::watch::{NotifyAction, notify};
 use super::{Open, OpenId, View, Volume};
 use crate::Status;
 use crate::ktm::{Ktm, Mask, Participant, TxId};
@@ -214,6 +215,17 @@ impl Volume {
             view: self.view_for(request.transaction, number, record.directory),
             ..Open::of(request, id)
         };
+        match action {
+            Action::Created => self.report_stream_name(&open, NotifyAction::AddedStream),
+            Action::Overwritten | Action::Superseded if whole => {
+                self.report_change(&open, notify::ATTRIBUTES | notify::SIZE | notify::LAST_WRITE);
+            }
+            Action::Overwritten | Action::Superseded => {
+                self.note_unreported(&open, notify::SIZE | notify::LAST_WRITE);
+                self.report_written(&open);
+            }
+            _ => {}
+        }
         let open = self.insert(open);
         Ok(Created { open, action, granted, id, directory: as_directory, last_component: None })
     }
@@ -303,13 +315,18 @@ impl Volume {
         let id = FileId::new(number, sequence);
         let open = Open {
             stream: key,
-            link: Some(link),
+            link: Some(link.clone()),
             directory,
             access: granted,
             writer: request.transaction.is_some() || granted & access::TXF_WRITER != 0,
             view,
             ..Open::of(request, id)
         };
+        self.report_name(view, number, directory, &link, NotifyAction::Added);
+        if !open.stream.is_empty() {
+            self.report_stream_name(&open, NotifyAction::AddedStream);
+        }
+        self.report_directory(view, link.parent);
         let open = self.insert(open);
         Ok(Created { open, action: Action::Created, granted, id, directory, last_component: None })
     }

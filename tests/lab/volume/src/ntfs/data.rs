@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::record::{Change, FileRecord, Run, Stream};
 use super::security::attributes;
+use super::watch::notify;
 use super::{Open, OpenId, RecordNumber, View, Volume};
 use crate::Status;
 use crate::disk::CLUSTER;
@@ -115,6 +116,10 @@ impl Volume {
             self.give_back(open.transaction, &added);
         }
         result?;
+        let extends = end > old.size || !added.is_empty();
+        let archive = if record.attributes & attributes::ARCHIVE == 0 { notify::ATTRIBUTES } else { 0 };
+        let size = if extends { notify::SIZE } else { 0 };
+        self.note_unreported(&open, notify::LAST_WRITE | size | archive);
         if io.write_through {
             self.make_durable(open.transaction)?;
         }
@@ -209,7 +214,11 @@ impl Volume {
         if !open.volume && open.transaction.is_none() {
             self.log_write_time(open.file.number())?;
         }
-        self.make_durable(open.transaction)
+        self.make_durable(open.transaction)?;
+        if !open.volume {
+            self.report_written(&open);
+        }
+        Ok(())
     }
 
     fn make_durable(&mut self, transaction: Option<TxId>) -> Result<(), Status> {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::record::{Change, Link, ROOT, RecordNumber, Run};
 use super::security::attributes;
+use super::watch::{NotifyAction, notify};
 use super::{DispositionFlags, Open, OpenId, View, Volume};
 use crate::Status;
 use crate::ktm::TxId;
@@ -64,7 +65,11 @@ impl Volume {
         } else {
             None
         };
+        let goes = doom.is_some() && open.directory && open.transaction.is_none();
         self.set_doom(open.transaction, number, doom);
+        if goes {
+            self.directory_goes(number);
+        }
         Ok(())
     }
 
@@ -142,6 +147,7 @@ impl Volume {
         if let Some(open) = self.opens.get_mut(&id) {
             open.cleaned = true;
         }
+        self.end_watches(Status::NOTIFY_CLEANUP, |own, _| own == id);
         if open.ended.is_some() {
             return Ok(());
         }
@@ -149,12 +155,16 @@ impl Volume {
         if open.delete_on_close && self.may_delete(&open, false).is_ok() {
             let doom = Doom { stream: open.stream.clone(), link: open.link.clone(), posix: None };
             self.set_doom(open.transaction, number, Some(doom));
+            if open.directory && open.transaction.is_none() {
+                self.directory_goes(number);
+            }
         }
         // Nobody hears of an error here, as on Windows.
         if open.transaction.is_none() {
             let _ = self.log_write_time(number);
         }
         let _ = self.delete_if_last(id, &open);
+        self.report_written(&open);
         if !self.switches.lock_outlives_unmodified_handle {
             self.unlock_if_unused(open.transaction, number);
         }
@@ -201,13 +211,22 @@ impl Volume {
         record.links.retain(|other| other != link);
         record.times.change = self.now;
         let runs: Vec<Run> = record.streams.values().flat_map(|stream| stream.runs.clone()).collect();
+        let directory = record.directory;
         let free = record.links.is_empty() && view == View::Committed && !self.is_open(number);
         let last = if free { Change::Remove(number) } else { Change::Put(number, Arc::new(record)) };
         let changes =
             vec![Change::Unlink(link.parent, link.key()), last, Change::Touch(link.parent, self.now)];
         self.change(view, changes)?;
+        if self.record(view, number).is_none_or(|record| record.links.is_empty()) {
+            self.forget_unreported(view.transaction(), Some(number));
+        }
+        self.report_name(view, number, directory, link, NotifyAction::Removed);
+        self.report_directory(view, link.parent);
         if free {
             self.forget(number, &runs);
+        }
+        if directory && view == View::Committed {
+            self.directory_goes(number);
         }
         Ok(())
     }
@@ -215,12 +234,18 @@ impl Volume {
     fn remove_stream(&mut self, view: View, number: RecordNumber, key: &Key) -> Result<(), Status> {
         let mut record = self.folded(view, number)?;
         let Some(stream) = record.streams.remove(key) else { return Ok(()) };
+        let link = record.links.first().cloned();
         record.times.change = self.now;
         self.change(view, vec![Change::Put(number, Arc::new(record))])?;
         if view == View::Committed {
             self.valid_ahead.remove(&(number, key.clone()));
         }
         self.drop_clusters(view.transaction(), &stream.runs);
+        self.unreported.remove(&(view.transaction(), number, key.clone()));
+        if let Some(link) = link {
+            let (action, kind) = (NotifyAction::RemovedStream, notify::STREAM_NAME);
+            self.report_stream(view, number, &link, Some(&stream.name), action, kind);
+        }
         Ok(())
     }
 
@@ -265,6 +290,7 @@ impl Volume {
         if open.volume || still_open {
             return Ok(());
         }
+        self.report_left(None, Some(number));
         // Locks that no cleanup released (taken by another process than the closing one) end with the file
         // control block.
         self.locks.retain(|(file, _), _| *file != number);

@@ -128,6 +128,8 @@ impl Volume {
             };
             self.dismounted.insert(id, dead);
         }
+        self.end_watches(Status::NOTIFY_CLEANUP, |_, _| true);
+        self.unreported.clear();
         self.doomed.clear();
         self.locks.clear();
         self.valid_ahead.clear();

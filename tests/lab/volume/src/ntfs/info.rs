@@ -6,6 +6,7 @@ use bitflags::bitflags;
 
 use super::record::{Change, Ea, Entry, FileId, Link, ROOT, RecordNumber, Reparse, Run};
 use super::security::{self, attributes};
+use super::watch::{NotifyAction, notify};
 use super::{Open, OpenId, View, Volume};
 use crate::Status;
 use crate::names::{Key, Path, Wide, is_valid_component};
@@ -73,6 +74,17 @@ impl NameTarget {
     }
 }
 
+impl BasicUpdate {
+    /// What it is to those who watch the directory.
+    fn kinds(&self) -> u32 {
+        let of = |set: bool, kind: u32| if set { kind } else { 0 };
+        of(self.creation.is_some(), notify::CREATION)
+            | of(self.access.is_some(), notify::LAST_ACCESS)
+            | of(self.write.is_some(), notify::LAST_WRITE)
+            | of(self.attributes.is_some(), notify::ATTRIBUTES)
+    }
+}
+
 impl Volume {
     /// Sets times and attributes.
     ///
@@ -94,6 +106,7 @@ impl Volume {
         if update.write.is_some() && open.transaction.is_none() {
             self.written_at.remove(&open.file.number());
         }
+        self.report_change(&open, update.kinds());
         Ok(())
     }
 
@@ -115,7 +128,9 @@ impl Volume {
         let open = self.live_file(id)?;
         let mut record = (*self.record_of(&open)?).clone();
         record.merge_eas(eas)?;
-        self.edit(&open, |stored| stored.eas = record.eas)
+        self.edit(&open, |stored| stored.eas = record.eas)?;
+        self.report_change(&open, notify::EA);
+        Ok(())
     }
 
     /// Replaces the security descriptor; the caller has merged the parts that it does not set.
@@ -127,7 +142,9 @@ impl Volume {
         if !security::is_descriptor(descriptor) {
             return Err(Status::INVALID_SECURITY_DESCR);
         }
-        self.edit(&open, |record| record.security = descriptor.into())
+        self.edit(&open, |record| record.security = descriptor.into())?;
+        self.report_change(&open, notify::SECURITY);
+        Ok(())
     }
 
     /// Sets a reparse point (FSCTL_SET_REPARSE_POINT).
@@ -150,7 +167,9 @@ impl Volume {
         if record.directory && !self.children(open.view, open.file.number()).is_empty() {
             return Err(Status::DIRECTORY_NOT_EMPTY);
         }
-        self.edit(&open, |record| record.reparse = Some(reparse))
+        self.edit(&open, |record| record.reparse = Some(reparse))?;
+        self.report_change(&open, notify::ATTRIBUTES);
+        Ok(())
     }
 
     /// Deletes a reparse point of this tag.
@@ -163,10 +182,12 @@ impl Volume {
             return Err(self.switches.reparse_in_transaction);
         }
         match &self.record_of(&open)?.reparse {
-            None => Err(Status::NOT_A_REPARSE_POINT),
-            Some(old) if old.tag != tag => Err(Status::IO_REPARSE_TAG_MISMATCH),
-            Some(_) => self.edit(&open, |record| record.reparse = None),
+            None => return Err(Status::NOT_A_REPARSE_POINT),
+            Some(old) if old.tag != tag => return Err(Status::IO_REPARSE_TAG_MISMATCH),
+            Some(_) => self.edit(&open, |record| record.reparse = None)?,
         }
+        self.report_change(&open, notify::ATTRIBUTES);
+        Ok(())
     }
 
     /// FSCTL_SET_COMPRESSION: compression is not modelled, its refusal in a transaction is.
@@ -240,6 +261,10 @@ impl Volume {
         changes.push(Change::Touch(old.parent, self.now));
         changes.push(Change::Touch(new.parent, self.now));
         self.change(view, changes)?;
+        if let Some(victim) = replaced.victim {
+            self.report_name(view, victim, false, &new, NotifyAction::Removed);
+        }
+        self.report_rename(&open, &old, &new);
         if let Some((gone, runs)) = replaced.freed {
             self.forget(gone, &runs);
         }
@@ -287,13 +312,34 @@ impl Volume {
         record.times.change = self.now;
         let mut changes = replaced.changes;
         changes.push(Change::Put(number, Arc::new(record)));
-        changes.push(Change::Link(new.parent, Entry { name: new.name, target: number }));
+        changes.push(Change::Link(new.parent, Entry { name: new.name.clone(), target: number }));
         changes.push(Change::Touch(new.parent, self.now));
         self.change(view, changes)?;
+        if let Some(victim) = replaced.victim {
+            self.report_name(view, victim, false, &new, NotifyAction::Removed);
+        }
+        self.report_name(view, number, false, &new, NotifyAction::Added);
+        self.report_directory(view, new.parent);
         if let Some((gone, runs)) = replaced.freed {
             self.forget(gone, &runs);
         }
         Ok(())
+    }
+
+    /// A rename within a directory is one change, one to another directory a file less here and one more there
+    /// (MS-FSCC 2.7.1).
+    fn report_rename(&mut self, open: &Open, old: &Link, new: &Link) {
+        let (view, number) = (View::of(open.transaction), open.file.number());
+        let (from, to) = match old.parent == new.parent {
+            true => (NotifyAction::RenamedOldName, NotifyAction::RenamedNewName),
+            false => (NotifyAction::Removed, NotifyAction::Added),
+        };
+        self.report_name(view, number, open.directory, old, from);
+        self.report_name(view, number, open.directory, new, to);
+        self.report_directory(view, old.parent);
+        if old.parent != new.parent {
+            self.report_directory(view, new.parent);
+        }
     }
 
     fn check_posix(&self, open: &Open, flags: NameFlags) -> Result<(), Status> {
@@ -304,7 +350,7 @@ impl Volume {
         }
     }
 
-    fn name_of(&self, open: &Open, view: View) -> Option<Link> {
+    pub(super) fn name_of(&self, open: &Open, view: View) -> Option<Link> {
         let by_id = || self.record(view, open.file.number())?.links.first().cloned();
         open.link.clone().or_else(by_id)
     }
@@ -371,7 +417,7 @@ impl Volume {
         let runs: Vec<Run> = record.streams.values().flat_map(|stream| stream.runs.clone()).collect();
         let last = if free { Change::Remove(victim) } else { Change::Put(victim, Arc::new(record)) };
         let changes = vec![Change::Unlink(new.parent, new.key()), last];
-        Ok(Replaced { changes, freed: free.then_some((victim, runs)) })
+        Ok(Replaced { changes, freed: free.then_some((victim, runs)), victim: Some(victim) })
     }
 
     /// Renames a named stream; not possible in a transaction (`txf-ktm §4.3`, status assumed).
@@ -392,6 +438,7 @@ impl Volume {
         if !record.streams.contains_key(&old) {
             return Err(Status::FILE_DELETED);
         }
+        self.report_stream_name(open, NotifyAction::RemovedStream);
         self.edit(open, |record| {
             if let Some(mut stream) = record.streams.remove(&old) {
                 stream.name = name;
@@ -405,8 +452,13 @@ impl Volume {
         if let Some(locks) = self.locks.remove(&(number, old.clone())) {
             self.locks.insert((number, new.clone()), locks);
         }
+        let unreported = |stream: &Key| (open.transaction, number, stream.clone());
+        if let Some(kinds) = self.unreported.remove(&unreported(&old)) {
+            self.unreported.insert(unreported(&new), kinds);
+        }
         let same = |other: &&mut Open| other.file.number() == number && other.stream == old;
         self.opens.values_mut().filter(same).for_each(|other| other.stream = new.clone());
+        self.report_stream_name(&Open { stream: new, ..open.clone() }, NotifyAction::AddedStream);
         Ok(())
     }
 
@@ -424,4 +476,6 @@ impl Volume {
 struct Replaced {
     changes: Vec<Change>,
     freed: Option<(RecordNumber, Vec<Run>)>,
+    /// The file that had the name.
+    victim: Option<RecordNumber>,
 }

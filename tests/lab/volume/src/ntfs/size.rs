@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::data::{CLUSTER_BYTES, MAX_SIZE};
 use super::record::{Change, Run, Stream};
 use super::security::access;
+use super::watch::notify;
 use super::{Open, OpenId, View, Volume};
 use crate::Status;
 use crate::ktm::TxId;
@@ -70,6 +71,7 @@ impl Volume {
         {
             *ahead = (*ahead).min(size);
         }
+        self.note_unreported(open, notify::SIZE | notify::LAST_WRITE);
         Ok(())
     }
 
@@ -107,7 +109,9 @@ impl Volume {
         if open.transaction.is_some() {
             return Err(Status::SPARSE_NOT_ALLOWED_IN_TRANSACTION);
         }
-        self.edit(&open, |record| record.sparse = sparse)
+        self.edit(&open, |record| record.sparse = sparse)?;
+        self.report_change(&open, notify::ATTRIBUTES);
+        Ok(())
     }
 
     /// Zeroes a range (FSCTL_SET_ZERO_DATA); a sparse file gives whole clusters back.
@@ -137,6 +141,7 @@ impl Volume {
         record.note_write(self.now);
         self.change(view, vec![Change::Put(number, Arc::new(record))])?;
         self.drop_clusters(open.transaction, &removed);
+        self.note_unreported(&open, notify::SIZE | notify::LAST_WRITE);
         self.zero(view, &edges, valid, from.min(valid), to.min(valid))
     }
 

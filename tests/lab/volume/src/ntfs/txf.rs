@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use super::delete::Doom;
 use super::record::{Change, Entry, FileRecord, LogRecord, RecordNumber, Run};
+use super::report::Report;
 use super::{Frozen, SectorBytes, View, Volume};
 use crate::Status;
 use crate::disk::{MAX_WRITE, SECTOR, SECTORS_PER_CLUSTER};
@@ -42,6 +43,8 @@ pub(super) struct Tx {
     pub(super) fresh: BTreeSet<u64>,
     /// Sectors with undo in the log; their committed contents are in `Volume::shadowed`.
     undone: BTreeSet<u64>,
+    /// What to report if it commits.
+    pub(super) reports: Vec<Report>,
     /// Everything is durable but the commit record: no more changes.
     pub(super) prepared: bool,
 }
@@ -329,6 +332,7 @@ impl Volume {
     }
 
     fn commit_transaction(&mut self, id: TxId) -> Result<(), Status> {
+        self.report_left(Some(id), None);
         let changes = self.final_changes(id);
         let frozen = self.freeze_readers(id);
         let record = LogRecord::Commit { transaction: id.0, changes };
@@ -420,6 +424,7 @@ impl Volume {
             .collect();
         self.space.release(&free);
         tx.undone.iter().for_each(|sector| drop(self.shadowed.remove(sector)));
+        self.end_watches_of(id);
         for open in self.opens.values_mut().filter(|open| !open.volume) {
             let number = open.file.number();
             if open.transaction == Some(id) {
@@ -436,11 +441,24 @@ impl Volume {
                 open.link = record.links.first().cloned();
             }
         }
+        self.deliver_committed(tx.reports);
+        let gone = tx.files.iter().filter(|(_, file)| file.modified && file.record.links.is_empty());
+        gone.for_each(|(&number, _)| self.directory_goes(number));
+    }
+
+    /// The directory handles of a transaction have ended.
+    fn end_watches_of(&mut self, id: TxId) {
+        let own = |open: &super::Open| open.transaction == Some(id);
+        let opens: BTreeSet<super::OpenId> =
+            self.opens.iter().filter(|(_, open)| own(open)).map(|(open, _)| *open).collect();
+        self.end_watches(Status::HANDLE_NO_LONGER_VALID, |open, _| opens.contains(&open));
     }
 
     /// Undoes everything: sectors first, then, once they are durable, the record that ends the undo.
     pub(super) fn undo_transaction(&mut self, id: TxId) {
         let Some(tx) = self.transactions.remove(&id) else { return };
+        self.end_watches_of(id);
+        self.forget_unreported(Some(id), None);
         for open in self.opens.values_mut().filter(|open| open.transaction == Some(id)) {
             open.ended = Some(Status::HANDLE_NO_LONGER_VALID);
         }

@@ -9,6 +9,7 @@ mod isolation;
 mod ktm;
 mod matrix;
 mod namespace;
+mod notify;
 mod refusals;
 mod support;
 mod workload;

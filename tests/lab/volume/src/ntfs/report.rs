@@ -1,0 +1,251 @@
+//! What is reported to those who watch directories, and when (`minifilter-rules §2.8`, `txf-ktm §4.1`).
+//!
+//! Outside transactions names and what is set by request are reported at once, what is written when the file is flushed
+//! or a handle of it cleaned up; changes of a transaction when it commits.
+//!
+//! Approximated: streams that go because their file is overwritten or deleted are not reported.
+
+use super::record::{Link, ROOT, RecordNumber};
+use super::watch::{NotifyAction, NotifyRecord, notify};
+use super::{Open, View, Volume};
+use crate::ktm::TxId;
+use crate::names::{Key, Wide};
+
+/// A change, as it may be of interest to somebody.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Report {
+    file: RecordNumber,
+    action: NotifyAction,
+    kinds: u32,
+    /// Directories above the file, the nearest first, and what it is called from there.
+    above: Vec<(RecordNumber, Wide)>,
+}
+
+impl Report {
+    /// Whether both say that the same file, by the same name, was changed.
+    fn is_same_change(&self, other: &Report) -> bool {
+        matches!(self.action, NotifyAction::Modified | NotifyAction::ModifiedStream)
+            && (self.file, self.action, &self.above) == (other.file, other.action, &other.above)
+    }
+}
+
+/// Files with writes that have not been reported: inside which transaction, which stream, and of which kinds they are.
+pub(super) type Unreported = std::collections::BTreeMap<(Option<TxId>, RecordNumber, Key), u32>;
+
+impl Volume {
+    /// Reports what was done to a file under one of its names.
+    pub(super) fn report(
+        &mut self,
+        view: View,
+        file: RecordNumber,
+        link: &Link,
+        action: NotifyAction,
+        kinds: u32,
+    ) {
+        self.report_stream(view, file, link, None, action, kinds);
+    }
+
+    /// As [`report`](Volume::report), for a named stream.
+    pub(super) fn report_stream(
+        &mut self,
+        view: View,
+        file: RecordNumber,
+        link: &Link,
+        stream: Option<&Wide>,
+        action: NotifyAction,
+        kinds: u32,
+    ) {
+        if self.nobody_hears(view) {
+            return;
+        }
+        let report = Report { file, action, kinds, above: self.above(view, link, stream) };
+        if let Some(tx) = view.transaction().and_then(|id| self.transactions.get_mut(&id)) {
+            tx.reports.push(report.clone());
+        }
+        self.deliver(&report, view.transaction());
+    }
+
+    /// Whether a change is of no interest: nobody watches, nor could before it is published.
+    fn nobody_hears(&self, view: View) -> bool {
+        self.watches.is_empty() && view == View::Committed
+    }
+
+    /// What a file is called from each directory above it.
+    fn above(&self, view: View, link: &Link, stream: Option<&Wide>) -> Vec<(RecordNumber, Wide)> {
+        let mut name = link.name.clone();
+        if let Some(stream) = stream {
+            name.0.push(u16::from(b':'));
+            name.0.extend_from_slice(&stream.0);
+        }
+        let mut above = vec![(link.parent, name)];
+        let mut parent = link.parent;
+        while parent != ROOT
+            && let Some(up) = self.record(view, parent).and_then(|record| record.links.first())
+        {
+            let below = &above[above.len() - 1].1;
+            let name = [&up.name.0[..], &[u16::from(b'\\')], &below.0[..]].concat();
+            above.push((up.parent, Wide(name)));
+            parent = up.parent;
+        }
+        above
+    }
+
+    /// Tells those who watch: of a transaction's changes, its own handles only.
+    fn deliver(&mut self, report: &Report, only: Option<TxId>) {
+        let mut told = Vec::new();
+        for (&id, watch) in &mut self.watches {
+            let own = self.opens.get(&id).and_then(|open| open.transaction);
+            if only.is_some() && own != only {
+                continue;
+            }
+            let found = report.above.iter().position(|(directory, _)| *directory == watch.directory);
+            let Some(depth) = found.filter(|&depth| watch.wants(report.kinds, depth)) else { continue };
+            let name = report.above[depth].1.clone();
+            if watch.keep(NotifyRecord { action: report.action, name }) {
+                told.push(id);
+            }
+        }
+        told.into_iter().for_each(|id| self.tell(id));
+    }
+
+    /// What a transaction did, now that it is committed, to everybody who was not in it. Undocumented whether change by
+    /// change: [`commit_reports_each_change`](crate::Switches::commit_reports_each_change).
+    pub(super) fn deliver_committed(&mut self, reports: Vec<Report>) {
+        let reports = if self.switches.commit_reports_each_change { reports } else { merged(reports) };
+        reports.iter().for_each(|report| self.deliver(report, None));
+    }
+
+    /// A file is new under a name, or has it no more.
+    pub(super) fn report_name(
+        &mut self,
+        view: View,
+        file: RecordNumber,
+        directory: bool,
+        link: &Link,
+        action: NotifyAction,
+    ) {
+        let kind = if directory { notify::DIR_NAME } else { notify::FILE_NAME };
+        self.report(view, file, link, action, kind);
+    }
+
+    /// The entries of a directory have changed, and its times with them.
+    pub(super) fn report_directory(&mut self, view: View, directory: RecordNumber) {
+        if !self.switches.directory_changes_are_reported || self.nobody_hears(view) {
+            return;
+        }
+        let link = self.record(view, directory).and_then(|record| record.links.first().cloned());
+        if let Some(link) = link {
+            self.report(view, directory, &link, NotifyAction::Modified, notify::LAST_WRITE);
+        }
+    }
+
+    /// What was set through an open.
+    pub(super) fn report_change(&mut self, open: &Open, kinds: u32) {
+        let view = View::of(open.transaction);
+        if kinds != 0
+            && let Some(link) = self.name_of(open, view)
+        {
+            self.report(view, open.file.number(), &link, NotifyAction::Modified, kinds);
+        }
+    }
+
+    /// The named stream of an open is new, or there no more.
+    pub(super) fn report_stream_name(&mut self, open: &Open, action: NotifyAction) {
+        let view = View::of(open.transaction);
+        let record = self.record(view, open.file.number());
+        let name = record.and_then(|record| Some(record.streams.get(&open.stream)?.name.clone()));
+        if let (Some(link), Some(name)) = (self.name_of(open, view), name) {
+            let number = open.file.number();
+            self.report_stream(view, number, &link, Some(&name), action, notify::STREAM_NAME);
+        }
+    }
+
+    /// Data was written through an open, or a size set: `kinds` as of the unnamed stream.
+    pub(super) fn note_unreported(&mut self, open: &Open, kinds: u32) {
+        if self.nobody_hears(View::of(open.transaction)) {
+            return;
+        }
+        let kinds = match open.stream.is_empty() {
+            true => kinds,
+            false if kinds & notify::SIZE != 0 => notify::STREAM_SIZE | notify::STREAM_WRITE,
+            false => notify::STREAM_WRITE,
+        };
+        let key = (open.transaction, open.file.number(), open.stream.clone());
+        *self.unreported.entry(key).or_default() |= kinds;
+        if self.switches.writes_are_reported_at_once {
+            self.report_written(open);
+        }
+    }
+
+    /// Reports what was written to an open's file, under the name of the open.
+    pub(super) fn report_written(&mut self, open: &Open) {
+        let number = open.file.number();
+        let record = self.record(View::of(open.transaction), number);
+        let links = record.map_or(&[][..], |record| &record.links);
+        // The name of the open may be gone while the file has others.
+        let link = open.link.as_ref().filter(|own| links.contains(own)).or(links.first()).cloned();
+        if let Some(link) = link {
+            self.report_written_as(open.transaction, number, &link);
+        }
+    }
+
+    fn report_written_as(&mut self, transaction: Option<TxId>, number: RecordNumber, link: &Link) {
+        let view = View::of(transaction);
+        let written =
+            self.unreported.extract_if(.., |(own, file, _), _| (*own, *file) == (transaction, number));
+        for ((_, _, stream), kinds) in written.collect::<Vec<_>>() {
+            if stream.is_empty() {
+                self.report(view, number, link, NotifyAction::Modified, kinds);
+                continue;
+            }
+            let record = self.record(view, number);
+            let name = record.and_then(|record| Some(record.streams.get(&stream)?.name.clone()));
+            if let Some(name) = name {
+                self.report_stream(view, number, link, Some(&name), NotifyAction::ModifiedStream, kinds);
+            }
+        }
+    }
+
+    /// The last reference to a file is gone, or a transaction ends: what was written and has no handle any more.
+    pub(super) fn report_left(&mut self, transaction: Option<TxId>, of: Option<RecordNumber>) {
+        let left = self
+            .unreported
+            .keys()
+            .filter(|(own, file, _)| *own == transaction && of.is_none_or(|of| of == *file));
+        let mut files: Vec<RecordNumber> = left.map(|(_, file, _)| *file).collect();
+        files.dedup();
+        for number in files {
+            let link =
+                self.record(View::of(transaction), number).and_then(|record| record.links.first().cloned());
+            match link {
+                Some(link) => self.report_written_as(transaction, number, &link),
+                None => self.forget_unreported(transaction, Some(number)),
+            }
+        }
+    }
+
+    /// Nobody hears of these writes: the file is deleted, or the transaction undone.
+    pub(super) fn forget_unreported(&mut self, transaction: Option<TxId>, of: Option<RecordNumber>) {
+        self.unreported
+            .retain(|(own, file, _), _| *own != transaction || of.is_some_and(|number| number != *file));
+    }
+}
+
+/// One record for each file that was changed, and none for one that came and went.
+fn merged(reports: Vec<Report>) -> Vec<Report> {
+    let mut kept: Vec<Report> = Vec::new();
+    for report in reports {
+        if let Some(earlier) = kept.iter_mut().find(|earlier| earlier.is_same_change(&report)) {
+            earlier.kinds |= report.kinds;
+            continue;
+        }
+        let same = |other: &Report| (other.file, &other.above) == (report.file, &report.above);
+        let made = |other: &Report| other.action == NotifyAction::Added && same(other);
+        if report.action == NotifyAction::Removed && kept.iter().any(made) {
+            kept.retain(|other| !same(other));
+            continue;
+        }
+        kept.push(report);
+    }
+    kept
+}
