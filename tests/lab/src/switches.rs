@@ -100,8 +100,12 @@ switches! {
         "EXPIRED_HANDLE" => |lab| lab.switches(|s| s.open_of_stopped_manager = Status::EXPIRED_HANDLE);
     writes_are_reported_at_once "minifilter-rules §2.8"
         "When is a write told to those who watch its directory?":
-        "when the file is flushed or a handle of it cleaned up" => |lab| lab.switches(|s| s.writes_are_reported_at_once = false),
+        "when the file is flushed or the handle cleaned up" => |lab| lab.switches(|s| s.writes_are_reported_at_once = false),
         "when it is made" => |lab| lab.switches(|s| s.writes_are_reported_at_once = true);
+    any_cleanup_reports_writes "minifilter-rules §2.8"
+        "Is what was written through one handle told to who watches the directory when another one is cleaned up?":
+        "no" => |lab| lab.switches(|s| s.any_cleanup_reports_writes = false),
+        "yes" => |lab| lab.switches(|s| s.any_cleanup_reports_writes = true);
     commit_reports_each_change "minifilter-rules §2.8"
         "What are those who watch a directory told when a transaction commits?":
         "each file that was changed" => |lab| lab.switches(|s| s.commit_reports_each_change = false),

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use lab::{DirectoryEntry, Handle, MappedFile, NetworkOpen, Status};
+use lab::{Changes, DirectoryEntry, Handle, MappedFile, NetworkOpen, Status};
 
 use crate::program::Call;
 
@@ -16,6 +16,7 @@ pub enum Raw {
     Number(u64),
     Bytes(Vec<u8>),
     Entries(Vec<DirectoryEntry>),
+    Changes(Changes),
     Attributes(NetworkOpen),
     Opened { handle: Handle, information: u32, granted: u32, id: u64, directory: bool },
     Mapped { view: MappedFile, size: u64 },
@@ -30,7 +31,7 @@ pub enum Value {
     Number(u64),
     /// Data or a structure.
     Bytes(Vec<u8>),
-    /// Entries of a directory, or attributes.
+    /// Entries of a directory, changes in it after the status, or attributes.
     Lines(Vec<String>),
     /// A handle: IoStatus.Information, what it may do, and which file it is, by number.
     Opened(u32, u32, usize),
@@ -43,7 +44,7 @@ pub enum Value {
 pub enum Answer {
     /// The step names a handle that is not there: nothing was asked.
     Skipped,
-    /// It waits for a lock.
+    /// It waits for a lock, or for a change.
     Waits,
     /// It waits behind a handle that waits.
     Stuck,
@@ -142,6 +143,10 @@ pub fn normalize(result: Result<Raw, Status>, call: &Call, ids: &mut BTreeMap<u6
                 })
                 .collect(),
         ),
+        Raw::Changes(Changes { status, changes }) => {
+            let changes = changes.into_iter().map(|change| format!("{} {}", change.action, change.name));
+            Value::Lines(std::iter::once(format!("{:#x}", status.0)).chain(changes).collect())
+        }
         Raw::Attributes(found) => Value::Lines(vec![format!("{found:?}")]),
         Raw::Opened { information, granted, id, directory, .. } => {
             let open = if directory { Value::OpenedDirectory } else { Value::Opened };

@@ -6,6 +6,7 @@ use lab::Status;
 use crate::answer::{Answer, Value};
 use crate::machine::{Version, Versions, called};
 use crate::program::{Call, POSITION, Step, name_of};
+use crate::reports::{self, Met, Record};
 use crate::world::{Open, TXF_WRITER, World};
 
 /// One difference.
@@ -34,6 +35,8 @@ pub struct Situation<'a> {
     pub world: &'a World,
     /// What was committed before, with Intact.
     pub old: &'a Versions,
+    /// What saves of the program have met.
+    pub met: &'a Met,
 }
 
 /// The list.
@@ -67,6 +70,29 @@ pub const LIST: &[Difference] = &[
                   p0 open slot=1 name=8 how=0 root=0 access=0x80100000 share=7 disposition=1 options=0x21 attributes=0 allocation=0 ea=0 security=0\n\
                   p0 list slot=1 pattern=0",
         applies: listings_show_the_old_version,
+    },
+    Difference {
+        id: "read-only-files-change-after-they-were-made",
+        reason: "a file that is to be read-only becomes so inside the transaction, where it could not be opened for writing \
+                 otherwise: who watches its folder is told that it has changed",
+        source: "minifilter-rules §2.8",
+        example: "p1 open slot=1 name=8 how=0 root=0 access=0x80100000 share=7 disposition=1 options=0x1 attributes=0 allocation=0 ea=0 security=0\n\
+                  p1 watch slot=1 filter=0xfff tree=0 length=1024\n\
+                  p0 open slot=0 name=1 how=0 root=0 access=0xC0000000 share=7 disposition=2 options=0x20 attributes=0x1 allocation=0 ea=0 security=0\n\
+                  p0 close slot=0\n\
+                  p1 changes slot=1\n\
+                  p1 watch slot=1 filter=0xfff tree=0 length=1024",
+        applies: read_only_files_change_after_they_were_made,
+    },
+    Difference {
+        id: "changes-are-told-with-the-save",
+        reason: "who watches a folder is told of what a save changes when the save ends, and once of each file",
+        source: "txf-ktm §4.1; minifilter-rules §2.8",
+        example: "p1 open slot=1 name=8 how=0 root=0 access=0x80100000 share=7 disposition=1 options=0x1 attributes=0 allocation=0 ea=0 security=0\n\
+                  p1 watch slot=1 filter=0xfff tree=0 length=1024\n\
+                  p0 open slot=0 name=0 how=0 root=0 access=0xC0000000 share=7 disposition=5 options=0x20 attributes=0 allocation=0 ea=0 security=0\n\
+                  p1 changes slot=1",
+        applies: changes_are_told_with_the_save,
     },
     Difference {
         id: "one-writer",
@@ -442,6 +468,46 @@ fn listings_show_the_old_version(situation: &Situation<'_>) -> bool {
         && bare.iter().zip(intact).all(|(bare, intact)| {
             name_and_file(bare) == name_and_file(intact) && (bare == intact || saved(bare))
         })
+}
+
+/// The status, and what was told; what waits has been told nothing yet.
+fn told(answer: &Answer) -> Option<(u32, Vec<Record>)> {
+    let Answer::Done(Value::Lines(lines)) = answer else {
+        return (*answer == Answer::Waits).then(|| (Status::SUCCESS.0, Vec::new()));
+    };
+    let (status, changes) = lines.split_first()?;
+    let change = |line: &String| {
+        let (action, name) = line.split_once(' ')?;
+        Some((action.parse().ok()?, name.to_owned()))
+    };
+    let status = u32::from_str_radix(status.strip_prefix("0x")?, 16).ok()?;
+    Some((status, changes.iter().map(change).collect::<Option<_>>()?))
+}
+
+/// What was told to a step that asks for changes.
+fn changes(situation: &Situation<'_>) -> Option<[(u32, Vec<Record>); 2]> {
+    let asks = matches!(situation.step.call, Call::Watch { .. } | Call::Changes { .. });
+    let both = [told(situation.bare).filter(|_| asks)?, told(situation.intact)?];
+    let ended = both.iter().any(|(status, _)| *status == Status::NOTIFY_CLEANUP.0);
+    (!ended && !situation.met.saved.is_empty()).then_some(both)
+}
+
+fn changes_are_told_with_the_save(situation: &Situation<'_>) -> bool {
+    // What has ended there waits here.
+    let waits = matches!(situation.step.call, Call::Cancel { .. })
+        && !situation.met.saved.is_empty()
+        && situation.bare.is(Status::NOT_FOUND)
+        && situation.intact.is_done();
+    waits
+        || changes(situation).is_some_and(|[(status, bare), (_, intact)]| {
+            // More is told without Intact, and does not fit.
+            status == Status::NOTIFY_ENUM_DIR.0 || reports::is_about_saves(&bare, &intact, situation.met)
+        })
+}
+
+fn read_only_files_change_after_they_were_made(situation: &Situation<'_>) -> bool {
+    changes(situation)
+        .is_some_and(|[(_, bare), (_, intact)]| reports::is_more_of_read_only(&bare, &intact, situation.met))
 }
 
 fn one_writer(situation: &Situation<'_>) -> bool {

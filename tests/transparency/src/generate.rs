@@ -20,11 +20,13 @@ pub struct Focus {
     pub names: bool,
     /// Mapped files.
     pub maps: bool,
+    /// Folders that are watched.
+    pub watches: bool,
 }
 
 impl Default for Focus {
     fn default() -> Self {
-        Focus { steps: 40, others: true, deaths: true, names: true, maps: true }
+        Focus { steps: 40, others: true, deaths: true, names: true, maps: true, watches: true }
     }
 }
 
@@ -99,6 +101,8 @@ struct Generator<'a> {
     held: [Option<u64>; SLOTS as usize],
     /// Which views there are, and of which process, if everything succeeded.
     mapped: [Option<u64>; VIEWS as usize],
+    /// Which slots hold a folder that can be watched, if everything succeeded.
+    folders: Vec<u64>,
     processes: u64,
     names: Vec<u64>,
 }
@@ -110,7 +114,7 @@ pub fn program(seed: u64, focus: &Focus) -> Program {
     let mut names: Vec<u64> = (0..2 + random.below(3)).map(|_| random.below(8) as u64).collect();
     names.push(random.below(NAMES.len()) as u64);
     let (held, mapped) = ([None; SLOTS as usize], [None; VIEWS as usize]);
-    let mut generator = Generator { random, focus, held, mapped, processes, names };
+    let mut generator = Generator { random, focus, held, mapped, folders: Vec::new(), processes, names };
     let length = 3 + generator.below(focus.steps as u64 - 2);
     let steps = (0..length).map(|_| generator.step()).collect();
     Program { steps }
@@ -151,7 +155,10 @@ impl Generator<'_> {
             _ => 4,
         };
         let mapped: Vec<u64> = (0..VIEWS).filter(|&view| self.mapped[view as usize].is_some()).collect();
-        let call = if !mapped.is_empty() && self.chance(30) {
+        self.folders.retain(|folder| held.contains(folder));
+        let call = if !self.folders.is_empty() && self.chance(20) {
+            self.on_folder()
+        } else if !mapped.is_empty() && self.chance(30) {
             let view = self.pick(&mapped);
             self.on_view(view)
         } else if self.chance(open) {
@@ -167,6 +174,10 @@ impl Generator<'_> {
     fn open(&mut self, process: u64) -> Call {
         let free = (0..SLOTS).find(|&slot| self.held[slot as usize].is_none());
         let slot = free.unwrap_or_else(|| self.below(SLOTS));
+        if self.focus.watches && free.is_some() && self.chance(4) {
+            return self.open_folder(process, slot);
+        }
+        self.folders.retain(|folder| *folder != slot);
         let name = self.name();
         let directory = matches!(name, 8 | 9);
         let access = self.pick(&ACCESSES);
@@ -198,6 +209,44 @@ impl Generator<'_> {
             allocation: self.pick(&[0, 0, 0, 0, 0, 5000]),
             ea: u64::from(self.chance(8)),
             security: u64::from(self.chance(5)),
+        }
+    }
+
+    /// A folder, to be watched.
+    fn open_folder(&mut self, process: u64, slot: u64) -> Call {
+        self.held[slot as usize] = Some(process);
+        self.folders.push(slot);
+        Call::Open {
+            slot,
+            name: self.pick(&[8, 8, 8, 9]),
+            how: 0,
+            root: 0,
+            access: GENERIC_READ | SYNCHRONIZE,
+            share: 7,
+            disposition: 1,
+            options: 0x1,
+            attributes: 0,
+            allocation: 0,
+            ea: 0,
+            security: 0,
+        }
+    }
+
+    fn on_folder(&mut self) -> Call {
+        let slot = self.pick(&self.folders);
+        match self.below(20) {
+            0..=8 => Call::Watch {
+                slot,
+                filter: self.pick(&[0xFFF, 0xFFF, 0x3, 0x1, 0x10, 0x18, 0x1C, 0xE00, 0x184, 0]),
+                tree: self.below(2),
+                length: self.pick(&[1024, 1024, 1024, 100, 40, 0]),
+            },
+            9..=17 => Call::Changes { slot },
+            18 => Call::Cancel { slot },
+            _ => {
+                self.held[slot as usize] = None;
+                Call::Close { slot }
+            }
         }
     }
 
@@ -272,6 +321,7 @@ impl Generator<'_> {
                 write: self.below(3),
                 attributes: self.pick(&[0, 0x20, 0x22, 0x80, 0x1, 0x4]),
             },
+            68 if self.chance(25) => Call::Cancel { slot },
             68..=71 => Call::Lock {
                 slot,
                 start: self.pick(&[0, 5, 4096]),
@@ -352,6 +402,6 @@ mod tests {
         for seed in 0..2000 {
             words.extend(program(seed, &Focus::default()).steps.iter().map(|step| step.call.word()));
         }
-        assert_eq!(words.len(), 31, "{words:?}");
+        assert_eq!(words.len(), 34, "{words:?}");
     }
 }

@@ -10,6 +10,7 @@
 //! |---|---|
 //! | [`program`], [`generate`] | programs as data, and the generator |
 //! | [`machine`], [`answer`] | a lab in which a program runs, and what its processes are told |
+//! | [`reports`] | what somebody is told who watches the folders |
 //! | [`pair`] | the two machines side by side |
 //! | [`differences`] | the written list of what TxF forces to differ |
 //! | [`limits`] | what shows each of the README's limits |
@@ -25,5 +26,6 @@ pub mod limits;
 pub mod machine;
 pub mod pair;
 pub mod program;
+pub mod reports;
 pub mod shrink;
 pub mod world;

@@ -166,6 +166,8 @@ pub const LIMITS: &[Limit] = &[
             "no-links-from-outside",
             "earlier-readers-see-the-old-version",
             "listings-show-the-old-version",
+            "changes-are-told-with-the-save",
+            "read-only-files-change-after-they-were-made",
             "space",
         ],
         tests: &[

@@ -10,6 +10,7 @@ use lab_volume::{FileId, Whole};
 
 use crate::answer::{Answer, Raw, Value, normalize, number_of};
 use crate::program::{Call, END, POSITION, PROCESSES, SLOTS, Step, VIEWS, name_of};
+use crate::reports::{FILTERS, Watcher};
 
 /// Between two steps, in 100 ns: every step has a time of its own, the same one on both machines.
 const TICK: i64 = 10_000;
@@ -17,6 +18,8 @@ const TICK: i64 = 10_000;
 pub const PROGRAM: i64 = 100_000;
 /// Longer than a save stays whose last view has gone, in ticks: the driver looks at least once a second.
 const LOOK: i64 = 1_200;
+/// FILE_SYNCHRONOUS_IO_ALERT | FILE_SYNCHRONOUS_IO_NONALERT.
+const SYNCHRONOUS: u64 = 0x30;
 /// A day, in 100 ns.
 const DAY: u64 = 864_000_000_000;
 /// What a file may be protected by: everybody may do everything but write; the owner may change that.
@@ -30,6 +33,8 @@ pub struct Held {
     pub process: usize,
     /// The handle.
     pub handle: Handle,
+    /// Requests on it take turns.
+    synchronous: bool,
 }
 
 /// A view that a program has.
@@ -50,6 +55,10 @@ pub struct Machine {
     views: [Option<View>; VIEWS as usize],
     ids: BTreeMap<u64, usize>,
     waiting: Option<(u64, Pending<Result<Raw, Status>>)>,
+    /// What `watch` steps have asked for.
+    requests: [Option<Pending<Result<Raw, Status>>>; SLOTS as usize],
+    /// Who watches the program's folder.
+    pub watchers: Vec<Watcher>,
     begin: i64,
     /// How much later than the steps' own times it is, in ticks.
     late: i64,
@@ -69,6 +78,8 @@ impl Machine {
             views: [const { None }; VIEWS as usize],
             ids: BTreeMap::new(),
             waiting: None,
+            requests: [const { None }; SLOTS as usize],
+            watchers: Vec::new(),
             begin,
             late: 0,
             free: 0,
@@ -105,6 +116,50 @@ impl Machine {
         self.scene.lab.executive().advance(LOOK * TICK)
     }
 
+    /// Has the program's folder watched: for every kind of change, and for some.
+    ///
+    /// # Errors
+    /// The violation that stopped the lab.
+    pub fn watch(&mut self, number: usize) -> Result<(), Rc<Violation>> {
+        for filter in [lab_volume::notify::ALL, FILTERS[number % FILTERS.len()]] {
+            let process = self.scene.program("watcher.exe");
+            let folder = format!(r"C:\{}", self.folder);
+            let options =
+                CreateOptions::open(&folder, lab::GENERIC_READ).options(lab::DIRECTORY).asynchronous();
+            let handle = process.try_call(move |caller| caller.create_file(&options))?;
+            let handle = handle.unwrap_or_else(|status| panic!("{folder}: {status}")).handle;
+            self.watchers.push(Watcher::new(process, handle, filter));
+        }
+        self.scene.lab.executive().run_until_idle()
+    }
+
+    /// Lets those who watch hear what has changed.
+    ///
+    /// # Errors
+    /// The violation that stopped the lab.
+    pub fn listen(&mut self) -> Result<(), Rc<Violation>> {
+        loop {
+            self.scene.lab.executive().run_until_idle()?;
+            let heard = self.watchers.iter_mut().map(Watcher::listen).filter(|heard| *heard).count();
+            if heard == 0 {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Nobody watches any more.
+    ///
+    /// # Errors
+    /// The violation that stopped the lab.
+    pub fn unwatch(&mut self) -> Result<(), Rc<Violation>> {
+        for (process, handle) in self.watchers.drain(..).map(Watcher::end).collect::<Vec<_>>() {
+            let closed = process.try_call(move |caller| caller.close(handle))?;
+            closed.unwrap_or_else(|status| panic!("a watcher's handle: {status}"));
+            process.try_exit(0)?;
+        }
+        Ok(())
+    }
+
     fn process(&mut self, index: usize) -> Process {
         let scene = &self.scene;
         self.processes[index].get_or_insert_with(|| scene.program(&format!("p{index}.exe"))).clone()
@@ -132,11 +187,17 @@ impl Machine {
     /// # Errors
     /// The violation that stopped the lab.
     pub fn perform(&mut self, step: &Step) -> Result<Answer, Rc<Violation>> {
+        if let Call::Changes { slot } = step.call {
+            return self.changes((slot % SLOTS) as usize, &step.call);
+        }
         let Some((process, handle)) = self.maker(step) else { return Ok(Answer::Skipped) };
         match step.call {
             Call::Exit { status } | Call::Kill { status } => return self.end(process, step.call, status),
             Call::Duplicate { slot, to, process } => {
                 return Ok(self.duplicate((slot % SLOTS) as usize, (to % SLOTS) as usize, process));
+            }
+            call @ Call::Watch { slot, .. } => {
+                return self.request((slot % SLOTS) as usize, call, process, handle);
             }
             call if self.is_taken(call) => return Ok(Answer::Skipped),
             _ => {}
@@ -158,7 +219,8 @@ impl Machine {
             self.slots[slot as usize] = None;
         }
         if let Ok(Raw::Opened { handle, .. }) = &result {
-            self.slots[slot as usize] = Some(Held { process, handle: *handle });
+            let synchronous = matches!(step.call, Call::Open { options, .. } if options & SYNCHRONOUS != 0);
+            self.slots[slot as usize] = Some(Held { process, handle: *handle, synchronous });
         }
         if let (Ok(Raw::Mapped { view: mapped, .. }), Call::Map { view, .. }) = (&result, step.call) {
             self.views[(view % VIEWS) as usize] = Some(View { process, mapped: mapped.clone() });
@@ -168,6 +230,32 @@ impl Machine {
             self.settle()?;
         }
         Ok(normalize(result, &step.call, &mut self.ids))
+    }
+
+    /// Asks for changes. One who waits for the requests of a handle would wait for them for ever.
+    fn request(
+        &mut self,
+        slot: usize,
+        call: Call,
+        process: usize,
+        handle: Option<Handle>,
+    ) -> Result<Answer, Rc<Violation>> {
+        let waits = self.slots[slot].is_none_or(|held| held.synchronous) || self.requests[slot].is_some();
+        let Some(body) = self.body(call, process, handle).filter(|_| !waits) else {
+            return Ok(Answer::Skipped);
+        };
+        self.requests[slot] = Some(self.process(process).submit(body));
+        self.scene.lab.executive().run_until_idle()?;
+        self.changes(slot, &call)
+    }
+
+    /// What a request for changes was told, if it has ended.
+    fn changes(&mut self, slot: usize, call: &Call) -> Result<Answer, Rc<Violation>> {
+        match self.requests[slot].take_if(|request| request.is_done()) {
+            Some(ended) => Ok(normalize(ended.wait()?, call, &mut self.ids)),
+            None if self.requests[slot].is_some() => Ok(Answer::Waits),
+            None => Ok(Answer::Skipped),
+        }
     }
 
     /// Whether the place is taken where a step is to put what it makes.
@@ -222,6 +310,7 @@ impl Machine {
             self.end(index, Call::Exit { status: 0 }, 0)?;
         }
         self.scene.lab.executive().run_until_idle()?;
+        self.requests = [const { None }; SLOTS as usize];
         Ok(true)
     }
 
@@ -275,7 +364,7 @@ impl Machine {
         let (from, into) = (self.process(held.process), self.process(target));
         match from.duplicate(held.handle, &into) {
             Ok(handle) => {
-                self.slots[to] = Some(Held { process: target, handle });
+                self.slots[to] = Some(Held { process: target, handle, ..held });
                 Answer::Done(Value::None)
             }
             Err(status) => Answer::Failed(status.0),
@@ -429,7 +518,14 @@ impl Machine {
                 caller.mapped_page_writer();
                 Ok(Raw::None)
             }),
-            Call::Duplicate { .. } | Call::Exit { .. } | Call::Kill { .. } => return None,
+            Call::Watch { filter, tree, length, .. } => Box::new(move |caller| {
+                let length = (length & 0xFFFF) as usize;
+                caller.notify_changes(on, filter as u32, tree != 0, length).map(Raw::Changes)
+            }),
+            Call::Cancel { .. } => Box::new(move |caller| caller.cancel_io(on).map(|()| Raw::None)),
+            Call::Changes { .. } | Call::Duplicate { .. } | Call::Exit { .. } | Call::Kill { .. } => {
+                return None;
+            }
         })
     }
 

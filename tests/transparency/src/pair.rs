@@ -6,14 +6,17 @@ use intact_saves::{Rule, Scene};
 use lab::{Lab, PowerState, Violation};
 use lab_volume::Base;
 
-use crate::answer::Answer;
+use crate::answer::{Answer, Value};
 use crate::differences::{self, Difference, Situation};
 use crate::machine::{Machine, PROGRAM, Versions, called};
 use crate::program::{Call, Program, Step, name_of};
+use crate::reports::{self, Met, Unlike, Watcher};
 use crate::world::World;
 
 /// How many programs a pair of machines runs before it is made anew.
 pub const FOLDERS: usize = 64;
+/// FILE_ATTRIBUTE_READONLY.
+const READ_ONLY: u64 = 1;
 /// Clusters of the volume: 64 MiB.
 const CLUSTERS: u64 = 16_384;
 
@@ -67,6 +70,8 @@ pub struct Pair {
     pub bare: Machine,
     /// With it.
     pub intact: Machine,
+    /// What saves of the program have met, by name.
+    met: Met,
     ran: usize,
 }
 
@@ -108,7 +113,7 @@ impl Pair {
             });
             Machine::new(if bare { scene.bare().build() } else { scene.build() })
         };
-        Pair { bare: build(true), intact: build(false), ran: 0 }
+        Pair { bare: build(true), intact: build(false), met: Met::default(), ran: 0 }
     }
 
     /// Whether there is a folder left for another program.
@@ -135,6 +140,8 @@ impl Pair {
 
     fn try_run(&mut self, program: &Program, number: usize, run: &mut Run) -> Result<(), Rc<Violation>> {
         let mut ticks = self.begin(number)?;
+        self.bare.watch(number)?;
+        self.intact.watch(number)?;
         let mut world = World::default();
         for (index, step) in program.steps.iter().enumerate() {
             ticks += 1;
@@ -144,7 +151,15 @@ impl Pair {
                     run.spent = true;
                     return Ok(());
                 }
-                Told::Alike(answer) => run.operations += u64::from(answer.counts()),
+                Told::Alike(answer) => {
+                    run.operations += u64::from(answer.counts());
+                    if let Some(Unlike { kind, what }) = self.unlike_reports(false)? {
+                        let what = format!("{step}\nwhat somebody is told who watches, {what}");
+                        let kind = format!("reports {kind}");
+                        run.failure = Some(Failure { kind, step: Some(index), what });
+                        return Ok(());
+                    }
+                }
                 Told::Listed(difference) => {
                     run.operations += 1;
                     run.met.push(difference.id);
@@ -160,7 +175,13 @@ impl Pair {
         match ends {
             (true, true) => {
                 run.failure = self.compare_versions(&world);
-                Ok(())
+                if let (None, Some(Unlike { kind, what })) = (&run.failure, self.unlike_reports(true)?) {
+                    let kind = format!("reports at the end {kind}");
+                    let what = format!("what somebody is told who watches, at the end, {what}");
+                    run.failure = Some(Failure { kind, step: None, what });
+                }
+                self.bare.unwatch()?;
+                self.intact.unwatch()
             }
             // Something waits for a lock that the same handle holds.
             (false, false) => {
@@ -178,6 +199,47 @@ impl Pair {
         }
     }
 
+    /// Notes the names of what a step has brought into a save, and of the folders in which it may change names.
+    fn note_saved(&mut self, step: &Step, answer: &Answer, world: &World) {
+        if !answer.is_done() {
+            return;
+        }
+        let name = match step.call {
+            Call::Open { name, .. } | Call::Rename { name, .. } | Call::Link { name, .. } => name_of(name),
+            _ => return,
+        };
+        let Some(open) = step.call.fields().first().and_then(|(_, slot)| world.open(*slot)) else { return };
+        // Names that its process gives it are part of the save, through whatever handle.
+        if !open.redirected && !world.is_saved(open.file) {
+            return;
+        }
+        let name = name.split(':').next().unwrap_or_default().to_ascii_lowercase();
+        let files = self.bare.committed();
+        let paths = files.iter().filter(|(_, version)| version.id == open.file).map(|(path, _)| path);
+        let paths: Vec<String> = paths.map(|path| path.to_ascii_lowercase()).chain([name]).collect();
+        let folders = paths.iter().filter_map(|path| path.rsplit_once('\\')).map(|(folder, _)| folder.into());
+        if let (Call::Open { attributes, .. }, Answer::Done(Value::Opened(2, ..))) = (step.call, answer)
+            && attributes & READ_ONLY != 0
+        {
+            self.met.read_only.extend(paths.iter().cloned());
+        }
+        if paths.len() > 2 || matches!(step.call, Call::Link { .. }) {
+            self.met.linked.extend(paths.iter().cloned());
+        }
+        self.met.saved.extend(folders.collect::<Vec<_>>());
+        self.met.saved.extend(paths);
+    }
+
+    /// How the reports of the two machines differ, if not by what a save forces.
+    fn unlike_reports(&mut self, over: bool) -> Result<Option<Unlike>, Rc<Violation>> {
+        self.bare.listen()?;
+        self.intact.listen()?;
+        let told = |watcher: &'_ Watcher| watcher.told.clone();
+        let bare = self.bare.watchers.iter().map(told);
+        let pairs: Vec<_> = bare.zip(self.intact.watchers.iter().map(told)).collect();
+        Ok(pairs.iter().find_map(|(bare, intact)| reports::unlike(bare, intact, &self.met, over)))
+    }
+
     /// The folder of the next program.
     pub(crate) fn next(&mut self) -> usize {
         self.ran += 1;
@@ -187,6 +249,7 @@ impl Pair {
     /// Begins with a program. Returns the time.
     pub(crate) fn begin(&mut self, number: usize) -> Result<i64, Rc<Violation>> {
         let ticks = (number as i64 + 1) * PROGRAM;
+        self.met.clear();
         self.bare.begin(&folder(number), ticks)?;
         self.intact.begin(&folder(number), ticks)?;
         Ok(ticks)
@@ -204,7 +267,8 @@ impl Pair {
             let told = |polled: &Option<Answer>| polled.clone().unwrap_or(Answer::Waits);
             let (bare, intact) = (told(&polled.0), told(&polled.1));
             let old = self.intact.committed();
-            let situation = Situation { step, bare: &bare, intact: &intact, world, old: &old };
+            let met = &self.met;
+            let situation = Situation { step, bare: &bare, intact: &intact, world, old: &old, met };
             if let Some(difference) = differences::find(&situation) {
                 return Ok(Told::Listed(difference));
             }
@@ -213,12 +277,14 @@ impl Pair {
         }
         if bare == intact {
             world.told(step, &bare, target);
+            self.note_saved(step, &bare, world);
             return Ok(Told::Alike(bare));
         }
         // A step whose answers differ has changed nothing that is committed, as a rule: it is looked at afterwards, so that
         // the others cost nothing.
         let old = self.intact.committed();
-        let situation = Situation { step, bare: &bare, intact: &intact, world, old: &old };
+        let met = &self.met;
+        let situation = Situation { step, bare: &bare, intact: &intact, world, old: &old, met };
         Ok(match differences::find(&situation) {
             Some(difference) => Told::Listed(difference),
             None => Told::Unlike(
@@ -238,7 +304,8 @@ impl Pair {
     fn abandon(&mut self, run: &mut Run) -> Result<(), Rc<Violation>> {
         let ended = (self.bare.finish()?, self.intact.finish()?);
         run.spent |= ended != (true, true);
-        Ok(())
+        self.bare.unwatch()?;
+        self.intact.unwatch()
     }
 
     fn compare_versions(&mut self, world: &World) -> Option<Failure> {

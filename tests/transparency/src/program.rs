@@ -150,6 +150,13 @@ calls! {
     Unmap "unmap" { view }
     /// The mapped page writer has its turn.
     PageWriter "page-writer" { }
+    /// NtNotifyChangeDirectoryFile on a handle that does not wait; what comes of it is for `changes` to find out, if it does
+    /// not end at once.
+    Watch "watch" { slot, filter, tree, length }
+    /// Looks what the last `watch` of this slot was told.
+    Changes "changes" { slot }
+    /// CancelIoEx: whatever its process has under way on a handle.
+    Cancel "cancel" { slot }
     /// Gives `process` a handle in `to` of what `slot` stands for.
     Duplicate "duplicate" { slot, to, process }
     /// The process ends by itself.
@@ -179,7 +186,9 @@ fn number(field: &str, value: u64) -> String {
     match (field, value) {
         ("at", POSITION) => "position".into(),
         ("at", END) => "end".into(),
-        ("access" | "options" | "attributes" | "code" | "status" | "share", _) => format!("{value:#x}"),
+        ("access" | "options" | "attributes" | "code" | "status" | "share" | "filter", _) => {
+            format!("{value:#x}")
+        }
         _ => value.to_string(),
     }
 }

@@ -43,7 +43,7 @@ fn simplify(program: &mut Program, fails: &mut impl FnMut(&Program) -> bool) {
         for field in 0..program.steps[index].call.fields().len() {
             let (name, value) = program.steps[index].call.fields()[field];
             // Rights and flags lose a bit at a time, sizes half of them.
-            let flags = matches!(name, "access" | "options" | "attributes" | "share");
+            let flags = matches!(name, "access" | "options" | "attributes" | "share" | "filter");
             let bits = (0..32).filter(|bit| flags && value >> bit & 1 != 0).map(|bit| value & !(1 << bit));
             // The end and the position are no places to halve: a place far away would fail for reasons of its own.
             let half = (!flags && value < END).then_some(value / 2);

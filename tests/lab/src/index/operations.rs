@@ -81,7 +81,7 @@ list! {
         "FILE_NOTIFY_INFORMATION: NextEntryOffset" => records_follow_each_other_at_multiples_of_four_bytes, links_streams_and_deletions_are_reported;
         "A rename to another directory is REMOVED and ADDED" => a_rename_is_one_change_within_a_directory_and_two_between_two;
         "The watched directory itself is not reported" => a_tree_is_watched_by_the_paths_from_its_top, a_directory_whose_entries_change_is_reported_by_switch;
-        "Sizes and the time of the last write are noticed" => writes_are_reported_with_a_flush_or_a_cleanup_or_at_once_by_switch;
+        "Sizes and the time of the last write are noticed" => writes_are_reported_with_a_flush_or_a_cleanup_or_at_once_by_switch, another_handle_reports_what_was_written_by_switch;
         "A request ends with STATUS_NOTIFY_CLEANUP" => a_request_ends_with_its_handle_its_directory_or_by_request, a_request_for_changes_ends_with_its_handle_its_thread_or_by_request, a_dismount_ends_every_request_for_changes;
         "Transactions: a handle outside hears of their changes" => a_transaction_is_reported_outside_when_it_commits, what_a_transaction_did_not_commit_is_never_reported, a_watch_inside_a_transaction_is_told_at_once_and_ends_with_it, a_commit_reports_what_is_not_closed_and_what_was_asked_for_meanwhile, a_directory_that_a_transaction_deletes_is_watched_until_the_commit;
     }

@@ -65,6 +65,8 @@ pub struct Switches {
     /// Whether a write is reported to those who watch the directory when it is made, rather than when its file is flushed or
     /// a handle of it cleaned up (`minifilter-rules §2.8`).
     pub writes_are_reported_at_once: bool,
+    /// Whether what was written through one handle is reported when another one is cleaned up (`minifilter-rules §2.8`).
+    pub any_cleanup_reports_writes: bool,
     /// Whether a commit reports each change that was made, rather than each file that was changed
     /// (`minifilter-rules §2.8`).
     pub commit_reports_each_change: bool,
@@ -101,6 +103,7 @@ impl Default for Switches {
             transacted_open_at_dismount: Status::VOLUME_DISMOUNTED,
             open_of_stopped_manager: Status::RM_NOT_ACTIVE,
             writes_are_reported_at_once: false,
+            any_cleanup_reports_writes: false,
             commit_reports_each_change: false,
             directory_changes_are_reported: true,
             log_capacity: 512 * 1024 * 1024,

@@ -221,8 +221,7 @@ impl Volume {
                 self.report_change(&open, notify::ATTRIBUTES | notify::SIZE | notify::LAST_WRITE);
             }
             Action::Overwritten | Action::Superseded => {
-                self.note_unreported(&open, notify::SIZE | notify::LAST_WRITE);
-                self.report_written(&open);
+                self.report_emptied(&open);
             }
             _ => {}
         }

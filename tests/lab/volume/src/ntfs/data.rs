@@ -119,7 +119,7 @@ impl Volume {
         let extends = end > old.size || !added.is_empty();
         let archive = if record.attributes & attributes::ARCHIVE == 0 { notify::ATTRIBUTES } else { 0 };
         let size = if extends { notify::SIZE } else { 0 };
-        self.note_unreported(&open, notify::LAST_WRITE | size | archive);
+        self.note_unreported(id, &open, notify::LAST_WRITE | size | archive);
         if io.write_through {
             self.make_durable(open.transaction)?;
         }
@@ -216,7 +216,7 @@ impl Volume {
         }
         self.make_durable(open.transaction)?;
         if !open.volume {
-            self.report_written(&open);
+            self.report_written(&open, None);
         }
         Ok(())
     }

@@ -164,7 +164,8 @@ impl Volume {
             let _ = self.log_write_time(number);
         }
         let _ = self.delete_if_last(id, &open);
-        self.report_written(&open);
+        let by = (!self.switches.any_cleanup_reports_writes).then_some(id);
+        self.report_written(&open, by);
         if !self.switches.lock_outlives_unmodified_handle {
             self.unlock_if_unused(open.transaction, number);
         }
@@ -241,7 +242,9 @@ impl Volume {
             self.valid_ahead.remove(&(number, key.clone()));
         }
         self.drop_clusters(view.transaction(), &stream.runs);
-        self.unreported.remove(&(view.transaction(), number, key.clone()));
+        self.unreported.retain(|(own, file, stream, _), _| {
+            (*own, *file) != (view.transaction(), number) || stream != key
+        });
         if let Some(link) = link {
             let (action, kind) = (NotifyAction::RemovedStream, notify::STREAM_NAME);
             self.report_stream(view, number, &link, Some(&stream.name), action, kind);

@@ -307,7 +307,9 @@ impl Volume {
         if record.links.len() >= 1024 {
             return Err(Status::TOO_MANY_LINKS);
         }
+        let names = record.links.len();
         record.links.retain(|link| (link.parent, link.key()) != (new.parent, new.key()));
+        let known = record.links.len() < names;
         record.links.push(new.clone());
         record.times.change = self.now;
         let mut changes = replaced.changes;
@@ -318,8 +320,10 @@ impl Volume {
         if let Some(victim) = replaced.victim {
             self.report_name(view, victim, false, &new, NotifyAction::Removed);
         }
-        self.report_name(view, number, false, &new, NotifyAction::Added);
-        self.report_directory(view, new.parent);
+        if !known {
+            self.report_name(view, number, false, &new, NotifyAction::Added);
+            self.report_directory(view, new.parent);
+        }
         if let Some((gone, runs)) = replaced.freed {
             self.forget(gone, &runs);
         }
@@ -329,6 +333,9 @@ impl Volume {
     /// A rename within a directory is one change, one to another directory a file less here and one more there
     /// (MS-FSCC 2.7.1).
     fn report_rename(&mut self, open: &Open, old: &Link, new: &Link) {
+        if old == new {
+            return;
+        }
         let (view, number) = (View::of(open.transaction), open.file.number());
         let (from, to) = match old.parent == new.parent {
             true => (NotifyAction::RenamedOldName, NotifyAction::RenamedNewName),
@@ -452,10 +459,12 @@ impl Volume {
         if let Some(locks) = self.locks.remove(&(number, old.clone())) {
             self.locks.insert((number, new.clone()), locks);
         }
-        let unreported = |stream: &Key| (open.transaction, number, stream.clone());
-        if let Some(kinds) = self.unreported.remove(&unreported(&old)) {
-            self.unreported.insert(unreported(&new), kinds);
-        }
+        let moved = self.unreported.extract_if(.., |(own, file, stream, _), _| {
+            (*own, *file) == (open.transaction, number) && *stream == old
+        });
+        let moved: Vec<_> =
+            moved.map(|((own, file, _, by), kinds)| ((own, file, new.clone(), by), kinds)).collect();
+        self.unreported.extend(moved);
         let same = |other: &&mut Open| other.file.number() == number && other.stream == old;
         self.opens.values_mut().filter(same).for_each(|other| other.stream = new.clone());
         self.report_stream_name(&Open { stream: new, ..open.clone() }, NotifyAction::AddedStream);

@@ -1,13 +1,15 @@
 //! What is reported to those who watch directories, and when (`minifilter-rules §2.8`, `txf-ktm §4.1`).
 //!
 //! Outside transactions names and what is set by request are reported at once, what is written when the file is flushed
-//! or a handle of it cleaned up; changes of a transaction when it commits.
+//! or the handle cleaned up; changes of a transaction when it commits.
 //!
 //! Approximated: streams that go because their file is overwritten or deleted are not reported.
 
+use std::collections::BTreeMap;
+
 use super::record::{Link, ROOT, RecordNumber};
 use super::watch::{NotifyAction, NotifyRecord, notify};
-use super::{Open, View, Volume};
+use super::{Open, OpenId, View, Volume};
 use crate::ktm::TxId;
 use crate::names::{Key, Wide};
 
@@ -22,15 +24,19 @@ pub(super) struct Report {
 }
 
 impl Report {
+    fn is_change(&self) -> bool {
+        matches!(self.action, NotifyAction::Modified | NotifyAction::ModifiedStream)
+    }
+
     /// Whether both say that the same file, by the same name, was changed.
     fn is_same_change(&self, other: &Report) -> bool {
-        matches!(self.action, NotifyAction::Modified | NotifyAction::ModifiedStream)
-            && (self.file, self.action, &self.above) == (other.file, other.action, &other.above)
+        self.is_change() && (self.file, self.action, &self.above) == (other.file, other.action, &other.above)
     }
 }
 
-/// Files with writes that have not been reported: inside which transaction, which stream, and of which kinds they are.
-pub(super) type Unreported = std::collections::BTreeMap<(Option<TxId>, RecordNumber, Key), u32>;
+/// Writes that have not been reported: inside which transaction, to which stream and through which open they were made; and of
+/// which kinds they are.
+pub(super) type Unreported = BTreeMap<(Option<TxId>, RecordNumber, Key, OpenId), u32>;
 
 impl Volume {
     /// Reports what was done to a file under one of its names.
@@ -161,48 +167,66 @@ impl Volume {
     }
 
     /// Data was written through an open, or a size set: `kinds` as of the unnamed stream.
-    pub(super) fn note_unreported(&mut self, open: &Open, kinds: u32) {
+    pub(super) fn note_unreported(&mut self, id: OpenId, open: &Open, kinds: u32) {
         if self.nobody_hears(View::of(open.transaction)) {
             return;
         }
-        let kinds = match open.stream.is_empty() {
-            true => kinds,
-            false if kinds & notify::SIZE != 0 => notify::STREAM_SIZE | notify::STREAM_WRITE,
-            false => notify::STREAM_WRITE,
-        };
-        let key = (open.transaction, open.file.number(), open.stream.clone());
-        *self.unreported.entry(key).or_default() |= kinds;
+        let key = (open.transaction, open.file.number(), open.stream.clone(), id);
+        *self.unreported.entry(key).or_default() |= of_stream(&open.stream, kinds);
         if self.switches.writes_are_reported_at_once {
-            self.report_written(open);
+            self.report_written(open, Some(id));
         }
     }
 
-    /// Reports what was written to an open's file, under the name of the open.
-    pub(super) fn report_written(&mut self, open: &Open) {
+    /// A stream was emptied by an open of it.
+    pub(super) fn report_emptied(&mut self, open: &Open) {
+        let (view, number) = (View::of(open.transaction), open.file.number());
+        if let Some(link) = self.name_of(open, view) {
+            let kinds = of_stream(&open.stream, notify::SIZE | notify::LAST_WRITE);
+            self.report_change_of(view, number, &link, &open.stream, kinds);
+        }
+    }
+
+    /// Reports what was written to an open's file, under the name of the open; `by`: through one open only.
+    pub(super) fn report_written(&mut self, open: &Open, by: Option<OpenId>) {
         let number = open.file.number();
         let record = self.record(View::of(open.transaction), number);
         let links = record.map_or(&[][..], |record| &record.links);
         // The name of the open may be gone while the file has others.
         let link = open.link.as_ref().filter(|own| links.contains(own)).or(links.first()).cloned();
         if let Some(link) = link {
-            self.report_written_as(open.transaction, number, &link);
+            self.report_written_as(open.transaction, number, &link, by);
         }
     }
 
-    fn report_written_as(&mut self, transaction: Option<TxId>, number: RecordNumber, link: &Link) {
-        let view = View::of(transaction);
-        let written =
-            self.unreported.extract_if(.., |(own, file, _), _| (*own, *file) == (transaction, number));
-        for ((_, _, stream), kinds) in written.collect::<Vec<_>>() {
-            if stream.is_empty() {
-                self.report(view, number, link, NotifyAction::Modified, kinds);
-                continue;
+    fn report_written_as(
+        &mut self,
+        transaction: Option<TxId>,
+        number: RecordNumber,
+        link: &Link,
+        by: Option<OpenId>,
+    ) {
+        let mut kinds_of: BTreeMap<Key, u32> = BTreeMap::new();
+        self.unreported.retain(|(own, file, stream, open), kinds| {
+            let told = (*own, *file) == (transaction, number) && by.is_none_or(|by| by == *open);
+            if told {
+                *kinds_of.entry(stream.clone()).or_default() |= *kinds;
             }
-            let record = self.record(view, number);
-            let name = record.and_then(|record| Some(record.streams.get(&stream)?.name.clone()));
-            if let Some(name) = name {
-                self.report_stream(view, number, link, Some(&name), NotifyAction::ModifiedStream, kinds);
-            }
+            !told
+        });
+        for (stream, kinds) in kinds_of {
+            self.report_change_of(View::of(transaction), number, link, &stream, kinds);
+        }
+    }
+
+    fn report_change_of(&mut self, view: View, number: RecordNumber, link: &Link, stream: &Key, kinds: u32) {
+        if stream.is_empty() {
+            return self.report(view, number, link, NotifyAction::Modified, kinds);
+        }
+        let record = self.record(view, number);
+        let name = record.and_then(|record| Some(record.streams.get(stream)?.name.clone()));
+        if let Some(name) = name {
+            self.report_stream(view, number, link, Some(&name), NotifyAction::ModifiedStream, kinds);
         }
     }
 
@@ -211,14 +235,14 @@ impl Volume {
         let left = self
             .unreported
             .keys()
-            .filter(|(own, file, _)| *own == transaction && of.is_none_or(|of| of == *file));
-        let mut files: Vec<RecordNumber> = left.map(|(_, file, _)| *file).collect();
+            .filter(|(own, file, ..)| *own == transaction && of.is_none_or(|of| of == *file));
+        let mut files: Vec<RecordNumber> = left.map(|(_, file, ..)| *file).collect();
         files.dedup();
         for number in files {
             let link =
                 self.record(View::of(transaction), number).and_then(|record| record.links.first().cloned());
             match link {
-                Some(link) => self.report_written_as(transaction, number, &link),
+                Some(link) => self.report_written_as(transaction, number, &link, None),
                 None => self.forget_unreported(transaction, Some(number)),
             }
         }
@@ -227,7 +251,16 @@ impl Volume {
     /// Nobody hears of these writes: the file is deleted, or the transaction undone.
     pub(super) fn forget_unreported(&mut self, transaction: Option<TxId>, of: Option<RecordNumber>) {
         self.unreported
-            .retain(|(own, file, _), _| *own != transaction || of.is_some_and(|number| number != *file));
+            .retain(|(own, file, ..), _| *own != transaction || of.is_some_and(|number| number != *file));
+    }
+}
+
+/// Kinds of change of a stream, given as of the unnamed one.
+fn of_stream(stream: &Key, kinds: u32) -> u32 {
+    match stream.is_empty() {
+        true => kinds,
+        false if kinds & notify::SIZE != 0 => notify::STREAM_SIZE | notify::STREAM_WRITE,
+        false => notify::STREAM_WRITE,
     }
 }
 
@@ -235,11 +268,13 @@ impl Volume {
 fn merged(reports: Vec<Report>) -> Vec<Report> {
     let mut kept: Vec<Report> = Vec::new();
     for report in reports {
-        if let Some(earlier) = kept.iter_mut().find(|earlier| earlier.is_same_change(&report)) {
+        let same = |other: &Report| (other.file, &other.above) == (report.file, &report.above);
+        // What was changed before the name went is another change.
+        let since = kept.iter_mut().rev().take_while(|earlier| earlier.is_change() || !same(earlier));
+        if let Some(earlier) = since.into_iter().find(|earlier| earlier.is_same_change(&report)) {
             earlier.kinds |= report.kinds;
             continue;
         }
-        let same = |other: &Report| (other.file, &other.above) == (report.file, &report.above);
         let made = |other: &Report| other.action == NotifyAction::Added && same(other);
         if report.action == NotifyAction::Removed && kept.iter().any(made) {
             kept.retain(|other| !same(other));

@@ -20,7 +20,7 @@ impl Volume {
         if size > MAX_SIZE {
             return Err(Status::INVALID_PARAMETER);
         }
-        self.resize(&open, size, None)
+        self.resize(id, &open, size, None)
     }
 
     /// Sets how much is allocated; less than the size cuts the file.
@@ -35,10 +35,10 @@ impl Volume {
         let record =
             self.record(View::of(open.transaction), open.file.number()).ok_or(Status::FILE_DELETED)?;
         let size = record.streams.get(&open.stream).ok_or(Status::FILE_DELETED)?.size;
-        self.resize(&open, size.min(bytes), Some(bytes))
+        self.resize(id, &open, size.min(bytes), Some(bytes))
     }
 
-    fn resize(&mut self, open: &Open, size: u64, allocation: Option<u64>) -> Result<(), Status> {
+    fn resize(&mut self, id: OpenId, open: &Open, size: u64, allocation: Option<u64>) -> Result<(), Status> {
         let number = open.file.number();
         self.lock_for(open.transaction, number)?;
         let view = View::of(open.transaction);
@@ -71,7 +71,7 @@ impl Volume {
         {
             *ahead = (*ahead).min(size);
         }
-        self.note_unreported(open, notify::SIZE | notify::LAST_WRITE);
+        self.note_unreported(id, open, notify::SIZE | notify::LAST_WRITE);
         Ok(())
     }
 
@@ -141,7 +141,7 @@ impl Volume {
         record.note_write(self.now);
         self.change(view, vec![Change::Put(number, Arc::new(record))])?;
         self.drop_clusters(open.transaction, &removed);
-        self.note_unreported(&open, notify::SIZE | notify::LAST_WRITE);
+        self.note_unreported(id, &open, notify::SIZE | notify::LAST_WRITE);
         self.zero(view, &edges, valid, from.min(valid), to.min(valid))
     }
 

@@ -156,20 +156,31 @@ fn writes_are_reported_with_a_flush_or_a_cleanup_or_at_once_by_switch() {
         lab.volume.switches.writes_are_reported_at_once = at_once;
         let root = keep(&mut lab, r"\", notify::ALL, false);
         let writer = lab.open("f", WRITE).unwrap();
-        let other = lab.open("f", READ).unwrap();
         lab.write(writer, 0, b"new").unwrap();
         let when_written = told(&mut lab, root);
         assert_eq!(when_written.len(), usize::from(at_once));
         lab.volume.flush(writer).unwrap();
         assert_eq!(told(&mut lab, root).len(), usize::from(!at_once));
         lab.write(writer, 0, b"NEW").unwrap();
+        lab.close(writer);
+        assert_eq!(told(&mut lab, root), ["Modified f"]);
+    }
+}
+
+/// minifilter-rules §2.8: whether it may be another handle.
+#[test]
+fn another_handle_reports_what_was_written_by_switch() {
+    for any in [false, true] {
+        let mut lab = lab();
+        lab.volume.switches.any_cleanup_reports_writes = any;
+        let root = keep(&mut lab, r"\", notify::ALL, false);
+        let writer = lab.open("f", WRITE).unwrap();
+        let other = lab.open("f", READ).unwrap();
+        lab.write(writer, 0, b"new").unwrap();
         lab.close(other);
-        let told = told(&mut lab, root);
-        assert_eq!(
-            told,
-            ["Modified f"],
-            "the information of a file is written by whoever closes a handle of it"
-        );
+        assert_eq!(told(&mut lab, root).len(), usize::from(any));
+        lab.close(writer);
+        assert_eq!(told(&mut lab, root).len(), usize::from(!any));
     }
 }
 
@@ -199,6 +210,9 @@ fn links_streams_and_deletions_are_reported() {
     let open = lab.open("f", WRITE | DELETE).unwrap();
     lab.volume.link(open, &NameTarget::named("linked"), NameFlags::empty()).unwrap();
     assert_eq!(told(&mut lab, root), ["Added linked"]);
+    lab.volume.link(open, &NameTarget::named("linked"), NameFlags::empty()).unwrap();
+    lab.volume.rename(open, &NameTarget::named("f"), NameFlags::empty()).unwrap();
+    assert_eq!(told(&mut lab, root), [""; 0], "a name that it has already");
     let stream = lab.make("f:s").unwrap();
     lab.write(stream, 0, b"x").unwrap();
     lab.volume.rename(stream, &NameTarget::named(":t"), NameFlags::empty()).unwrap();
@@ -310,6 +324,28 @@ fn a_transaction_is_reported_outside_when_it_commits() {
             assert_eq!(told, ["Modified f", "Added new", "Modified new"]);
         }
     }
+}
+
+/// minifilter-rules §2.8: what is told once is what was changed under one name.
+#[test]
+fn a_commit_reports_a_file_again_that_had_another_name_meanwhile() {
+    let mut lab = lab();
+    let root = keep(&mut lab, r"\", notify::ALL, false);
+    let tx = lab.begin();
+    let twin = lab.open_in(tx, "f", WRITE | DELETE).unwrap();
+    for name in ["g", "f"] {
+        lab.write(twin, 0, b"new").unwrap();
+        lab.write(twin, 1, b"new").unwrap();
+        lab.volume.flush(twin).unwrap();
+        lab.volume.flush(twin).unwrap();
+        lab.volume.rename(twin, &NameTarget::named(name), NameFlags::empty()).unwrap();
+    }
+    lab.write(twin, 0, b"new").unwrap();
+    lab.close(twin);
+    lab.commit(tx).unwrap();
+    let there = ["Modified f", "RenamedOldName f", "RenamedNewName g"];
+    let back = ["Modified g", "RenamedOldName g", "RenamedNewName f", "Modified f"];
+    assert_eq!(told(&mut lab, root), [&there[..], &back[..]].concat());
 }
 
 /// txf-ktm §4.1, minifilter-rules §2.8.
