@@ -279,7 +279,7 @@ fn prepare(data: &mut Callback<'_>, alias: Option<&Alias>) -> Option<Prepared> {
     let denied = Cell::new(None);
     let candidate =
         Candidate { intact, files: &files, parameters, process, name: &name, rule, denied, alias };
-    let carried = if may_join || rule.is_some() { consider(data, &candidate) } else { None };
+    let carried = consider(data, &candidate);
     if carried.is_none()
         && let Some(rule) = audited
     {

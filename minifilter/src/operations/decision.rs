@@ -1,5 +1,7 @@
 //! What a create is, before anybody asks for a name: does it modify, and may we touch it at all?
 
+use core::ops::BitOr;
+
 use kernel::Status;
 
 use crate::save::failure::{Failure, classify, is_transaction_problem};
@@ -144,6 +146,11 @@ fn replaces(disposition: u32) -> bool {
     matches!(disposition, FILE_SUPERSEDE | FILE_OVERWRITE | FILE_OVERWRITE_IF)
 }
 
+/// Whether a create that asks for the most that is allowed may modify data, where `allowed` is what that comes to.
+pub fn may_modify_as_allowed(access: u32, allowed: u32) -> bool {
+    can_modify_data(allowed) || may_modify_data(access & !MAXIMUM_ALLOWED)
+}
+
 /// Whether granted rights let their holder modify data.
 pub fn can_modify_data(granted: u32) -> bool {
     granted & (FILE_WRITE_DATA | FILE_APPEND_DATA) != 0
@@ -269,7 +276,7 @@ fn needed_share(access: u32) -> u32 {
         (DELETE | ALL, SHARE_DELETE),
     ];
     let needed = NEEDS.iter().filter(|(rights, _)| access & rights != 0);
-    needed.fold(0, |all, (_, share)| all | share)
+    needed.map(|(_, share)| *share).fold(0, BitOr::bitor)
 }
 
 /// The rights that a create asks for, those included that its disposition and options take for granted.
@@ -435,6 +442,7 @@ mod tests {
         assert_eq!(implied_access(READ.access, FILE_OPEN, FILE_DELETE_ON_CLOSE), READ.access | DELETE);
         assert_eq!(implied_access(READ.access, FILE_OPEN, 0), READ.access);
         assert_eq!(implied_access(DELETE, FILE_SUPERSEDE, FILE_DELETE_ON_CLOSE), DELETE);
+        assert_eq!(implied_access(DELETE, FILE_SUPERSEDE, 0), DELETE);
         assert_eq!(implied_access(WRITE.access, FILE_OVERWRITE, 0), WRITE.access);
         let all = FILE_DELETE_ON_CLOSE | FILE_OPEN_REQUIRING_OPLOCK | FILE_RESERVE_OPFILTER;
         assert_eq!(trial_options(all | 0x20), twin_options(0x20));
@@ -492,6 +500,14 @@ mod tests {
                 assert_eq!(refused(status, way, true), expected, "{status:?} {way:?}");
             }
         }
+    }
+
+    #[test]
+    fn the_most_that_is_allowed_may_be_no_right_to_modify_and_what_else_is_asked_for_may_be() {
+        assert!(!may_modify_as_allowed(MAXIMUM_ALLOWED, FILE_READ_DATA));
+        assert!(may_modify_as_allowed(MAXIMUM_ALLOWED, FILE_READ_DATA | FILE_WRITE_DATA));
+        assert!(may_modify_as_allowed(MAXIMUM_ALLOWED | FILE_APPEND_DATA, FILE_READ_DATA));
+        assert!(!may_modify_as_allowed(MAXIMUM_ALLOWED | FILE_READ_DATA, 0));
     }
 
     #[test]

@@ -145,9 +145,7 @@ impl New {
             let allowed = outside.or_else(|| most(transaction)).unwrap_or(0);
             open((rights.twin & !MAXIMUM_ALLOWED) | allowed, false, transaction)
         };
-        let modifies = outside.is_none_or(|allowed| {
-            decision::can_modify_data(allowed) || decision::may_modify_data(rights.twin & !MAXIMUM_ALLOWED)
-        });
+        let modifies = outside.is_none_or(|allowed| decision::may_modify_as_allowed(rights.twin, allowed));
         let in_save = |part: &Part| {
             let inside = part.save.inside()?;
             let opened = open(inside.as_ref())?;

@@ -512,13 +512,10 @@ fn open_read_only(
     transaction: Option<&TransactionRef>,
     ignore_share: bool,
 ) -> Result<Opened> {
-    let access = FILE_READ_ATTRIBUTES | FILE_WRITE_ATTRIBUTES | SYNCHRONIZE;
-    let attributes_only = How { access, share: 7, ..*how };
-    let door = open(name, &attributes_only, instance, transaction, true)?;
+    const ACCESS: u32 = FILE_READ_ATTRIBUTES | FILE_WRITE_ATTRIBUTES | SYNCHRONIZE;
+    let attributes_only = How { access: ACCESS, share: 7, ..*how };
+    let door = open(name, &attributes_only, instance, transaction, ignore_share)?;
     let before = door.file.object().basic(instance)?;
-    if before.attributes & FILE_ATTRIBUTE_READONLY == 0 {
-        return Err(Status::ACCESS_DENIED);
-    }
     door.file.object().set_attributes(instance, before.attributes & !FILE_ATTRIBUTE_READONLY)?;
     let opened = open(name, how, instance, transaction, ignore_share);
     let restored = door.file.object().set_basic(instance, before);

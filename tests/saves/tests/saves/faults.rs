@@ -309,3 +309,33 @@ fn where_no_transaction_can_be_begun_the_open_passes_through_and_says_why() {
     scene.assert_happened(&[Happened::PassedThrough("no transaction could be begun".into())]);
     scene.end();
 }
+
+/// Whichever call finds out, the first word of it is in the event.
+#[test]
+fn whoever_finds_that_the_transaction_is_gone_is_quoted() {
+    type Call = fn(&Caller<'_>, lab::Handle) -> Result<(), Status>;
+    let calls: [(&str, Call); 5] = [
+        ("flush", |caller, handle| caller.flush(handle)),
+        ("write", |caller, handle| caller.write(handle, Offset::At(0), b"x").map(|_| ())),
+        ("read", |caller, handle| caller.read(handle, Some(0), 1).map(|_| ())),
+        ("size", |caller, handle| caller.set_end_of_file(handle, 3)),
+        ("open", |caller, _| {
+            let second = caller.create_file(&CreateOptions::open(FILE, GENERIC_READ | GENERIC_WRITE))?;
+            caller.close(second.handle)
+        }),
+    ];
+    for (name, call) in calls {
+        let scene = Scene::new();
+        let writer = scene.program("writer.exe");
+        let handle = scene.write_new(&writer);
+        scene.lab.with_volume(|volume| volume.abort_after_operations(0));
+        assert_eq!(writer.call(move |caller| call(caller, handle)), Err(UNEXPECTED), "{name}");
+        assert_eq!(writer.write(handle, 0, b"x"), Err(UNEXPECTED), "{name}");
+        writer.close(handle).unwrap();
+        scene.assert_rolled_back(GONE);
+        let events = intact_saves::seen(&scene.lab);
+        let event = events.iter().find(|event| event.name() == "SaveRolledBack").unwrap();
+        assert_eq!(event.number("Status") >> 16, 0xC019, "{name}: {:#x}", event.number("Status"));
+        scene.end();
+    }
+}

@@ -541,6 +541,8 @@ fn at_shutdown_what_waits_is_decided_by_how_its_program_ended() {
         let scene = Scene::new();
         let writer = scene.program("writer.exe");
         empty(&writer);
+        // The driver's own thread has looked by then, and looks again later.
+        scene.pass(20);
         writer.exit(status);
         assert_eq!(scene.lab.shut_down(), Ok(()));
         scene.assert_committed(FILE, expected);

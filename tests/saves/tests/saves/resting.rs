@@ -206,3 +206,36 @@ fn what_was_renamed_meanwhile_is_found_again() {
         scene.end();
     }
 }
+
+/// What was before the rest counts for the save that was, and not for the next one.
+#[test]
+fn each_of_its_saves_says_how_much_and_how_long_it_was() {
+    let (scene, writer, handle) = rested();
+    scene.pass(60_000);
+    writer.write(handle, 0, b"MORE").unwrap();
+    scene.pass(100);
+    writer.close(handle).unwrap();
+    let events = seen(&scene.lab);
+    let committed: Vec<_> = events.iter().filter(|event| event.name() == "SaveCommitted").collect();
+    let [first, second] = committed[..] else { panic!("{events:?}") };
+    assert_eq!((first.number("Bytes"), second.number("Bytes")), (NEW.len() as u64, 4));
+    let taken = second.number("Milliseconds");
+    assert!((100..150).contains(&taken), "{taken}");
+    scene.end();
+}
+
+/// One of its handles is mapped: it rests no more until it is closed, whichever handle is written.
+#[test]
+fn a_save_of_which_one_handle_is_mapped_is_left_as_it_is() {
+    let scene = idle().build();
+    let writer = scene.program("writer.exe");
+    let (first, second) = (open(&writer), open(&writer));
+    writer.write(first, 0, NEW).unwrap();
+    let view = writer.call(move |caller| caller.create_section(second, true)).unwrap();
+    scene.pass(2 * IDLE_TIME);
+    scene.assert_committed(FILE, OLD);
+    writer.call(move |caller| caller.close_section(view));
+    writer.kill(1);
+    scene.assert_committed(FILE, OLD);
+    scene.end();
+}

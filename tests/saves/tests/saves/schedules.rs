@@ -2,6 +2,7 @@
 
 use intact_saves::{FILE, Happened, NEW, OLD, Scene, SceneBuilder, test_driver};
 use lab::{CreateOptions, GENERIC_READ, GENERIC_WRITE, Offset, Process, Status};
+use lab_executive::scheduler::MILLISECOND;
 
 const SEEDS: u64 = 40;
 
@@ -61,9 +62,12 @@ fn threads_of_one_process_open_write_and_close_one_file_at_once() {
     for seed in 1..=SEEDS {
         let scene = Scene::builder().seed(seed).build();
         let writer = scene.program("writer.exe");
+        let begun = scene.lab.executive().scheduler.now();
         let all: Vec<_> = writers(&writer, 6).into_iter().map(|call| call.wait().unwrap()).collect();
         assert_eq!(all, [Ok(1); 6], "seed {seed}: {:?}", scene.happened());
         scene.assert_committed(FILE, b"ABCDEFd version");
+        // Who waits for another thread is woken, and does not wait for his time to be over.
+        assert!(scene.lab.executive().scheduler.now() - begun < 1_000 * MILLISECOND, "seed {seed}");
         scene.end();
     }
 }
