@@ -197,6 +197,7 @@ pub const CLASSES: &[Class] = &[
             "safe-post-callback",
             "safe-post-draining",
             "create-failed-without-cancel",
+            "access-remaining",
             "parameters-not-dirty",
             "major-function-changed",
             "target-instance",

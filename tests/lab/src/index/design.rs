@@ -40,6 +40,7 @@ list! {
         "" no "for drivers that own file objects, which are refused (§1.4)";
     }
     "minifilter-rules §1.3.2" {
+        "Update ACCESS_STATE: add granted bits" => a_create_that_succeeds_leaves_no_right_to_be_granted;
         "" no "for drivers that own file objects, which are refused (§1.4)";
     }
     "minifilter-rules §1.4" {

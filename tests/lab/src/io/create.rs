@@ -399,6 +399,18 @@ fn finish(
     }
     let state = memory::read(packet.access_state);
     let granted = state.PreviouslyGrantedAccess;
+    // The file system leaves none.
+    if state.RemainingDesiredAccess != 0 {
+        lab.report(
+            "access-remaining",
+            "minifilter-rules §1.3.2: what is granted is removed from RemainingDesiredAccess",
+            format!(
+                "a create of \"{}\" succeeded while rights {:#x} remain to be granted",
+                memory::text(&open.name),
+                state.RemainingDesiredAccess
+            ),
+        );
+    }
     Ok(Ended::Opened(Opened { file: file.clone(), information: result.Information, granted }))
 }
 

@@ -340,6 +340,29 @@ fn the_handle_has_what_the_access_state_says_after_the_create() {
     }
 }
 
+/// As [`give_rights_back`], and says that they are still to be granted.
+unsafe extern "win64" fn leave_rights(data: Data, _: Related, _: PVOID, _: u32) -> i32 {
+    // SAFETY: as above.
+    unsafe {
+        let context: *mut lab_nt::IO_SECURITY_CONTEXT = iopb(data).Parameters.Create.SecurityContext.cast();
+        (*(*context).AccessState).PreviouslyGrantedAccess = 0x12_0196;
+        (*(*context).AccessState).RemainingDesiredAccess = 0x12_0196;
+    }
+    FLT_POSTOP_FINISHED_PROCESSING
+}
+
+/// minifilter-rules §1.3.2.
+#[test]
+fn a_create_that_succeeds_leaves_no_right_to_be_granted() {
+    let (lab, program) = lab_with(1);
+    let made = Made::new().on(IRP_MJ_CREATE, Some(take_rights_away), Some(leave_rights));
+    made.load::<0>(&lab, "225000").unwrap();
+    let broken = program.try_call(|caller| {
+        caller.create_file(&CreateOptions::open(r"C:\a", GENERIC_READ)).map(|created| created.handle)
+    });
+    assert_eq!(broken.err().map(|broken| broken.rule), Some("access-remaining"));
+}
+
 unsafe extern "win64" fn cancel(data: Data, related: Related, _: PVOID, _: u32) -> i32 {
     // SAFETY: callback data and related objects are valid during the callback; no handle exists yet.
     unsafe {
