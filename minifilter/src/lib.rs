@@ -70,6 +70,7 @@ pub mod driver {
     use crate::operations::write::SwappedWrite;
     use crate::report;
     use crate::report::{Report, counters};
+    use crate::save::below::{self, Below};
     use crate::save::clock::Clock;
     use crate::save::files::Files;
     use crate::save::live::Redirect;
@@ -78,6 +79,7 @@ pub mod driver {
     use crate::settings::reload::Reloader;
     use kernel::fltkernel::*;
     use kernel::pool::{Shared, Tag};
+    use kernel::string::upcase;
 
     kernel::driver!(Intact, INTACT);
 
@@ -143,8 +145,12 @@ pub mod driver {
             OperationEntry::END,
         ];
 
-        const CONTEXTS: &'static [ContextEntry] =
-            &[ContextEntry::of::<Files>(), ContextEntry::of::<Redirect>(), ContextEntry::END];
+        const CONTEXTS: &'static [ContextEntry] = &[
+            ContextEntry::of::<Files>(),
+            ContextEntry::of::<Redirect>(),
+            ContextEntry::of::<Below>(),
+            ContextEntry::END,
+        ];
 
         /// Stopping the service would unload whatever we say; unloading the filter asks first.
         const FLAGS: u32 = FLTFL_REGISTRATION_DO_NOT_SUPPORT_SERVICE_STOP;
@@ -176,8 +182,12 @@ pub mod driver {
         }
 
         fn attach(&self, setup: &Setup<'_>) -> Result<()> {
-            let attached = attach::decide(&attach::facts(setup))
-                .and_then(|()| Files::attach(setup.instance).map_err(|_| Refusal::Resources));
+            let lower = is_lower(setup.instance);
+            let attached = attach::decide(&attach::facts(setup)).and_then(|()| match lower {
+                Ok(true) => Ok(()),
+                Ok(false) => Files::attach(setup.instance).map_err(|_| Refusal::Resources),
+                Err(_) => Err(Refusal::Unknown),
+            });
             attached.map_err(|refusal| {
                 self.report.instance_refused(setup.volume, refusal);
                 Status::FLT_DO_NOT_ATTACH
@@ -189,13 +199,26 @@ pub mod driver {
         /// As for unloading, for one volume.
         fn may_detach(&self, instance: Instance<'_>) -> Result<()> {
             self.settle();
-            if Files::is_idle(instance) { Ok(()) } else { Err(Status::FLT_DO_NOT_DETACH) }
+            // The lower one sees nothing while nothing is redirected.
+            let idle = match is_lower(instance) {
+                Ok(true) => !counters::any_redirected(),
+                _ => Files::is_idle(instance),
+            };
+            if idle { Ok(()) } else { Err(Status::FLT_DO_NOT_DETACH) }
         }
 
         /// The volume goes with handles open: their saves are rolled back.
         fn teardown(&self, instance: Instance<'_>, _reason: u32) {
             self.end_all(instance);
         }
+    }
+
+    /// Whether it is the instance that sees the pages of twins.
+    fn is_lower(instance: Instance<'_>) -> Result<bool> {
+        let mut name = [0; below::NAME.len() + 1];
+        let length = instance.name(&mut name)?;
+        let upcased = |unit: &u16| upcase(*unit);
+        Ok(name.iter().take(length).map(upcased).eq(below::NAME.as_slice().iter().map(upcased)))
     }
 
     impl Intact {

@@ -490,6 +490,15 @@ impl Report {
         );
     }
 
+    /// Nobody sees whether the pages of a volume's saves are written.
+    pub fn no_lower_instance(&self, status: Status) {
+        self.write(
+            Level::Warning,
+            event!("NoLowerInstance", "Status": Status),
+            &mut [Datum::default(), Datum::default(), Datum::status(&status)],
+        );
+    }
+
     /// A policy is in force.
     pub fn policy_loaded(&self, rules: u32, enabled: bool) {
         self.write(

@@ -5,8 +5,8 @@
 //! its twins are exchanged under live handles in `exchange`, and what becomes of byte-range locks then in `locks`; which saves
 //! live on a volume, and who may join them, in `files`. How a handle leaves is in `leaving`; sections over a handle, and
 //! handles closed while the file is mapped, are in `mapping` and `postponed`. Saves that wait for more are in `settling`, what
-//! time does to live ones in `limits`; both are looked after by the thread in `clock`. Its form is that in `attendant`, which
-//! `postponed` has too.
+//! time does to live ones in `limits`, what becomes of their pages in `below`; all are looked after by the thread in `clock`.
+//! Its form is that in `attendant`, which `postponed` has too.
 
 pub mod failure;
 pub mod outcome;
@@ -15,6 +15,8 @@ pub mod wounds;
 
 #[cfg(windows)]
 pub mod attendant;
+#[cfg(windows)]
+pub mod below;
 #[cfg(windows)]
 pub mod clock;
 #[cfg(windows)]

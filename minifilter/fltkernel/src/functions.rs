@@ -76,6 +76,9 @@ macro_rules! for_each_function {
             fn FltGetVolumeName(Volume: PFLT_VOLUME, VolumeName: *mut UNICODE_STRING, BufferSizeNeeded: *mut u32) -> NTSTATUS;
             fn FltGetVolumeFromInstance(Instance: PFLT_INSTANCE, RetVolume: *mut PFLT_VOLUME) -> NTSTATUS;
             fn FltGetFilterFromInstance(Instance: PFLT_INSTANCE, RetFilter: *mut PFLT_FILTER) -> NTSTATUS;
+            fn FltGetInstanceInformation(Instance: PFLT_INSTANCE, InformationClass: INSTANCE_INFORMATION_CLASS, Buffer: PVOID, BufferSize: u32, BytesReturned: *mut u32) -> NTSTATUS;
+            fn FltGetVolumeInstanceFromName(Filter: PFLT_FILTER, Volume: PFLT_VOLUME, InstanceName: *const UNICODE_STRING, RetInstance: *mut PFLT_INSTANCE) -> NTSTATUS;
+            fn FltAttachVolume(Filter: PFLT_FILTER, Volume: PFLT_VOLUME, InstanceName: *const UNICODE_STRING, RetInstance: *mut PFLT_INSTANCE) -> NTSTATUS;
             fn FltIsVolumeWritable(FltObject: PVOID, IsWritable: *mut BOOLEAN) -> NTSTATUS;
             fn FltIsVolumeSnapshot(FltObject: PVOID, IsSnapshotVolume: *mut BOOLEAN) -> NTSTATUS;
             fn FltGetDeviceObject(Volume: PFLT_VOLUME, DeviceObject: *mut PDEVICE_OBJECT) -> NTSTATUS;

@@ -44,28 +44,29 @@ impl<T: Context> Carry for ContextRef<T> {
     }
 }
 
-/// One of two things, told apart by the lowest bit of the pointer: both are pointers to aligned memory.
-pub enum Either<A, B> {
+/// One of two things, told apart by a bit of the pointer: both are pointers to memory that is aligned to twice that. One in
+/// another has another bit.
+pub enum Either<A, B, const BIT: usize = 1> {
     /// The one.
     First(A),
     /// The other.
     Second(B),
 }
 
-impl<A: Carry, B: Carry> Carry for Either<A, B> {
+impl<A: Carry, B: Carry, const BIT: usize> Carry for Either<A, B, BIT> {
     fn into_raw(self) -> PVOID {
         match self {
             Either::First(first) => first.into_raw(),
-            Either::Second(second) => second.into_raw().map_addr(|address| address | 1),
+            Either::Second(second) => second.into_raw().map_addr(|address| address | BIT),
         }
     }
     unsafe fn from_raw(raw: PVOID) -> Option<Self> {
-        if raw.addr() & 1 == 0 {
-            // SAFETY: the caller's promise; an even pointer was made from an `A`.
+        if raw.addr() & BIT == 0 {
+            // SAFETY: the caller's promise; without the bit it was made from an `A`.
             unsafe { A::from_raw(raw) }.map(Either::First)
         } else {
             // SAFETY: as above, from a `B`; the bit is taken away again.
-            unsafe { B::from_raw(raw.map_addr(|address| address & !1)) }.map(Either::Second)
+            unsafe { B::from_raw(raw.map_addr(|address| address & !BIT)) }.map(Either::Second)
         }
     }
 }

@@ -5,8 +5,9 @@ use core::mem::{MaybeUninit, size_of};
 use core::ptr::null_mut;
 
 use fltkernel::*;
+use widestring::U16Str;
 
-use crate::{Result, Status, ffi};
+use crate::{Result, Status, ffi, filter};
 
 /// An instance of the filter, for as long as a callback or a reference vouches for it.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -37,6 +38,57 @@ impl Instance<'_> {
         // SAFETY: alive by this type's promise.
         Status(unsafe { ffi::FltObjectReference(self.raw) }).ok()?;
         Ok(InstanceRef { raw: self.raw })
+    }
+
+    /// What it is called in the registry, as many units of it as fit in `name`. IRQL up to APC_LEVEL. Fails with
+    /// `BUFFER_TOO_SMALL` for a name of more than 120 units, which is none that an administrator has given.
+    pub fn name(self, name: &mut [u16]) -> Result<usize> {
+        // INSTANCE_BASIC_INFORMATION (fltuserstructures.h): the offset of the next, the length and the offset of the name, both
+        // in bytes; then the name. Aligned to eight bytes.
+        let mut answer = [0u64; 32];
+        let mut returned = 0;
+        // SAFETY: live instance, a buffer of the length given, an out pointer.
+        let status = unsafe {
+            ffi::FltGetInstanceInformation(
+                self.raw,
+                InstanceBasicInformation,
+                answer.as_mut_ptr().cast(),
+                size_of::<[u64; 32]>() as u32,
+                &mut returned,
+            )
+        };
+        Status(status).ok()?;
+        let unit = |index: usize| {
+            let word = answer.get(index / 4).copied().unwrap_or(0);
+            (word >> (index % 4 * 16)) as u16
+        };
+        let (length, offset) = (usize::from(unit(2) / 2), usize::from(unit(3) / 2));
+        let length = length.min(name.len());
+        for (index, to) in name.iter_mut().enumerate().take(length) {
+            *to = unit(offset.saturating_add(index));
+        }
+        Ok(length)
+    }
+
+    /// The instance of the filter on the same volume that the registry defines by this name; attached if it is not there.
+    /// PASSIVE_LEVEL, without locks. Fails with `OBJECT_NAME_NOT_FOUND` if it defines none, with `INSUFFICIENT_RESOURCES`, during
+    /// teardown, or as the filter's own set-up fails.
+    pub fn another(self, filter: filter::Handle, name: &U16Str) -> Result<InstanceRef> {
+        let name = crate::string::unicode(name)?;
+        let name =
+            UNICODE_STRING { Length: name.Length, MaximumLength: name.MaximumLength, Buffer: name.Buffer };
+        let (mut volume, mut raw) = (null_mut(), null_mut());
+        // SAFETY: live instance, an out pointer.
+        Status(unsafe { ffi::FltGetVolumeFromInstance(self.raw, &mut volume) }).ok()?;
+        // SAFETY: a live filter, a referenced volume, a string that outlives the calls, an out pointer.
+        let mut status = unsafe { ffi::FltGetVolumeInstanceFromName(filter.raw(), volume, &name, &mut raw) };
+        if !Status(status).is_success() {
+            // SAFETY: as above.
+            status = unsafe { ffi::FltAttachVolume(filter.raw(), volume, &name, &mut raw) };
+        }
+        // SAFETY: gives back the reference of above.
+        unsafe { ffi::FltObjectDereference(volume) };
+        Status(status).ok().map(|()| InstanceRef { raw })
     }
 
     /// What the file system says about itself (`FileFsAttributeInformation`). PASSIVE_LEVEL.

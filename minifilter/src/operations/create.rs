@@ -174,7 +174,12 @@ impl Candidate<'_> {
             Ok((save, other, instance))
         });
         match begun {
-            Ok((save, None, instance)) => Some(Part::new(save, self.files, instance, Way::Begins)),
+            Ok((save, None, instance)) => {
+                if self.intact.clock.below().want(self.files, instance.get()) {
+                    self.intact.clock.wake();
+                }
+                Some(Part::new(save, self.files, instance, Way::Begins))
+            }
             // Another thread of the process has begun the one that there may be.
             Ok((_, Some(other), _)) => opening::part_of(data, self, other, Way::Extends),
             Err(Status::INSUFFICIENT_RESOURCES) => {

@@ -11,6 +11,7 @@ use super::Modifies;
 use super::create::has_stack;
 use super::swap::{came_back, enter, resumed, send, unknown};
 use crate::Intact;
+use crate::save::below::Below;
 use crate::save::live::{Redirect, Role};
 use crate::save::state::Effect;
 use crate::save::wounds::Range;
@@ -31,12 +32,16 @@ pub struct Write {
 impl Operation for SwappedWrite {
     const MAJOR: u8 = IRP_MJ_WRITE;
     /// Most writes say where they go, and need nothing but the redirect: no memory is allocated for them.
-    type Carry = Either<Entered<Redirect>, Parcel<Write>>;
+    /// (The pages of a twin come by below it.)
+    type Carry = Either<Entered<Redirect>, Either<Parcel<Write>, ContextRef<Below>, 2>>;
 
     #[inline]
     fn before(data: &mut Callback<'_>) -> Before<Self::Carry> {
         match Redirect::of(data) {
-            Ok(None) => Before::Pass,
+            Ok(None) => match Below::of_pages(data) {
+                Some(below) => Before::Watch(Either::Second(Either::Second(below))),
+                None => Before::Pass,
+            },
             Ok(Some(redirect)) => write(data, redirect),
             Err(status) => unknown(data, status),
         }
@@ -48,7 +53,8 @@ impl Operation for SwappedWrite {
                 let (start, length) = explicit(data);
                 Write { entered, start, length }
             }
-            Either::Second(parcel) => parcel.unpack(),
+            Either::Second(Either::First(parcel)) => parcel.unpack(),
+            Either::Second(Either::Second(below)) => return below.came_back(data),
         };
         let written = if data.status().is_success() { data.information() as u64 } else { u64::from(length) };
         let range = match start {
@@ -92,7 +98,7 @@ fn write(
     match Parcel::new(TAG, Write { entered, start, length }) {
         Ok(parcel) => {
             send(data, &parcel.entered);
-            Before::Watch(Either::Second(parcel))
+            Before::Watch(Either::Second(Either::First(parcel)))
         }
         Err(status) => {
             // The program is told, and the bytes are missing.

@@ -24,6 +24,7 @@ use kernel::{Result, Status};
 use wdk_sys::{FILE_ATTRIBUTE_READONLY, FILE_READ_ATTRIBUTES, FILE_WRITE_ATTRIBUTES, SYNCHRONIZE};
 use widestring::U16Str;
 
+use super::below;
 use super::failure::{Failure, classify};
 use super::live::{How, Mode, Redirect, Role, Save, stream_of};
 use super::locks;
@@ -277,7 +278,7 @@ impl Save {
     }
 
     /// Its handles, writing and reading. Fails with `INSUFFICIENT_RESOURCES`.
-    fn members(&self) -> Result<PoolVec<ContextRef<Redirect>>> {
+    pub(super) fn members(&self) -> Result<PoolVec<ContextRef<Redirect>>> {
         let mut members = PoolVec::new(TAG);
         for list in [&self.writers, &self.readers] {
             for redirect in list.read().iter() {
@@ -473,6 +474,7 @@ impl Twin<'_> {
             return Err(id.err().unwrap_or(Status::OBJECT_NAME_NOT_FOUND));
         }
         *self.held = opened.file;
+        below::watch(self.redirect, &self.held);
         Ok(())
     }
 }

@@ -10,6 +10,7 @@ use kernel::process::ProcessKey;
 use kernel::sync::PushLock;
 use widestring::U16Str;
 
+use super::below::Lower;
 use super::live::Save;
 use crate::Intact;
 use crate::report::counters;
@@ -21,6 +22,8 @@ pub struct Files {
     changes: AtomicU32,
     /// Redirected writing handles, and creates on the way to become one.
     handles: AtomicU32,
+    /// The instance that sees the pages of its twins.
+    pub(super) below: Lower,
 }
 
 impl Context for Files {
@@ -36,6 +39,7 @@ impl Files {
             saves: PushLock::new(PoolVec::new(Self::TAG)),
             changes: AtomicU32::new(0),
             handles: AtomicU32::new(0),
+            below: Lower::new(),
         };
         ContextRef::new(filter, files)?.set_on_instance(instance)
     }
@@ -75,6 +79,12 @@ impl Files {
     /// The first save that is wanted. IRQL up to APC_LEVEL.
     pub fn first(&self, wanted: impl Fn(&Save) -> bool) -> Option<Shared<Save>> {
         self.saves.read().iter().find(|save| wanted(save)).cloned()
+    }
+
+    /// The save with the next higher number. IRQL up to APC_LEVEL.
+    pub fn next(&self, after: u64) -> Option<Shared<Save>> {
+        let saves = self.saves.read();
+        saves.iter().filter(|save| save.number > after).min_by_key(|save| save.number).cloned()
     }
 
     /// A save of the process that is on the way to its first twin: of the file with this name, or of any. IRQL up to

@@ -16,6 +16,7 @@ use kernel::transaction::{Transaction, TransactionRef};
 use kernel::{Result, Status};
 use widestring::U16Str;
 
+use super::below;
 use super::files::{Files, Pass};
 use super::limits::Activity;
 use super::locks::Locks;
@@ -427,9 +428,15 @@ impl Save {
             Role::Reader => &self.readers,
             Role::Writer => &self.writers,
         };
-        let mut list = list.write();
-        let phase = self.state.lock().phase();
-        matches!(phase, Phase::Live | Phase::Settling) && list.push(redirect.clone()).is_ok()
+        {
+            let mut list = list.write();
+            let phase = self.state.lock().phase();
+            if !matches!(phase, Phase::Live | Phase::Settling) || list.push(redirect.clone()).is_err() {
+                return false;
+            }
+        }
+        below::watch_handle(redirect);
+        true
     }
 
     /// Forgets a handle's twin.

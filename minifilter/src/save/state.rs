@@ -46,6 +46,8 @@ pub enum Effect {
     None,
     /// It writes these bytes; `None`: none at all.
     Bytes(Option<Range>),
+    /// It writes pages of these bytes, which were counted when they were modified.
+    Pages(Option<Range>),
     /// It sets the end of the file.
     Size(u64),
     /// It changes something else.
@@ -400,6 +402,12 @@ impl State {
                     wounds.heal(range);
                 }
             }
+            Effect::Pages(range) => {
+                if let (Some(wounds), Some(range)) = (wounds, range) {
+                    wounds.heal(range);
+                }
+                return;
+            }
             Effect::Size(size) => {
                 if let Some(wounds) = wounds {
                     wounds.resize(size);
@@ -424,8 +432,8 @@ impl State {
         }
         let Some((_, wounds)) = self.wounds.iter_mut().find(|(of, _)| *of == place) else { return };
         match effect {
-            Effect::None | Effect::Bytes(None) => {}
-            Effect::Bytes(Some(range)) => wounds.wound(range),
+            Effect::None | Effect::Bytes(None) | Effect::Pages(None) => {}
+            Effect::Bytes(Some(range)) | Effect::Pages(Some(range)) => wounds.wound(range),
             Effect::Size(_) => wounds.wound_change(Change::Size),
             Effect::Change(change) => wounds.wound_change(change),
         }

@@ -3,8 +3,23 @@
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
+use lab::loading::{InstanceDefinition, Service};
+
 /// The altitude that the INF gives (inf/intact.inf).
-pub const INTACT_ALTITUDE: &str = "225000";
+const INTACT_ALTITUDE: &str = "225000.5";
+/// That of the lower instance, which the driver attaches where it needs it.
+const LOWER_ALTITUDE: &str = "225000";
+
+/// Intact as its INF installs it.
+pub fn intact_service() -> Service {
+    let instance = |name: &str, altitude: &str, flags| InstanceDefinition {
+        name: name.into(),
+        altitude: altitude.into(),
+        flags,
+    };
+    let instances = vec![instance("Intact", INTACT_ALTITUDE, 0), instance("Intact Below", LOWER_ALTITUDE, 1)];
+    Service { instances, ..Service::new("Intact", INTACT_ALTITUDE) }
+}
 
 fn workspace() -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))

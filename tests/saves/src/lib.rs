@@ -23,7 +23,7 @@ mod policy;
 mod scene;
 
 pub use crash::{Cut, cuts};
-pub use drivers::{INTACT_ALTITUDE, intact, test_driver};
+pub use drivers::{intact, intact_service, test_driver};
 pub use events::{Happened, Seen, happened, seen};
 pub use failing::failing_calls;
 pub use policy::{POLICIES, Policy, Rule};

@@ -7,7 +7,7 @@ use lab::loading::Service;
 use lab::{Builder, CreateOptions, GENERIC_READ, GENERIC_WRITE, Handle, Lab, Process};
 use lab_executive::scheduler::MILLISECOND;
 
-use crate::drivers::{INTACT_ALTITUDE, intact};
+use crate::drivers::{intact, intact_service};
 use crate::events::{Happened, happened, seen};
 use crate::policy::{Policy, Rule};
 
@@ -25,7 +25,7 @@ pub struct SceneBuilder {
     lab: Builder,
     files: Vec<(String, Vec<u8>)>,
     policy: Policy,
-    drivers: Vec<(String, PathBuf, String)>,
+    drivers: Vec<(Service, PathBuf)>,
 }
 
 impl Default for SceneBuilder {
@@ -34,7 +34,7 @@ impl Default for SceneBuilder {
             lab: Lab::builder(),
             files: vec![(VOLUME_FILE.into(), OLD.to_vec())],
             policy: Policy::of(Rule::new("Saved", &[r"C:\Saved\**"])),
-            drivers: vec![("Intact".into(), intact(), INTACT_ALTITUDE.into())],
+            drivers: vec![(intact_service(), intact())],
         }
     }
 }
@@ -76,7 +76,7 @@ impl SceneBuilder {
 
     /// With another driver, loaded before Intact.
     pub fn driver(mut self, name: &str, image: PathBuf, altitude: &str) -> Self {
-        self.drivers.insert(0, (name.into(), image, altitude.into()));
+        self.drivers.insert(0, (Service::new(name, altitude), image));
         self
     }
 
@@ -111,10 +111,10 @@ impl SceneBuilder {
         });
         self.policy.write(lab.executive());
         let mut loaded = Ok(());
-        for (name, image, altitude) in &self.drivers {
-            loaded = loaded.and_then(|()| match lab.load(image, &Service::new(name, altitude)) {
+        for (service, image) in &self.drivers {
+            loaded = loaded.and_then(|()| match lab.load(image, service) {
                 Ok(_) => Ok(()),
-                Err(error) => Err(format!("{name}: {error}")),
+                Err(error) => Err(format!("{}: {error}", service.name)),
             });
         }
         let effects = lab.effects();

@@ -12,6 +12,7 @@ pub struct Limit {
 
 const ADMISSIONS: &str = "tests/saves/tests/saves/admissions.rs";
 const ENDINGS: &str = "tests/saves/tests/saves/endings.rs";
+const BELOW: &str = "tests/saves/tests/saves/below.rs";
 const CHECKPOINTS: &str = "tests/saves/tests/saves/checkpoints.rs";
 const GOING: &str = "tests/saves/tests/saves/going.rs";
 const HELD_OPEN: &str = "tests/saves/tests/saves/held_open.rs";
@@ -226,6 +227,16 @@ pub const LIMITS: &[Limit] = &[
                 "with_intact_every_file_is_old_or_new_after_every_power_cut",
             ),
             (GOING, "a_new_file_may_stay_empty_on_a_volume_that_goes"),
+        ],
+    },
+    Limit {
+        begins: "Pages of a file that is being saved which the system cannot write are a failed write",
+        differences: &[],
+        tests: &[
+            (BELOW, "a_page_that_cannot_be_written_rolls_the_save_back"),
+            (BELOW, "a_program_that_flushes_is_told"),
+            (BELOW, "it_is_attached_with_the_first_save_and_no_other"),
+            (BELOW, "without_it_saves_go_on_and_an_event_says_so"),
         ],
     },
     Limit {

@@ -93,11 +93,11 @@ pub(crate) fn attach(
     let Some(altitude) = Altitude::parse(&definition.altitude) else { return Err(status::INVALID_PARAMETER) };
     let flt = lab.flt();
     let mount = lab.io().mounted();
-    if flt.chain(mount, None).iter().any(|other| other.altitude == altitude) {
-        return Err(STATUS_FLT_INSTANCE_ALTITUDE_COLLISION);
-    }
     if filter.instances.borrow().iter().any(|other| other.mount == mount && other.name == definition.name) {
         return Err(STATUS_FLT_INSTANCE_NAME_COLLISION);
+    }
+    if flt.chain(mount, None).iter().any(|other| other.altitude == altitude) {
+        return Err(STATUS_FLT_INSTANCE_ALTITUDE_COLLISION);
     }
     let instance = Rc::new(Instance {
         address: flt.addresses.next(),
@@ -130,6 +130,30 @@ pub(crate) fn attach(
     }
     instance.stage.set(Stage::Attached);
     Ok(instance)
+}
+
+/// Attaches the instance that the registry defines by this name (FltAttachVolume).
+///
+/// # Errors
+/// STATUS_FLT_FILTER_NOT_READY before the start, DELETING_OBJECT during teardown and where the volume has gone,
+/// OBJECT_NAME_NOT_FOUND if the registry has no such instance, and those of attaching.
+pub(crate) fn attach_by_name(
+    lab: &Executive,
+    filter: &Rc<Filter>,
+    mount: usize,
+    name: &str,
+) -> Result<Rc<Instance>, i32> {
+    if filter.unregistering.get() || mount != lab.io().mounted() {
+        return Err(STATUS_FLT_DELETING_OBJECT);
+    }
+    if !filter.started.get() {
+        return Err(STATUS_FLT_FILTER_NOT_READY);
+    }
+    let definitions = crate::loading::driver_of(lab, filter.driver).map(|driver| driver.instances(lab));
+    let named = |definition: &InstanceDefinition| definition.name.eq_ignore_ascii_case(name);
+    let found = definitions.into_iter().flatten().find(named);
+    let definition = found.ok_or(status::OBJECT_NAME_NOT_FOUND)?;
+    attach(lab, filter, &definition, FLTFL_INSTANCE_SETUP_MANUAL_ATTACHMENT)
 }
 
 fn related(lab: &Executive, instance: &Instance) -> *mut u8 {

@@ -46,6 +46,22 @@ pub(crate) fn properties(at: *mut u8, length: u32, returned: *mut u32) -> i32 {
     if (length as usize) < needed { status::BUFFER_OVERFLOW } else { status::SUCCESS }
 }
 
+/// FltGetInstanceInformation: INSTANCE_BASIC_INFORMATION and the name behind it, which ends where its length says.
+pub(crate) fn instance_name(name: &str, at: *mut u8, length: u32, returned: *mut u32) -> i32 {
+    const HEAD: usize = 8;
+    let name = wide(name);
+    let needed = HEAD + name.len() * 2;
+    memory::write(returned, needed as u32);
+    if (length as usize) < needed {
+        return status::BUFFER_TOO_SMALL;
+    }
+    memory::write(at.cast(), 0_u32);
+    memory::write(at.wrapping_add(4).cast(), (name.len() * 2) as u16);
+    memory::write(at.wrapping_add(6).cast(), HEAD as u16);
+    memory::fill_units(at.wrapping_add(HEAD).cast(), &name);
+    status::SUCCESS
+}
+
 /// FltGetVolumeName.
 pub(crate) fn name(at: *mut UNICODE_STRING, needed: *mut u32) -> i32 {
     let own = wide(VOLUME_DEVICE);

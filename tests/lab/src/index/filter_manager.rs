@@ -24,6 +24,9 @@ list! {
         "NULL callback => manual detach impossible" => an_instance_without_query_teardown_is_not_detached_by_hand;
         "refuse with STATUS_FLT_DO_NOT_DETACH" => an_instance_is_attached_and_detached_by_hand;
         "TeardownStart (PASSIVE)" => an_instance_without_query_teardown_is_not_detached_by_hand;
+        "FltAttachVolume(Filter, Volume, InstanceName)" => a_filter_attaches_another_instance_by_its_name;
+        "Fails with STATUS_FLT_FILTER_NOT_READY" => a_filter_attaches_another_instance_by_its_name;
+        "FltGetVolumeInstanceFromName finds" => a_filter_attaches_another_instance_by_its_name;
         "Reasons bitmask MANUAL 1" => an_instance_is_attached_and_detached_by_hand, a_dismount_tears_instances_down_with_files_open_and_the_next_access_sets_up_others, an_instance_that_is_torn_down_is_not_referenced_any_more_and_lives_as_long_as_it_was;
     }
     "minifilter-rules §3.3" {

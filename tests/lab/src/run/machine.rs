@@ -121,7 +121,11 @@ impl Machine {
             applied.map_err(|error| anyhow::anyhow!("the registry file: {error}"))?;
         }
         for (place, driver) in setup.drivers.iter().enumerate() {
-            let loaded = lab.load(&driver.path, &driver.service(place));
+            let mut service = driver.service(place);
+            if lab.has_instances(&service.name) {
+                service.instances.clear();
+            }
+            let loaded = lab.load(&driver.path, &service);
             loaded.map_err(|error| anyhow::anyhow!("{error}"))?;
         }
         Ok(Machine { lab, progress: Rc::default() })

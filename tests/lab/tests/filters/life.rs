@@ -1,10 +1,12 @@
 //! The life of filters and instances: attaching, detaching, stopping.
 
+use crate::inside::Scene;
 use crate::made::{Made, Related, note, notes, post_of, pre_of};
 use crate::scene::{clean, lab_with};
 use fltkernel::*;
-use lab::Status;
+use lab::flt::imports::filters::*;
 use lab::loading::{InstanceDefinition, Service};
+use lab::{Lab, Status};
 
 unsafe extern "win64" fn refuse_setup(_: Related, flags: u32, device: u32, kind: i32) -> i32 {
     note(format!("setup {flags} {device} {kind}"));
@@ -127,6 +129,63 @@ fn an_instance_is_attached_and_detached_by_hand() {
     assert_eq!(notes(), ["asked", "teardown 0 1", "teardown 1 1"]);
     clean(&lab, &program);
     assert_eq!(notes(), ["teardown 0 2", "teardown 1 2"]);
+}
+
+fn by_name(related: &FLT_RELATED_OBJECTS, name: &str, attach: bool) -> Result<PFLT_INSTANCE, i32> {
+    let units: Vec<u16> = name.encode_utf16().collect();
+    let bytes = (units.len() * 2) as u16;
+    let name = UNICODE_STRING { Length: bytes, MaximumLength: bytes, Buffer: units.as_ptr().cast_mut() };
+    let mut instance = std::ptr::null_mut();
+    let find = if attach { FltAttachVolume } else { FltGetVolumeInstanceFromName };
+    // SAFETY: live objects, a string that outlives the call, an out pointer.
+    let status = unsafe { find(related.Filter, related.Volume, &raw const name, &raw mut instance) };
+    if status < 0 { Err(status) } else { Ok(instance) }
+}
+
+/// Its name, with room for so many bytes.
+fn name_of(instance: PFLT_INSTANCE, room: u32) -> Result<String, i32> {
+    let (mut answer, mut returned) = ([0_u64; 8], 0);
+    // SAFETY: a live instance, a buffer of at least the length given, an out pointer.
+    let status = unsafe {
+        let at = answer.as_mut_ptr().cast();
+        FltGetInstanceInformation(instance, InstanceBasicInformation, at, room, &raw mut returned)
+    };
+    if status < 0 {
+        return Err(status);
+    }
+    let bytes: Vec<u8> = answer.iter().flat_map(|word| word.to_le_bytes()).collect();
+    let unit = |at: usize| u16::from_le_bytes([bytes[at], bytes[at + 1]]);
+    let (length, offset) = (usize::from(unit(4)), usize::from(unit(6)));
+    assert_eq!(returned as usize, offset + length);
+    let units: Vec<u16> = (offset..offset + length).step_by(2).map(unit).collect();
+    Ok(String::from_utf16(&units).unwrap())
+}
+
+/// minifilter-rules §3.2.
+#[test]
+fn a_filter_attaches_another_instance_by_its_name() {
+    let scene = Scene::of(Lab::builder(), |mut made| {
+        made.registration.InstanceSetupCallback = Some(setup);
+        made
+    });
+    let lab = &scene.lab;
+    let second = InstanceDefinition { name: "Second".into(), altitude: "1000.5".into(), flags: 1 };
+    lab.install(&Service { instances: vec![second], ..Service::new("made0", "225000") });
+    notes();
+    scene.inside(|related| {
+        assert_eq!(by_name(related, "second", false), Err(STATUS_FLT_INSTANCE_NOT_FOUND));
+        assert_eq!(by_name(related, "third", true), Err(lab_executive::status::OBJECT_NAME_NOT_FOUND));
+        let attached = by_name(related, "second", true).unwrap();
+        assert_eq!(name_of(attached, 64).unwrap(), "Second");
+        assert_eq!(name_of(attached, 19), Err(lab_executive::status::BUFFER_TOO_SMALL));
+        assert_eq!(by_name(related, "SECOND", true), Err(STATUS_FLT_INSTANCE_NAME_COLLISION));
+        assert_eq!(by_name(related, "SECOND", false), Ok(attached));
+        for _ in 0..2 {
+            // SAFETY: the references of above.
+            unsafe { FltObjectDereference(attached) };
+        }
+    });
+    assert_eq!(notes(), ["setup 2"], "by hand");
 }
 
 /// minifilter-rules §3.3.

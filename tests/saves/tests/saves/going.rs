@@ -44,7 +44,7 @@ fn control(program: &Process, code: u32) -> Result<(), Status> {
     })
 }
 
-fn dismount(scene: &Scene) {
+pub(crate) fn dismount(scene: &Scene) {
     assert_eq!(control(&scene.program("chkdsk.exe"), FSCTL_DISMOUNT_VOLUME), Ok(()));
 }
 

@@ -5,6 +5,7 @@ mod admissions;
 mod alike;
 mod appends;
 mod as_bare;
+mod below;
 mod both_ways;
 mod checkpoints;
 mod controls;

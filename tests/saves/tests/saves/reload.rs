@@ -1,10 +1,9 @@
 //! The policy changes while the driver is loaded.
 
 use intact_saves::{
-    FILE, Happened, INTACT_ALTITUDE, NEW, OLD, POLICIES, Policy, Rule, Scene, SceneBuilder, Seen, intact,
-    seen,
+    FILE, Happened, NEW, OLD, POLICIES, Policy, Rule, Scene, SceneBuilder, Seen, intact, intact_service, seen,
 };
-use lab::loading::{InstanceDefinition, Service};
+use lab::loading::InstanceDefinition;
 use lab_executive::registry::{Registry, Value};
 
 /// Longer than a change takes to be read.
@@ -210,7 +209,7 @@ fn a_boot_start_driver_finds_the_policy_when_the_hive_is_there() {
         let scene = scene().bare().build();
         let lab = scene.lab.executive();
         lab.change_registry(|registry| assert!(registry.remove_key(SOFTWARE)));
-        scene.lab.load(&intact(), &Service::new("Intact", INTACT_ALTITUDE)).unwrap();
+        scene.lab.load(&intact(), &intact_service()).unwrap();
         scene.pass(20_000);
         assert!(!is_saved(&scene));
         lab.load_hive(SOFTWARE, |registry| saved().put(registry));

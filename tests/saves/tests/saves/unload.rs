@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use intact_saves::{
-    FILE, Happened, INTACT_ALTITUDE, NEW, OLD, Scene, SceneBuilder, intact, seen, test_driver,
+    FILE, Happened, NEW, OLD, Scene, SceneBuilder, intact, intact_service, seen, test_driver,
 };
 use lab::flt::instance::Instance;
 use lab::loading::{Driver, InstanceDefinition, SERVICES, Service};
@@ -23,7 +23,7 @@ fn driver(lab: &Lab) -> Rc<Driver> {
 /// A scene with Intact loaded, and its only instance attached by hand.
 pub(crate) fn attached_by_hand(builder: SceneBuilder) -> (Scene, Rc<Driver>, Rc<Instance>) {
     let scene = builder.bare().build();
-    let mut service = Service::new("Intact", INTACT_ALTITUDE);
+    let mut service = intact_service();
     service.instances[0].flags = NO_AUTOMATIC_ATTACHMENT;
     let driver = scene.lab.load(&intact(), &service).unwrap();
     let by_hand = InstanceDefinition { name: "by hand".into(), altitude: "225001".into(), flags: 0 };
@@ -90,7 +90,7 @@ fn after_an_unload_it_loads_again() {
     let handle = scene.write_new(&writer);
     scene.assert_committed(FILE, NEW);
     writer.close(handle).unwrap();
-    scene.lab.load(&intact(), &Service::new("Intact", INTACT_ALTITUDE)).unwrap();
+    scene.lab.load(&intact(), &intact_service()).unwrap();
     let handle = scene.open_file(&writer);
     writer.write(handle, 0, OLD).unwrap();
     writer.kill(1);
@@ -104,7 +104,7 @@ fn handles_opened_before_it_loaded_stay_as_they_are() {
     let scene = Scene::builder().bare().build();
     let writer = scene.program("writer.exe");
     let handle = scene.open_file(&writer);
-    scene.lab.load(&intact(), &Service::new("Intact", INTACT_ALTITUDE)).unwrap();
+    scene.lab.load(&intact(), &intact_service()).unwrap();
     writer.write(handle, 0, NEW).unwrap();
     scene.assert_committed(FILE, NEW);
     writer.kill(1);

@@ -38,6 +38,16 @@ fn change_references(lab: &Lab, object: PVOID, by: i64) {
     }
 }
 
+/// Hands an instance out, with a reference, to who asks for it.
+fn give(lab: &Lab, address: usize, to: *mut PFLT_INSTANCE) -> NTSTATUS {
+    if !to.is_null() {
+        let instance: PVOID = std::ptr::with_exposed_provenance_mut(address);
+        change_references(lab, instance, 1);
+        memory::write(to, instance);
+    }
+    status::SUCCESS
+}
+
 imports! {
     /// Filters, instances, volumes, work items.
     pub static FILTERS in "FLTMGR.SYS";
@@ -127,6 +137,45 @@ imports! {
         change_references(lab, filter, 1);
         memory::write(RetFilter, filter);
         status::SUCCESS
+    }
+
+    /// The name of an instance (InstanceBasicInformation).
+    [ceiling: APC_LEVEL, Approximated("other classes are refused"), fails: Status(0xC000_0023), source: "fltkernel/FltGetInstanceInformation; fltuserstructures/INSTANCE_BASIC_INFORMATION"]
+    fn FltGetInstanceInformation(lab; Instance: PFLT_INSTANCE, InformationClass: INSTANCE_INFORMATION_CLASS, Buffer: PVOID, BufferSize: u32, BytesReturned: *mut u32) -> NTSTATUS {
+        let instance = lab.flt().instance(lab, Instance);
+        if InformationClass != InstanceBasicInformation {
+            lab.report("not-modelled", "lab: of an instance only its name is told", format!("class {InformationClass}"));
+            return status::INVALID_PARAMETER;
+        }
+        volumes::instance_name(&instance.name, Buffer.cast(), BufferSize, BytesReturned)
+    }
+
+    /// An instance of the filter by its name, referenced.
+    [ceiling: APC_LEVEL, Modelled, fails: Status(0xC01C_0015), source: "fltkernel/FltGetVolumeInstanceFromName"]
+    fn FltGetVolumeInstanceFromName(lab; Filter: PFLT_FILTER, Volume: PFLT_VOLUME, InstanceName: *const UNICODE_STRING, RetInstance: *mut PFLT_INSTANCE) -> NTSTATUS {
+        let mount = lab.flt().mount(lab, Volume);
+        let name = memory::text(&memory::units_at(InstanceName));
+        let chain = lab.flt().chain(mount, None);
+        let of = |filter: usize| filter == Filter.addr() || Filter.is_null();
+        match chain.iter().find(|instance| of(instance.filter.address) && instance.name.eq_ignore_ascii_case(&name)) {
+            Some(found) => give(lab, found.address, RetInstance),
+            None => STATUS_FLT_INSTANCE_NOT_FOUND,
+        }
+    }
+
+    /// Attaches the instance that the registry defines by this name, by hand; referenced.
+    [ceiling: PASSIVE_LEVEL, Approximated("the default instance is not looked up"), fails: Status(0xC000_009A, 0xC01C_000B), source: "minifilter-rules §3.2, §3.8; fltkernel/FltAttachVolume"]
+    fn FltAttachVolume(lab; Filter: PFLT_FILTER, Volume: PFLT_VOLUME, InstanceName: *const UNICODE_STRING, RetInstance: *mut PFLT_INSTANCE) -> NTSTATUS {
+        let filter = lab.flt().filter(lab, Filter);
+        let mount = lab.flt().mount(lab, Volume);
+        if InstanceName.is_null() {
+            lab.report("not-modelled", "lab: instances are attached by name", "FltAttachVolume without a name");
+            return status::INVALID_PARAMETER;
+        }
+        match life::attach_by_name(lab, &filter, mount, &memory::text(&memory::units_at(InstanceName))) {
+            Ok(instance) => give(lab, instance.address, RetInstance),
+            Err(status) => status,
+        }
     }
 
     /// Device type, sector size and names.
