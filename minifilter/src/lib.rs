@@ -79,7 +79,6 @@ pub mod driver {
     use crate::settings::reload::Reloader;
     use kernel::fltkernel::*;
     use kernel::pool::{Shared, Tag};
-    use kernel::string::upcase;
 
     kernel::driver!(Intact, INTACT);
 
@@ -182,12 +181,13 @@ pub mod driver {
         }
 
         fn attach(&self, setup: &Setup<'_>) -> Result<()> {
-            let lower = is_lower(setup.instance);
-            let attached = attach::decide(&attach::facts(setup)).and_then(|()| match lower {
-                Ok(true) => Ok(()),
-                Ok(false) => Files::attach(setup.instance).map_err(|_| Refusal::Resources),
-                Err(_) => Err(Refusal::Unknown),
-            });
+            let attached =
+                attach::decide(&attach::facts(setup)).and_then(|()| match below::is_meant(setup.instance) {
+                    Ok(true) if below::comes(setup.instance) => Ok(()),
+                    Ok(false) if Files::attach(setup.instance).is_ok() => Ok(()),
+                    Ok(_) => Err(Refusal::Resources),
+                    Err(_) => Err(Refusal::Unknown),
+                });
             attached.map_err(|refusal| {
                 self.report.instance_refused(setup.volume, refusal);
                 Status::FLT_DO_NOT_ATTACH
@@ -200,25 +200,16 @@ pub mod driver {
         fn may_detach(&self, instance: Instance<'_>) -> Result<()> {
             self.settle();
             // The lower one sees nothing while nothing is redirected.
-            let idle = match is_lower(instance) {
-                Ok(true) => !counters::any_redirected(),
-                _ => Files::is_idle(instance),
-            };
+            let is_lower = below::is_lower(instance);
+            let idle = if is_lower { !counters::any_redirected() } else { Files::is_idle(instance) };
             if idle { Ok(()) } else { Err(Status::FLT_DO_NOT_DETACH) }
         }
 
         /// The volume goes with handles open: their saves are rolled back.
         fn teardown(&self, instance: Instance<'_>, _reason: u32) {
             self.end_all(instance);
+            below::goes(instance);
         }
-    }
-
-    /// Whether it is the instance that sees the pages of twins.
-    fn is_lower(instance: Instance<'_>) -> Result<bool> {
-        let mut name = [0; below::NAME.len() + 1];
-        let length = instance.name(&mut name)?;
-        let upcased = |unit: &u16| upcase(*unit);
-        Ok(name.iter().take(length).map(upcased).eq(below::NAME.as_slice().iter().map(upcased)))
     }
 
     impl Intact {

@@ -32,6 +32,11 @@ impl Instance<'_> {
         self.raw == other.raw
     }
 
+    /// A number that no other instance has while this one lives. Any IRQL.
+    pub fn key(self) -> usize {
+        self.raw.addr()
+    }
+
     /// A reference of its own. It delays the instance's end, not its teardown (minifilter-rules §3.2). IRQL up to
     /// DISPATCH_LEVEL. Fails with `FLT_DELETING_OBJECT` during teardown.
     pub fn reference(self) -> Result<InstanceRef> {

@@ -33,6 +33,7 @@ use super::view::{self, Alias, View};
 use super::way;
 use crate::Intact;
 use crate::report::{Why, counters};
+use crate::save::below;
 use crate::save::files::{Files, Pass};
 use crate::save::live::{Label, Save};
 
@@ -68,6 +69,9 @@ impl Operation for Create {
     type Carry = Either<Parcel<Option<Carried>>, ()>;
 
     fn before(data: &mut Callback<'_>) -> Before<Self::Carry> {
+        if below::is_lower(data.instance()) {
+            return Before::Pass;
+        }
         if counters::any_redirected() {
             way::of_create(data);
         }

@@ -22,7 +22,6 @@ use super::Modifies;
 use super::names::{self, Request};
 use super::swap::{Answer, after, came_back_untouched, enter, redirected, resumed, unknown};
 use super::way;
-use crate::report::counters;
 use crate::save::failure::{Failure, classify};
 use crate::save::live::{Redirect, Save};
 use crate::save::state::Effect;
@@ -42,7 +41,7 @@ impl Operation for SetInformation {
     fn before(data: &mut Callback<'_>) -> Before<Self::Carry> {
         match Redirect::of(data) {
             // It may run into a save: a name that it has given, an ancestor of its file, the file itself.
-            Ok(None) if counters::any_redirected() => {
+            Ok(None) if Redirect::any(data) => {
                 way::of_names(data);
                 Before::Watch(Either::Second(()))
             }

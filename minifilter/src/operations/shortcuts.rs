@@ -28,7 +28,7 @@ impl<const MAJOR: u8> Operation for NoShortcut<MAJOR> {
 /// Whether the process has a live save on the volume, so that what it asks about a file may have to come from there.
 /// These opens have no handle and no context; their file object must not be touched (minifilter-rules §2.2).
 fn process_saves(data: &Callback<'_>) -> bool {
-    counters::any_redirected()
+    Redirect::any(data)
         // A save whose process has just ended is over for whoever asks, but only a create can see to that.
         && (counters::any_settling()
             || ContextRef::<Files>::of_instance(data.instance())

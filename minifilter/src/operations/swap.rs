@@ -34,7 +34,7 @@ impl<const MAJOR: u8> Operation for Swapped<MAJOR> {
     fn before(data: &mut Callback<'_>) -> Before<Self::Carry> {
         match Redirect::of(data) {
             // Some controls need no right on their handle that would keep it and a transaction apart. (Settings: `rename.rs`.)
-            Ok(None) if MAJOR == IRP_MJ_FILE_SYSTEM_CONTROL && counters::any_redirected() => untouched(data),
+            Ok(None) if MAJOR == IRP_MJ_FILE_SYSTEM_CONTROL && Redirect::any(data) => untouched(data),
             Ok(None) => Before::Pass,
             Ok(Some(redirect)) => redirected(data, redirect),
             Err(status) => unknown(data, status),

@@ -7,11 +7,15 @@
 //! It is attached to a volume with the first save there, by the thread of the clock, and costs nothing elsewhere. Twins that are
 //! open by then become known to it. It has a context on the twins and none of its own: whatever else it sees, it passes.
 
+use core::sync::atomic::{AtomicUsize, Ordering};
+
+use kernel::Result;
 use kernel::callback::Callback;
 use kernel::context::{Context, ContextKind, ContextRef, Entered};
 use kernel::file::LowerFile;
 use kernel::instance::{Instance, InstanceRef};
 use kernel::pool::{PoolVec, Shared, Tag};
+use kernel::string::upcase;
 use kernel::sync::PushLock;
 use wdk_sys::{IRP_PAGING_IO, IRP_SYNCHRONOUS_PAGING_IO};
 use widestring::{U16Str, u16str};
@@ -27,6 +31,51 @@ use crate::report::counters;
 pub const NAME: &U16Str = u16str!("Intact Below");
 
 const TAG: Tag = Tag::new(b"InBe");
+
+/// How many volumes may have one.
+const MOST: usize = 32;
+
+/// Those that there are, so that what they see costs nothing but the question whether they are it; zero: none.
+static LOWER: [AtomicUsize; MOST] = [const { AtomicUsize::new(0) }; MOST];
+
+/// How many places of [`LOWER`] have been used.
+static USED: AtomicUsize = AtomicUsize::new(0);
+
+/// Whether it is a lower instance. Any IRQL.
+#[inline]
+pub fn is_lower(instance: Instance<'_>) -> bool {
+    let used = USED.load(Ordering::Acquire);
+    used != 0 && LOWER.iter().take(used).any(|place| place.load(Ordering::Acquire) == instance.key())
+}
+
+/// Whether an instance that is being set up is to be a lower one, by its name. PASSIVE_LEVEL.
+pub fn is_meant(instance: Instance<'_>) -> Result<bool> {
+    let mut name = [0; NAME.len() + 1];
+    let length = instance.name(&mut name)?;
+    let upcased = |unit: &u16| upcase(*unit);
+    Ok(name.iter().take(length).map(upcased).eq(NAME.as_slice().iter().map(upcased)))
+}
+
+/// A lower instance is being set up. False if there are too many. PASSIVE_LEVEL.
+pub fn comes(instance: Instance<'_>) -> bool {
+    let free = |place: &AtomicUsize| {
+        place.compare_exchange(0, instance.key(), Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    };
+    match LOWER.iter().position(free) {
+        Some(place) => {
+            USED.fetch_max(place.saturating_add(1), Ordering::AcqRel);
+            true
+        }
+        None => false,
+    }
+}
+
+/// An instance is torn down, which may be a lower one. PASSIVE_LEVEL.
+pub fn goes(instance: Instance<'_>) {
+    if let Some(place) = LOWER.iter().find(|place| place.load(Ordering::Acquire) == instance.key()) {
+        place.store(0, Ordering::Release);
+    }
+}
 
 /// What a twin is part of: its context below.
 pub struct Below {
@@ -44,7 +93,7 @@ impl Below {
     #[inline]
     pub fn of_pages(data: &Callback<'_>) -> Option<ContextRef<Self>> {
         let paging = data.irp_flags() & (IRP_PAGING_IO | IRP_SYNCHRONOUS_PAGING_IO) != 0;
-        if !counters::any_redirected() || !paging || data.is_fast_io() {
+        if !counters::any_redirected() || !paging || data.is_fast_io() || !is_lower(data.instance()) {
             return None;
         }
         ContextRef::of_handle(data.instance(), data.file()?).ok()?

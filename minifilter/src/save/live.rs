@@ -643,11 +643,17 @@ impl Redirect {
         }
     }
 
+    /// Whether any handle is redirected that the instance of an operation may see. Any IRQL.
+    #[inline]
+    pub fn any(data: &Callback<'_>) -> bool {
+        counters::any_redirected() && !below::is_lower(data.instance())
+    }
+
     /// The redirect of the handle that an operation is about. Nearly every operation of a system is about a handle that
     /// is not redirected, so the first question costs one load. IRQL up to APC_LEVEL.
     #[inline]
     pub fn of(data: &Callback<'_>) -> Result<Option<ContextRef<Redirect>>> {
-        if !counters::any_redirected() {
+        if !Self::any(data) {
             return Ok(None);
         }
         match data.file() {

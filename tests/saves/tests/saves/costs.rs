@@ -224,7 +224,7 @@ fn operations_on_redirected_handles_ask_for_nothing_but_their_twin() {
                 write(caller, handle, Offset::At(0));
                 caller.flush(handle).unwrap();
             },
-            "handle 2, transaction, open, query, memory 2, lock 4",
+            "handle 2, transaction, open, query, memory 2, lock 5",
         ),
         ("close", |caller, handle| caller.close(handle).unwrap(), "handle 2, process, lock 2"),
         (
@@ -238,7 +238,7 @@ fn operations_on_redirected_handles_ask_for_nothing_but_their_twin() {
         (
             "open and close another handle",
             |caller, _| opens_and_closes(caller, ALL),
-            "handle 2, volume 2, process 3, name 2, open 2, query 4, memory 4, lock 11",
+            "handle 2, volume 2, process 3, name 2, open 2, query 4, memory 4, lock 12",
         ),
         (
             "open and close a handle to read",
