@@ -12,7 +12,7 @@ use kernel::{Result, Status};
 use wdk_sys::{DELETE, FILE_READ_ATTRIBUTES, FILE_SHARE_READ};
 use widestring::U16Str;
 
-use super::state::{Place, UNNAMED};
+use super::state::Place;
 use crate::Intact;
 
 const TAG: Tag = Tag::new(b"InPh");
@@ -36,12 +36,12 @@ impl Placeholder {
 
     /// Whether it is this file.
     pub fn is_file(&self, id: u64) -> bool {
-        self.place == Place { file: id, stream: UNNAMED }
+        self.place.is_file(id)
     }
 
     /// Whether it is this, or the file that this is a stream of.
     pub fn holds(&self, place: Place) -> bool {
-        self.place == place || self.is_file(place.file)
+        self.place.holds(place)
     }
 
     /// Removes it; `own` is an application's file object that is about to be closed, and what it is about. PASSIVE_LEVEL.
@@ -56,8 +56,8 @@ impl Placeholder {
     fn find_and_remove(&self, instance: Instance<'_>) -> Result<()> {
         let filter = Intact::filter().ok_or(Status::UNSUCCESSFUL)?;
         let look = Open::look(self.name(), false);
-        let access = DELETE | FILE_READ_ATTRIBUTES;
-        let opened = Open { access, share: FILE_SHARE_READ, ..look }.open(filter, instance)?;
+        const ACCESS: u32 = DELETE | FILE_READ_ATTRIBUTES;
+        let opened = Open { access: ACCESS, share: FILE_SHARE_READ, ..look }.open(filter, instance)?;
         let file = opened.file.object();
         if opened.status == Status::SUCCESS
             && file.id(instance)? == self.place.file

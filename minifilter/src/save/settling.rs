@@ -110,7 +110,7 @@ pub fn leave(
 ) {
     let settles = save.may_settle();
     let waiting = if settles == Settles::Never { None } else { Waiting::new(save, instance, files) };
-    let left = save.has_left(ending, if waiting.is_some() { settles } else { Settles::Never });
+    let left = save.has_left(ending, settles);
     match (left, waiting) {
         (Left::Others, _) => {}
         (Left::Last(facts), _) => save.finish(intact, instance, files, facts, own),
@@ -124,6 +124,7 @@ pub fn leave(
             }
             intact.clock.wake();
         }
+        // Without what it takes to wait it ends as any other.
         (Left::Settles(turn), None) => save.settle(intact, instance, files, Some(turn)),
     }
 }

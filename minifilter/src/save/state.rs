@@ -26,6 +26,18 @@ pub struct Place {
     pub stream: Stream,
 }
 
+impl Place {
+    /// Whether it is this file's unnamed stream.
+    pub fn is_file(self, file: u64) -> bool {
+        self == Place { file, stream: UNNAMED }
+    }
+
+    /// Whether it is another place, or the file that the other one is a stream of.
+    pub fn holds(self, other: Place) -> bool {
+        self == other || self.is_file(other.file)
+    }
+}
+
 /// Where a save is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
@@ -556,6 +568,14 @@ mod tests {
     }
 
     #[test]
+    fn a_file_holds_its_streams_and_a_stream_holds_itself() {
+        let (stream, other, another) = (at(1), at(2), Place { file: 2, stream: UNNAMED });
+        assert!(HERE.is_file(1) && !HERE.is_file(2) && !stream.is_file(1));
+        assert!(HERE.holds(HERE) && HERE.holds(stream) && stream.holds(stream));
+        assert!(!stream.holds(HERE) && !stream.holds(other) && !another.holds(stream));
+    }
+
+    #[test]
     fn a_new_save_has_done_nothing() {
         let state = State::new();
         assert!(!state.is_modified() && !state.is_gone() && !state.is_checkpointed() && !state.is_kept());
@@ -757,6 +777,7 @@ mod tests {
         let _ = state.leave(Ending::Closed, OnExit::ByStatus, Settles::Never);
         assert_eq!(state.phase(), Phase::Ending);
         assert!(!state.join());
+        assert_eq!(state.phase(), Phase::Ending);
         state.end(true);
         assert_eq!(state.phase(), Phase::Ended);
         assert!(!state.join());

@@ -552,11 +552,13 @@ fn at_shutdown_what_waits_is_decided_by_how_its_program_ended() {
 /// Without memory to wait with it ends as any other.
 #[test]
 fn what_cannot_wait_ends() {
-    for skip in 0..4 {
+    let no_resources = FaultKind::Status(Status::INSUFFICIENT_RESOURCES.0.cast_signed());
+    let failing = [("ExAllocatePool2", FaultKind::Null), ("FltObjectReference", no_resources)];
+    for (skip, (import, kind)) in (0..4).flat_map(|skip| failing.map(|failing| (skip, failing))) {
         let scene = Scene::new();
         let writer = scene.program("writer.exe");
         let handle = writer.create_file(CreateOptions::overwrite_if(FILE, ALL)).unwrap();
-        scene.lab.executive().calls.surprise("ExAllocatePool2", skip, FaultKind::Null);
+        scene.lab.executive().calls.surprise(import, skip, kind);
         writer.close(handle).unwrap();
         let waits = scene.lab.executive().calls.surprises_left() == 1;
         scene.assert_committed(FILE, if waits { OLD } else { b"" });

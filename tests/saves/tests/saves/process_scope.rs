@@ -515,3 +515,49 @@ fn another_file_costs_no_transaction_of_its_own() {
     assert_eq!(scene.lab.executive().calls.count("ZwCreateTransaction"), 1);
     scene.end();
 }
+
+/// Which of several names it is makes no difference, nor how it was given.
+#[test]
+fn whoever_would_make_a_file_by_any_name_that_a_waiting_save_has_given_ends_its_wait() {
+    const LINKED: &str = r"C:\Saved\linked.txt";
+    const SECOND: &str = r"C:\Saved\second.txt";
+    for wanted in [BACKUP, SECOND, LINKED] {
+        let scene = units().build();
+        let (writer, other) = (scene.program("writer.exe"), scene.program("other.exe"));
+        save(&writer, FILE);
+        rename(&writer, FILE, BACKUP, false).unwrap();
+        if wanted == LINKED {
+            writer.call(|caller| {
+                let handle = caller.create_file(&CreateOptions::open(OTHER, ALL)).unwrap().handle;
+                caller.link(handle, LINKED, false).unwrap();
+                caller.close(handle).unwrap();
+            });
+        } else {
+            rename(&writer, OTHER, SECOND, false).unwrap();
+        }
+        assert_eq!(committed(&scene), 0);
+        let made = other.create_file(CreateOptions::create(wanted, GENERIC_WRITE));
+        assert_eq!(made, Err(Status::OBJECT_NAME_COLLISION), "{wanted}");
+        assert_eq!(committed(&scene), 1, "{wanted}");
+        scene.end();
+    }
+}
+
+/// What others rename elsewhere is nothing to a save that waits; a folder above any of its files is.
+#[test]
+fn only_names_of_its_files_and_folders_end_its_wait() {
+    let scene = units().file(r"Elsewhere\theirs.txt", OLD).file(r"Saved\Sub\inner.txt", OLD).build();
+    let (writer, other) = (scene.program("writer.exe"), scene.program("other.exe"));
+    save(&writer, FILE);
+    save(&writer, r"C:\Saved\Sub\inner.txt");
+    let renamed = |from: &'static str, to: &'static str| {
+        other.call(move |caller| caller.rename_path(from, to, false)).unwrap();
+    };
+    renamed(r"C:\Elsewhere\theirs.txt", r"C:\Elsewhere\mine.txt");
+    renamed(r"C:\Elsewhere", r"C:\Savedes");
+    assert_eq!(committed(&scene), 0);
+    renamed(r"C:\Saved\Sub", r"C:\Saved\Moved");
+    assert_eq!(committed(&scene), 1);
+    scene.assert_committed(r"C:\Saved\Moved\inner.txt", NEW);
+    scene.end();
+}
