@@ -46,6 +46,7 @@ const MISDEEDS: &[(&str, &str, Caught)] = &[
     ("Miscellaneous checks", "FreeInUse", Rule("free-in-use", "active object")),
     ("Miscellaneous checks", "LookasideLeft", Left("a lookaside list, set up and not taken down")),
     ("Miscellaneous checks", "LookasideUncounted", Rule("lookaside", "TotalAllocates")),
+    ("Miscellaneous checks", "LookasideTooDeep", Rule("lookaside", "Depth")),
     ("Code integrity checks", "ExecutablePool", Rule("executable-pool", "code integrity")),
     ("DDI compliance checking", "IrqlCeiling", Rule("irql-ceiling", "ZwClose")),
     ("DDI compliance checking", "SpinLockLeft", Rule("state-after-callback", "Driver Verifier")),

@@ -73,6 +73,7 @@ misdeeds! {
     Load "FreeInUse" free_in_use;
     Load "LookasideLeft" lookaside_left;
     Load "LookasideUncounted" lookaside_uncounted;
+    Load "LookasideTooDeep" lookaside_too_deep;
     // Code integrity checks.
     Load "ExecutablePool" executable_pool;
     // DDI compliance checking.
@@ -339,6 +340,24 @@ unsafe fn lookaside_uncounted(_: &Scene) -> i32 {
         let kind = wdk_sys::_POOL_TYPE::NonPagedPoolNx;
         if ExInitializeLookasideListEx(list, None, None, kind, 0, 64, TAG, 0) == 0 {
             (*list).L.TotalAllocates += 1;
+            ExDeleteLookasideListEx(list);
+        }
+        ExFreePoolWithTag(memory.cast(), TAG);
+    }
+    GO_ON
+}
+
+/// A block is kept in a list of depth 0.
+unsafe fn lookaside_too_deep(_: &Scene) -> i32 {
+    unsafe {
+        let memory = pool(4096);
+        let list: *mut wdk_sys::LOOKASIDE_LIST_EX = memory.cast();
+        let kind = wdk_sys::_POOL_TYPE::NonPagedPoolNx;
+        if ExInitializeLookasideListEx(list, None, None, kind, 0, 64, TAG, 0) == 0 {
+            (*list).L.TotalAllocates += 1;
+            (*list).L.__bindgen_anon_2.AllocateMisses += 1;
+            (*list).L.TotalFrees += 1;
+            ExpInterlockedPushEntrySList(memory.cast(), pool(64).cast());
             ExDeleteLookasideListEx(list);
         }
         ExFreePoolWithTag(memory.cast(), TAG);

@@ -134,6 +134,14 @@ fn check_counts(lab: &Lab, list: *mut GENERAL_LOOKASIDE) {
             format!("a list in which {waiting} blocks wait counts {kept} given back to it and {taken} taken from it"),
         );
     }
+    let depth = read_at::<u16>(list, DEPTH);
+    if waiting > u32::from(depth) {
+        lab.report(
+            "lookaside",
+            "wdm/ExFreeToLookasideListEx (inlined): what is given back to a list that has as many as its Depth is freed",
+            format!("a list of depth {depth} keeps {waiting} blocks"),
+        );
+    }
 }
 
 /// A field of a list, which may lack the padding of the older ones.
@@ -142,11 +150,13 @@ fn read_at<T: Copy>(list: *const GENERAL_LOOKASIDE, offset: usize) -> T {
     unsafe { list.cast::<u8>().wrapping_add(offset).cast::<T>().read_unaligned() }
 }
 
+const DEPTH: usize = 0x10;
 const TOTAL_ALLOCATES: usize = 0x14;
 const ALLOCATE_MISSES: usize = 0x18;
 const TOTAL_FREES: usize = 0x1C;
 const FREE_MISSES: usize = 0x20;
 const FREE: usize = 0x38;
+const _: () = assert!(std::mem::offset_of!(GENERAL_LOOKASIDE, Depth) == DEPTH);
 const _: () = assert!(std::mem::offset_of!(GENERAL_LOOKASIDE, TotalAllocates) == TOTAL_ALLOCATES);
 const _: () = assert!(std::mem::offset_of!(GENERAL_LOOKASIDE, TotalFrees) == TOTAL_FREES);
 
