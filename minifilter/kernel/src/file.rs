@@ -151,8 +151,14 @@ impl<'a> FileObject<'a> {
         self.query(instance, FILE_BASIC_INFORMATION)
     }
 
-    /// Sets its times and attributes to what they were: the time of the last change, too. PASSIVE_LEVEL.
-    pub fn set_basic(self, instance: Instance<'_>, basic: BasicInformation) -> Result<()> {
+    /// Sets its attributes to what they were, and the time of the last change, which a change of attributes moves. PASSIVE_LEVEL.
+    /// The other times are left alone: who watches the folder would be told that they were set.
+    pub fn restore_attributes(self, instance: Instance<'_>, before: BasicInformation) -> Result<()> {
+        let [.., changed] = before.times;
+        self.set_basic(instance, BasicInformation { times: [0, 0, 0, changed], ..before })
+    }
+
+    fn set_basic(self, instance: Instance<'_>, basic: BasicInformation) -> Result<()> {
         let attributes = some_attribute(basic.attributes);
         self.set(instance, FILE_BASIC_INFORMATION, BasicInformation { attributes, ..basic })
     }

@@ -520,7 +520,7 @@ fn open_read_only(
     let before = door.file.object().basic(instance)?;
     door.file.object().set_attributes(instance, before.attributes & !FILE_ATTRIBUTE_READONLY)?;
     let opened = open(name, how, instance, transaction, ignore_share);
-    let restored = door.file.object().set_basic(instance, before);
+    let restored = door.file.object().restore_attributes(instance, before);
     restored.and(opened)
 }
 
