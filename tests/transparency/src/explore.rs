@@ -96,8 +96,7 @@ fn note(found: &mut Found, program: &Program, failure: Failure) {
 
 /// Runs one program on machines of its own.
 pub fn fails(program: &Program) -> Option<Failure> {
-    let base = disk(1);
-    let mut pair = Pair::new(&base, 1, OnExit::Commit);
+    let mut pair = Pair::alone(&disk(1));
     let run = pair.run(program);
     run.failure.or_else(|| if run.spent { None } else { pair.end() })
 }

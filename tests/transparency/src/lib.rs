@@ -11,6 +11,7 @@
 //! | [`program`], [`generate`] | programs as data, and the generator |
 //! | [`machine`], [`answer`] | a lab in which a program runs, and what its processes are told |
 //! | [`reports`] | what somebody is told who watches the folders |
+//! | [`ledger`] | what the driver counts, balanced after every step |
 //! | [`pair`] | the two machines side by side |
 //! | [`differences`] | the written list of what TxF forces to differ |
 //! | [`limits`] | what shows each of the README's limits |
@@ -22,6 +23,7 @@ pub mod atomic;
 pub mod differences;
 pub mod explore;
 pub mod generate;
+pub mod ledger;
 pub mod limits;
 pub mod machine;
 pub mod pair;

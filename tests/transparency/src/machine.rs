@@ -10,7 +10,7 @@ use lab_volume::{FileId, Whole};
 
 use crate::answer::{Answer, Raw, Value, normalize, number_of};
 use crate::program::{Call, END, POSITION, PROCESSES, SLOTS, Step, VIEWS, name_of};
-use crate::reports::{FILTERS, Watcher};
+use crate::reports::Watcher;
 
 /// Between two steps, in 100 ns: every step has a time of its own, the same one on both machines.
 const TICK: i64 = 10_000;
@@ -116,12 +116,12 @@ impl Machine {
         self.scene.lab.executive().advance(LOOK * TICK)
     }
 
-    /// Has the program's folder watched: for every kind of change, and for some.
+    /// Has the program's folder watched: for every kind of change, and for each of these filters.
     ///
     /// # Errors
     /// The violation that stopped the lab.
-    pub fn watch(&mut self, number: usize) -> Result<(), Rc<Violation>> {
-        for filter in [lab_volume::notify::ALL, FILTERS[number % FILTERS.len()]] {
+    pub fn watch(&mut self, filters: &[u32]) -> Result<(), Rc<Violation>> {
+        for &filter in [lab_volume::notify::ALL].iter().chain(filters) {
             let process = self.scene.program("watcher.exe");
             let folder = format!(r"C:\{}", self.folder);
             let options =

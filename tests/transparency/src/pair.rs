@@ -8,9 +8,10 @@ use lab_volume::Base;
 
 use crate::answer::{Answer, Value};
 use crate::differences::{self, Difference, Situation};
+use crate::ledger::Ledger;
 use crate::machine::{Machine, PROGRAM, Versions, called};
 use crate::program::{Call, Program, Step, name_of};
-use crate::reports::{self, Met, Unlike, Watcher};
+use crate::reports::{self, FILTERS, Met, Unlike, Watcher};
 use crate::world::World;
 
 /// How many programs a pair of machines runs before it is made anew.
@@ -72,6 +73,9 @@ pub struct Pair {
     pub intact: Machine,
     /// What saves of the program have met, by name.
     met: Met,
+    ledger: Ledger,
+    /// It runs one program.
+    alone: bool,
     ran: usize,
 }
 
@@ -113,7 +117,19 @@ impl Pair {
             });
             Machine::new(if bare { scene.bare().build() } else { scene.build() })
         };
-        Pair { bare: build(true), intact: build(false), met: Met::default(), ran: 0 }
+        Pair {
+            bare: build(true),
+            intact: build(false),
+            met: Met::default(),
+            ledger: Ledger::default(),
+            alone: false,
+            ran: 0,
+        }
+    }
+
+    /// For one program.
+    pub fn alone(disk: &Base) -> Pair {
+        Pair { alone: true, ..Pair::new(disk, 1, OnExit::Commit) }
     }
 
     /// Whether there is a folder left for another program.
@@ -140,8 +156,11 @@ impl Pair {
 
     fn try_run(&mut self, program: &Program, number: usize, run: &mut Run) -> Result<(), Rc<Violation>> {
         let mut ticks = self.begin(number)?;
-        self.bare.watch(number)?;
-        self.intact.watch(number)?;
+        // One that runs alone is watched in every way: it may be a program that failed in another place.
+        let one = number % FILTERS.len();
+        let filters = if self.alone { &FILTERS[..] } else { &FILTERS[one..=one] };
+        self.bare.watch(filters)?;
+        self.intact.watch(filters)?;
         let mut world = World::default();
         for (index, step) in program.steps.iter().enumerate() {
             ticks += 1;
@@ -153,6 +172,12 @@ impl Pair {
                 }
                 Told::Alike(answer) => {
                     run.operations += u64::from(answer.counts());
+                    if let Err(what) = self.ledger.balance(&self.intact.scene.lab) {
+                        let kind = "sums".into();
+                        run.failure =
+                            Some(Failure { kind, step: Some(index), what: format!("{step}\n{what}") });
+                        return Ok(());
+                    }
                     if let Some(Unlike { kind, what }) = self.unlike_reports(false)? {
                         let what = format!("{step}\nwhat somebody is told who watches, {what}");
                         let kind = format!("reports {kind}");
@@ -180,6 +205,7 @@ impl Pair {
                     let what = format!("what somebody is told who watches, at the end, {what}");
                     run.failure = Some(Failure { kind, step: None, what });
                 }
+                self.settle(run);
                 self.bare.unwatch()?;
                 self.intact.unwatch()
             }
@@ -205,7 +231,10 @@ impl Pair {
             return;
         }
         let name = match step.call {
-            Call::Open { name, .. } | Call::Rename { name, .. } | Call::Link { name, .. } => name_of(name),
+            Call::Open { name, how: 0 | 1, .. } | Call::Rename { name, .. } | Call::Link { name, .. } => {
+                Some(name_of(name))
+            }
+            Call::Open { .. } => None,
             _ => return,
         };
         let Some(open) = step.call.fields().first().and_then(|(_, slot)| world.open(*slot)) else { return };
@@ -213,18 +242,20 @@ impl Pair {
         if !open.redirected && !world.is_saved(open.file) {
             return;
         }
-        let name = name.split(':').next().unwrap_or_default().to_ascii_lowercase();
+        let name = name.map(|name| name.split(':').next().unwrap_or_default().to_ascii_lowercase());
         let files = self.bare.committed();
         let paths = files.iter().filter(|(_, version)| version.id == open.file).map(|(path, _)| path);
-        let paths: Vec<String> = paths.map(|path| path.to_ascii_lowercase()).chain([name]).collect();
+        let paths: Vec<String> = paths.map(|path| path.to_ascii_lowercase()).chain(name).collect();
         let folders = paths.iter().filter_map(|path| path.rsplit_once('\\')).map(|(folder, _)| folder.into());
         if let (Call::Open { attributes, .. }, Answer::Done(Value::Opened(2, ..))) = (step.call, answer)
             && attributes & READ_ONLY != 0
         {
             self.met.read_only.extend(paths.iter().cloned());
         }
-        if paths.len() > 2 || matches!(step.call, Call::Link { .. }) {
-            self.met.linked.extend(paths.iter().cloned());
+        let names = self.met.names.entry(open.file).or_default();
+        names.extend(paths.iter().cloned());
+        if names.len() > 1 {
+            self.met.linked.extend(names.iter().cloned());
         }
         self.met.saved.extend(folders.collect::<Vec<_>>());
         self.met.saved.extend(paths);
@@ -304,8 +335,23 @@ impl Pair {
     fn abandon(&mut self, run: &mut Run) -> Result<(), Rc<Violation>> {
         let ended = (self.bare.finish()?, self.intact.finish()?);
         run.spent |= ended != (true, true);
+        if !run.spent {
+            self.settle(run);
+        }
         self.bare.unwatch()?;
         self.intact.unwatch()
+    }
+
+    /// Every handle is closed and no view is left: no save is, either.
+    fn settle(&mut self, run: &mut Run) {
+        let balanced = self.ledger.balance(&self.intact.scene.lab);
+        let settled = balanced.and_then(|()| match self.ledger.is_settled() {
+            true => Ok(()),
+            false => Err(format!("a save lives: {:?}", self.ledger)),
+        });
+        if let (None, Err(what)) = (&run.failure, settled) {
+            run.failure = Some(Failure { kind: "sums at the end".into(), step: None, what });
+        }
     }
 
     fn compare_versions(&mut self, world: &World) -> Option<Failure> {
@@ -333,8 +379,11 @@ impl Pair {
     }
 
     /// Takes the machines apart: whatever Intact left behind is a failure.
-    pub fn end(self) -> Option<Failure> {
+    pub fn end(mut self) -> Option<Failure> {
         let report = self.intact.scene.lab.unload();
+        if let Err(what) = self.ledger.balance(&self.intact.scene.lab) {
+            return Some(Failure { kind: "sums at unload".into(), step: None, what });
+        }
         (!report.is_clean()).then(|| Failure {
             kind: "unload".into(),
             step: None,

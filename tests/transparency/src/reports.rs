@@ -1,7 +1,7 @@
 //! What somebody is told who watches the programs' folders: on the machine with Intact, what a save changes is told when the
 //! save ends, and once. Everything else is told alike, in the same order.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lab::{Changes, Handle, Pending, Process, Status};
 use lab_volume::notify;
@@ -30,8 +30,10 @@ pub struct Met {
     pub saved: BTreeSet<String>,
     /// Those that a save has made to be read-only.
     pub read_only: BTreeSet<String>,
-    /// Those that have got more than one name: what is changed is told under one of them.
+    /// Those that have, or had, more than one name: what is changed is told under one of them.
     pub linked: BTreeSet<String>,
+    /// What each file was called, by its number.
+    pub names: BTreeMap<usize, BTreeSet<String>>,
 }
 
 impl Met {
@@ -168,7 +170,7 @@ pub fn unlike(bare: &[Record], intact: &[Record], met: &Met, over: bool) -> Opti
 
 impl Met {
     /// What is told of a file or stream: changes once between two records that are about names; none before it is gone, its
-    /// file or itself, nor, of a read-only file, after it was made, nor of one that has several names; and nothing of one
+    /// file or itself, nor, of a read-only file, after it was made, nor of one that has or had several names; and nothing of one
     /// that came and went.
     fn merged(&self, records: &[Record], name: &str) -> Vec<Record> {
         let changes = |record: &Record| matches!(record.0, MODIFIED | MODIFIED_STREAM);

@@ -3,6 +3,8 @@
 use crate::answer::{Answer, Value};
 use crate::program::{Call, PROCESSES, SLOTS, Step, VIEWS};
 
+/// The number of a save that may have begun again.
+const AGAIN: usize = usize::MAX;
 /// FILE_WRITE_DATA | FILE_APPEND_DATA.
 pub const WRITES: u32 = 0x6;
 /// What makes an open a writer for TxF (txf-ktm §3).
@@ -265,11 +267,31 @@ impl World {
 
     /// The save of a process that a file is in.
     pub fn save_of(&self, process: u64, file: usize) -> Option<usize> {
+        let again = || self.may_save_again(file, |own| own == process).then_some(AGAIN);
+        self.number_of(process, file).or_else(again)
+    }
+
+    fn number_of(&self, process: u64, file: usize) -> Option<usize> {
         self.live.iter().find(|live| (live.process, live.file) == (process, file)).map(|live| live.number)
+    }
+
+    /// Whether a file that others were let in to may be in a save again: nobody but handles that were in it may write now, and
+    /// what is modified through them begins one.
+    fn may_save_again(&self, file: usize, by: impl Fn(u64) -> bool) -> bool {
+        let all = self.slots.iter().flatten().map(|(_, open)| open).filter(|open| open.file == file);
+        let mut theirs = all.clone().filter(|open| open.redirected && !open.takes_part && by(open.process));
+        let writes = |open: &Open| open.granted & TXF_WRITER != 0;
+        theirs.any(|own| {
+            all.clone().all(|open| !writes(open) || open.redirected && open.process == own.process)
+        })
     }
 
     /// Whether a process other than this one saves a file.
     pub fn others_save(&self, process: u64, file: usize) -> bool {
+        self.others_certainly_save(process, file) || self.may_save_again(file, |own| own != process)
+    }
+
+    fn others_certainly_save(&self, process: u64, file: usize) -> bool {
         self.live.iter().any(|live| live.process != process && live.file == file)
     }
 
@@ -279,14 +301,15 @@ impl World {
         let takes = |open: &Open| open.takes_part && open.file == file;
         let handles = self.slots.iter().flatten().filter(|(_, open)| takes(open)).map(|(holder, _)| *holder);
         let views = self.views.iter().flatten().filter(|view| takes(&view.open)).map(|view| view.process);
-        let Some(save) = self.save_of(process, file) else { return false };
+        let Some(save) = self.number_of(process, file) else { return false };
         let closed = self.postponed.iter().filter(|(own, _)| *own == save).map(|(_, closer)| *closer);
-        !self.others_save(process, file) && handles.chain(views).chain(closed).all(|holder| holder == process)
+        !self.others_certainly_save(process, file)
+            && handles.chain(views).chain(closed).all(|holder| holder == process)
     }
 
     /// Whether anybody saves a file.
     pub fn is_saved(&self, file: usize) -> bool {
-        self.live.iter().any(|live| live.file == file)
+        self.live.iter().any(|live| live.file == file) || self.may_save_again(file, |_| true)
     }
 
     /// The file whose save a flush of this handle commits: one in which names were changed, or whose file is mapped, goes on
@@ -406,5 +429,8 @@ mod tests {
         assert!(world.is_saved(5), "who takes part ends nothing");
         open(&mut world, 1, 3, WRITES);
         assert!(!world.others_save(1, 5) && !world.open(0).unwrap().takes_part);
+        world.told(&"p1 close slot=3".parse().unwrap(), &Answer::Done(Value::None), None);
+        assert!(world.others_save(1, 5), "which may begin again");
+        assert!(!world.is_saved_only_by(0, 5), "but need not");
     }
 }
