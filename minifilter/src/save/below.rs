@@ -115,7 +115,7 @@ pub fn watch(redirect: &Redirect, twin: &LowerFile) {
         && let Some(lower) = files.below.get()
     {
         let below = Below { save: save.clone(), place: redirect.place };
-        // Without memory it stays unknown; one that is known already, and is no news.
+        // Without memory it stays unknown; one that is known already keeps what it has.
         let _ =
             ContextRef::new(filter, below).and_then(|below| below.set_on_handle(lower.get(), twin.object()));
     }
