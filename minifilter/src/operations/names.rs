@@ -247,7 +247,7 @@ mod tests {
             assert_eq!(stream(part), 0, "{part}");
         }
         assert_eq!(stream(":notes"), stream(":NOTES:$DATA"));
-        let all = [":a", ":b", ":ab", ":ba", ":aa", ":notes", ":notes2"].map(stream);
+        let all = [":a", ":b", ":ab", ":ac", ":ba", ":aa", ":notes", ":notes2"].map(stream);
         assert!(all.iter().enumerate().all(|(at, one)| *one != 0 && !all[..at].contains(one)), "{all:?}");
     }
 

@@ -19,7 +19,7 @@ const TAG: Tag = Tag::new(b"InPh");
 
 /// A file that a save made, or a stream of a file that was there.
 pub struct Placeholder {
-    place: Place,
+    pub(super) place: Place,
     name: PoolSlice<u16>,
 }
 
@@ -32,16 +32,6 @@ impl Placeholder {
     /// Its full name.
     pub fn name(&self) -> &U16Str {
         U16Str::from_slice(&self.name)
-    }
-
-    /// Whether it is this file.
-    pub fn is_file(&self, id: u64) -> bool {
-        self.place.is_file(id)
-    }
-
-    /// Whether it is this, or the file that this is a stream of.
-    pub fn holds(&self, place: Place) -> bool {
-        self.place.holds(place)
     }
 
     /// Removes it; `own` is an application's file object that is about to be closed, and what it is about. PASSIVE_LEVEL.

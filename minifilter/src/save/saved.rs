@@ -67,7 +67,7 @@ impl SavedFiles {
     pub fn made(&self, place: Place, name: &U16Str, is_stream: bool) -> Result<()> {
         let mut files = self.0.write();
         // What is made inside a new file goes with it.
-        if files.made.iter().any(|made| made.holds(place)) {
+        if files.made.iter().any(|made| made.place.holds(place)) {
             return Ok(());
         }
         // With a stream of a new file the whole file goes.
@@ -78,7 +78,7 @@ impl SavedFiles {
 
     /// Whether it has made a file, or any.
     pub fn has_made(&self, id: Option<u64>) -> bool {
-        self.0.read().made.iter().any(|made| id.is_none_or(|id| made.is_file(id)))
+        self.0.read().made.iter().any(|made| id.is_none_or(|id| made.place.is_file(id)))
     }
 
     /// One that it has made, to be removed.

@@ -530,6 +530,7 @@ fn whoever_would_make_a_file_by_any_name_that_a_waiting_save_has_given_ends_its_
             writer.call(|caller| {
                 let handle = caller.create_file(&CreateOptions::open(OTHER, ALL)).unwrap().handle;
                 caller.link(handle, LINKED, false).unwrap();
+                caller.link(handle, SECOND, false).unwrap();
                 caller.close(handle).unwrap();
             });
         } else {
