@@ -64,10 +64,10 @@ impl Instance<'_> {
         };
         Status(status).ok()?;
         let unit = |index: usize| {
-            let word = answer.get(index / 4).copied().unwrap_or(0);
-            (word >> (index % 4 * 16)) as u16
+            let word = answer.get(index >> 2).copied().unwrap_or(0);
+            (word >> ((index & 3) << 4)) as u16
         };
-        let (length, offset) = (usize::from(unit(2) / 2), usize::from(unit(3) / 2));
+        let (length, offset) = (usize::from(unit(2) >> 1), usize::from(unit(3) >> 1));
         let length = length.min(name.len());
         for (index, to) in name.iter_mut().enumerate().take(length) {
             *to = unit(offset.saturating_add(index));
