@@ -177,7 +177,7 @@ pub(crate) fn attributes(data: &mut Callback<'_>) -> Result<()> {
     file.object().set_attributes(instance, 0)?;
     let now = file.object().attributes(instance)?;
     check!(now & (FILE_ATTRIBUTE_HIDDEN | FILE_ATTRIBUTE_READONLY) == 0);
-    file.object().set_basic(instance, before)?;
+    file.object().set_attributes(instance, before.attributes)?;
     check!(file.object().attributes(instance)? == before.attributes);
     Ok(())
 }
