@@ -26,6 +26,7 @@ use widestring::U16Str;
 
 use super::below;
 use super::failure::{Failure, classify};
+use super::files::Files;
 use super::live::{How, Mode, Redirect, Role, Save, stream_of};
 use super::locks;
 use super::outcome::Reason;
@@ -38,6 +39,9 @@ const TAG: Tag = Tag::new(b"InEg");
 
 /// How long operations in flight may take. They are reads and writes of a local disk.
 const PATIENCE_MS: u32 = 30_000;
+
+/// How often somebody may come in between while a twin is opened again.
+const ATTEMPTS: usize = 8;
 
 /// How long a thread that looks after many saves waits for one of them.
 const THREADS_PATIENCE_MS: u32 = 1_000;
@@ -393,9 +397,14 @@ impl Save {
                 }
             } else if twin.live {
                 // Somebody may have come in between, past all of our care: the program must not notice.
-                let opened = twin
-                    .reopen(self, instance, None, false)
-                    .or_else(|_| twin.reopen(self, instance, None, true))
+                let mut opened = twin.reopen(self, instance, None, false);
+                for _ in 0..ATTEMPTS {
+                    opened = opened.or_else(|_| twin.reopen(self, instance, None, true));
+                    if opened.is_ok() || !self.has_made_way(intact, instance, twin.redirect.place.file) {
+                        break;
+                    }
+                }
+                let opened = opened
                     .and_then(|()| locks::take_again(&twin.redirect.locks, twin.held.object(), instance));
                 if let Err(status) = opened {
                     twin.close(instance);
@@ -408,6 +417,27 @@ impl Save {
             counters::committed();
             intact.report.committed(self);
         }
+    }
+}
+
+impl Save {
+    /// Somebody else's save may have begun with the file meanwhile: it lets this one in, or is over. False if there is none.
+    fn has_made_way(&self, intact: &Intact, instance: Instance<'_>, file: u64) -> bool {
+        let Ok(files) = ContextRef::<Files>::of_instance(instance) else { return false };
+        let is_other = |save: &Save| save.number != self.number;
+        // What it has opened last may be this file, although it does not say so yet.
+        while let Some(other) = files.first(|save| is_other(save) && save.is_opening()) {
+            other.wait_until_opened();
+            if other.is_opening() {
+                break;
+            }
+        }
+        let other = files.first(|save| is_other(save) && save.files.has(file));
+        if let Some(other) = &other {
+            other.let_in(intact, instance);
+            other.wait_if_ending();
+        }
+        other.is_some()
     }
 }
 

@@ -195,6 +195,11 @@ impl Save {
         self.settings.scope == Scope::Process
     }
 
+    /// Whether it has no file yet, and may get one.
+    pub fn is_opening(&self) -> bool {
+        self.files.is_empty() && self.is_live()
+    }
+
     /// Waits until it has its file, or is over. PASSIVE_LEVEL, without locks and without a save of one's own under way.
     pub fn wait_until_opened(&self) {
         self.opened.wait(Some(PATIENCE_MS));

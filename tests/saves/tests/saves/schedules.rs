@@ -1,6 +1,6 @@
 //! The same scenarios under many schedules, and with another driver above or below.
 
-use intact_saves::{FILE, Happened, NEW, OLD, Scene, SceneBuilder, test_driver};
+use intact_saves::{FILE, Happened, NEW, OLD, Scene, SceneBuilder, seen, test_driver};
 use lab::{CreateOptions, GENERIC_READ, GENERIC_WRITE, Offset, Process, Status};
 use lab_executive::scheduler::MILLISECOND;
 
@@ -165,5 +165,40 @@ fn undocumented_behaviour_either_way_does_not_matter() {
     ];
     for switch in switches {
         saves_work(|| Scene::builder().lab(switch));
+    }
+}
+
+/// Two programs that save one file: whoever gets in while the other one's twins are exchanged does not take its file away.
+#[test]
+fn programs_that_save_one_file_at_once_lose_no_handle() {
+    for share in [7, 0] {
+        for seed in 1..=SEEDS {
+            let scene = Scene::builder()
+                .seed(seed)
+                .lab(|lab| lab.config(|config| config.preempt_per_mille = 400))
+                .build();
+            let (one, other) = (scene.program("one.exe"), scene.program("other.exe"));
+            let held = one
+                .create_file(CreateOptions::open(FILE, GENERIC_READ | GENERIC_WRITE).share(share))
+                .unwrap();
+            let theirs = other.submit(move |caller| {
+                let options = CreateOptions::open(FILE, GENERIC_WRITE).share(share);
+                (0..6).for_each(|_| {
+                    if let Ok(created) = caller.create_file(&options) {
+                        let told = caller.write(created.handle, Offset::At(4), b"x");
+                        assert_eq!(told, Ok(1));
+                        caller.close(created.handle).unwrap();
+                    }
+                });
+            });
+            for round in 0..4 {
+                let told = one.write(held, 0, b"w");
+                assert_eq!(told, Ok(1), "share {share}, seed {seed}, round {round}: {:?}", seen(&scene.lab));
+                one.flush(held).unwrap();
+            }
+            theirs.wait().unwrap();
+            one.close(held).unwrap();
+            scene.end();
+        }
     }
 }
