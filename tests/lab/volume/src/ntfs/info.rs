@@ -307,9 +307,10 @@ impl Volume {
         if record.links.len() >= 1024 {
             return Err(Status::TOO_MANY_LINKS);
         }
-        let names = record.links.len();
-        record.links.retain(|link| (link.parent, link.key()) != (new.parent, new.key()));
-        let known = record.links.len() < names;
+        // Its own name, perhaps in another case: the entry stays as it is spelled.
+        if record.links.iter().any(|link| (link.parent, link.key()) == (new.parent, new.key())) {
+            return Ok(());
+        }
         record.links.push(new.clone());
         record.times.change = self.now;
         let mut changes = replaced.changes;
@@ -320,10 +321,8 @@ impl Volume {
         if let Some(victim) = replaced.victim {
             self.report_name(view, victim, false, &new, NotifyAction::Removed);
         }
-        if !known {
-            self.report_name(view, number, false, &new, NotifyAction::Added);
-            self.report_directory(view, new.parent);
-        }
+        self.report_name(view, number, false, &new, NotifyAction::Added);
+        self.report_directory(view, new.parent);
         if let Some((gone, runs)) = replaced.freed {
             self.forget(gone, &runs);
         }

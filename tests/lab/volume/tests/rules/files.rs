@@ -342,6 +342,18 @@ fn hard_links_share_everything_and_the_last_one_takes_the_file() {
 }
 
 #[test]
+fn a_link_by_its_own_name_in_another_case_changes_nothing() {
+    let mut lab = lab();
+    let open = lab.open("f", WRITE | DELETE).unwrap();
+    lab.delete(open).unwrap();
+    lab.volume.link(open, &NameTarget::named("F"), NameFlags::empty()).unwrap();
+    assert_eq!(lab.volume.standard(open).unwrap().links, 1);
+    lab.close(open);
+    assert_eq!(lab.contents("f"), None);
+    lab.volume.check().unwrap();
+}
+
+#[test]
 fn eas_merge_and_an_empty_value_deletes() {
     let mut lab = lab();
     let open = lab.open("f", WRITE).unwrap();
