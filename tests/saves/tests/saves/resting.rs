@@ -239,3 +239,18 @@ fn a_save_of_which_one_handle_is_mapped_is_left_as_it_is() {
     scene.assert_committed(FILE, OLD);
     scene.end();
 }
+
+#[test]
+fn what_was_modified_is_published_although_somebody_waits_for_a_lock() {
+    let scene = idle().build();
+    let writer = scene.program("writer.exe");
+    let (first, second) = (open(&writer), open(&writer));
+    writer.write(first, 0, NEW).unwrap();
+    let lock = move |caller: &Caller<'_>, handle| caller.lock(handle, 0, 4, true, true);
+    writer.call(move |caller| lock(caller, first)).unwrap();
+    let waiting = writer.submit(move |caller| lock(caller, second));
+    scene.pass(IDLE_TIME);
+    assert_eq!(waiting.wait().unwrap(), Err(Status::LOCK_NOT_GRANTED));
+    scene.assert_committed(FILE, NEW);
+    scene.end();
+}
