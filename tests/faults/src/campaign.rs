@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use intact_saves::Happened;
@@ -297,8 +297,8 @@ pub(crate) fn wrong(
     }
     let last = |recording: &Recording| recording.versions.last().map(|version| version.tree.clone());
     let (Some(found), Some(expected)) = (last(with), last(bare)) else { return Ok(Vec::new()) };
-    // A save that has made its file empty waits for more: nothing of it is there yet.
-    let expected = if waits(with) { with.versions[0].tree.clone() } else { expected };
+    // A save that has made its file empty waits for more: nothing of it is there yet but what was flushed.
+    let expected = if waits(with) { flushed_tree(bare, &with.versions[0].tree) } else { expected };
     let mut differences = Vec::new();
     for ((step, with), (_, bare)) in with.told.iter().zip(&bare.told) {
         if with != bare {
@@ -342,6 +342,14 @@ fn waits(recording: &Recording) -> bool {
         matches!(event, Happened::Committed | Happened::RolledBack(_) | Happened::CommitFailed)
     });
     count(|event| *event == Happened::Begun) > ended
+}
+
+/// What the last flush of a program made durable, or else what was there before it.
+fn flushed_tree(bare: &Recording, old: &Arc<Tree>) -> Arc<Tree> {
+    let flush =
+        |(step, status): &(Step, Option<Status>)| *step == Step::Act(Action::Flush) && status.is_none();
+    let last = bare.told.iter().rposition(flush);
+    last.and_then(|at| bare.steps.get(at)).unwrap_or(old).clone()
 }
 
 /// Runs one frame with every ending.

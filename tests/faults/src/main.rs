@@ -10,10 +10,11 @@ use faults::assumed::Assumed;
 use faults::campaign::{self, Crashes, Frame};
 use faults::crash::{self, Plan};
 use faults::machine::Setting;
+use faults::schedules::{self, Schedule};
 use faults::states::Bounds;
 use faults::workload::{Step, Workload};
 use faults::{Results, told};
-use faults::{page, schedules, sites};
+use faults::{page, sites};
 use lab_executive::import::PlannedFault;
 use lab_executive::random::Random;
 
@@ -56,11 +57,14 @@ struct Arguments {
     /// With --fail: all that the program saves is one save (`Scope` = `Process`).
     #[arg(long, requires = "workload")]
     of_process: bool,
+    /// Only this schedule, as a report shows it: `--schedule 'abort random seed=7'`.
+    #[arg(long, conflicts_with = "workload")]
+    schedule: Option<Schedule>,
     /// Assume this of Windows, as `cargo xtask lab -- fidelity --switches` lists it: `--assume 'supersede_changes_id=yes'`.
     #[arg(long)]
     assume: Option<Assumed>,
     /// The bounded part once for each answer that is not the default, of each question about Windows.
-    #[arg(long, conflicts_with_all = ["workload", "assume", "report", "json"])]
+    #[arg(long, conflicts_with_all = ["workload", "schedule", "assume", "report", "json"])]
     both_ways: bool,
     /// Only this part.
     #[arg(long, value_enum)]
@@ -88,10 +92,11 @@ fn main() -> ExitCode {
     // What a lab or a check says when it fails is part of the report.
     std::panic::set_hook(Box::new(|_| {}));
     let arguments = Arguments::parse();
-    let done = match &arguments.workload {
-        Some(workload) => one(workload, &arguments),
-        None if arguments.both_ways => Ok(both_ways(&arguments)),
-        None => full(&arguments),
+    let done = match (&arguments.workload, &arguments.schedule) {
+        (Some(workload), _) => one(workload, &arguments),
+        (None, Some(schedule)) => Ok(scheduled(schedule, &arguments)),
+        (None, None) if arguments.both_ways => Ok(both_ways(&arguments)),
+        (None, None) => full(&arguments),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,
@@ -158,6 +163,18 @@ fn one(workload: &Workload, arguments: &Arguments) -> Result<bool> {
         println!("FAILED ({}): {}: {}", failure.part, failure.fault, failure.what);
     }
     Ok(failures.is_empty() && explored.damage.is_none())
+}
+
+/// Shows everything about one schedule.
+fn scheduled(schedule: &Schedule, arguments: &Arguments) -> bool {
+    let mut schedule = schedule.clone();
+    schedule.assumed = arguments.assumed();
+    let again = schedules::again(&schedule);
+    match &again {
+        Ok(text) => println!("{text}"),
+        Err(what) => println!("FAILED: {what}"),
+    }
+    again.is_ok()
 }
 
 /// The slice with each other answer to each question about Windows.

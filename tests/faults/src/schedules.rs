@@ -6,7 +6,10 @@
 //! but excluded by construction: the driver is safe Rust, where memory that threads share is either behind a lock
 //! (whose calls are places of pre-emption) or an atomic; `unsafe` is confined to the crate `kernel`.
 
+mod words;
+
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use intact_saves::{Happened, Scene};
@@ -23,7 +26,7 @@ use crate::machine::{FILE, TARGET, initial, old};
 use crate::{message, sites};
 
 /// What else happens while threads save.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Meanwhile {
     /// Nothing.
@@ -70,12 +73,13 @@ const OUTSIDE: usize = 6;
 
 /// A schedule to run: what happens meanwhile, who runs when, and the seed.
 #[derive(Clone, Debug)]
-struct Job {
+pub struct Schedule {
     meanwhile: Meanwhile,
     strategy: Strategy,
     seed: u64,
     faults: Vec<PlannedFault>,
-    assumed: Assumed,
+    /// What is assumed of Windows. No part of the text.
+    pub assumed: Assumed,
 }
 
 /// What schedules showed.
@@ -95,7 +99,7 @@ pub struct Schedules {
     pub timeouts: u64,
     /// Schedules in which a call failed that is made only where threads meet.
     pub failing: u64,
-    /// What should not be: the schedule, and what is wrong.
+    /// What should not be: the command that runs it again, and what is wrong.
     pub failures: Vec<(String, String)>,
     /// Everything that happened, as one number.
     pub trace: u64,
@@ -106,6 +110,8 @@ pub struct Schedules {
 
 struct Ran {
     trace: u64,
+    happened: Vec<Happened>,
+    told: Vec<Option<Told>>,
     choices: Vec<usize>,
     locks: BTreeSet<(String, String)>,
     sites: Vec<Site>,
@@ -131,7 +137,7 @@ fn save(program: &lab::Process, thread: usize, flush: bool) -> Pending<Told> {
     })
 }
 
-fn run(job: &Job) -> Result<Ran, String> {
+fn run(job: &Schedule) -> Result<Ran, String> {
     let planned = |builder: lab::Builder| job.faults.iter().fold(builder, |lab, fault| lab.fault(*fault));
     let strategy = job.strategy.clone();
     // Requests that take time come to their ends one after the other; a flush is to meet others in the middle of theirs.
@@ -265,6 +271,7 @@ fn run(job: &Job) -> Result<Ran, String> {
         scene.pass(200);
     }
     judge(&scene, job, &told)?;
+    let happened = scene.happened();
     scene.exit_all();
     if !unloaded {
         let report = scene.lab.unload();
@@ -275,6 +282,8 @@ fn run(job: &Job) -> Result<Ran, String> {
     let executive = scene.lab.executive();
     Ok(Ran {
         trace: scene.lab.trace_hash(),
+        happened,
+        told,
         choices: executive.scheduler.choices(),
         locks: executive.locks.graph(),
         sites: executive.calls.sites(),
@@ -282,7 +291,7 @@ fn run(job: &Job) -> Result<Ran, String> {
 }
 
 /// Each thread's bytes are entirely old or entirely new, and what the thread was told is true.
-fn judge(scene: &Scene, job: &Job, told: &[Option<Told>]) -> Result<(), String> {
+fn judge(scene: &Scene, job: &Schedule, told: &[Option<Told>]) -> Result<(), String> {
     let found = scene.committed(FILE).ok_or("the file is gone")?;
     let old = old();
     if found.len() != old.len() {
@@ -325,8 +334,30 @@ fn judge(scene: &Scene, job: &Job, told: &[Option<Told>]) -> Result<(), String> 
     Ok(())
 }
 
-fn caught(job: &Job) -> Result<Ran, String> {
+fn caught(job: &Schedule) -> Result<Ran, String> {
     catch_unwind(AssertUnwindSafe(|| run(job))).unwrap_or_else(|panic| Err(message(&*panic)))
+}
+
+/// Runs one schedule, and says what happened.
+///
+/// # Errors
+/// What is wrong.
+pub fn again(schedule: &Schedule) -> Result<String, String> {
+    let ran = caught(schedule)?;
+    let mut text = String::new();
+    for (thread, told) in ran.told.iter().enumerate() {
+        let told = match told {
+            None => "not asked".into(),
+            Some(Ok(())) => "success".into(),
+            Some(Err(status)) => status.to_string(),
+        };
+        writeln!(text, "thread {thread}: {told}").ok();
+    }
+    let failed = ran.sites.iter().filter(|site| schedule.faults.iter().any(|fault| fault.site == site.id));
+    writeln!(text, "saves: {:?}", ran.happened).ok();
+    writeln!(text, "{} of {} failing calls made", failed.count(), schedule.faults.len()).ok();
+    write!(text, "{} choices, trace {:016x}", ran.choices.len(), ran.trace).ok();
+    Ok(text)
 }
 
 fn name(strategy: &Strategy) -> &'static str {
@@ -352,12 +383,12 @@ pub fn explore(
     let mut jobs = Vec::new();
     let each = count / MEANWHILE.len() / 4;
     for meanwhile in MEANWHILE {
-        let job = |strategy, seed| Job { meanwhile, strategy, seed, faults: Vec::new(), assumed };
+        let job = |strategy, seed| Schedule { meanwhile, strategy, seed, faults: Vec::new(), assumed };
         let base = job(Strategy::Script(Vec::new()), seed);
         let choices = match caught(&base) {
             Ok(ran) => ran.choices,
             Err(what) => {
-                result.failures.push((describe(&base), what));
+                result.failures.push((base.command(), what));
                 continue;
             }
         };
@@ -380,14 +411,17 @@ pub fn explore(
         }
     }
     let mut different = BTreeSet::new();
-    let (mut waits, mut fails): (BTreeMap<SiteId, Job>, BTreeMap<SiteId, Vec<Job>>) = Default::default();
+    let (mut waits, mut fails): (BTreeMap<SiteId, Schedule>, BTreeMap<SiteId, Vec<Schedule>>) =
+        Default::default();
     let results = campaign::parallel(&jobs, threads, None, caught);
     for (job, ran) in jobs.iter().zip(results.into_iter().flatten()) {
         if let Ok(ran) = &ran {
             for site in &ran.sites {
                 // The same schedule again, as far as it goes, with that failure.
-                let again =
-                    |kind| Job { faults: vec![PlannedFault { site: site.id, call: 1, kind }], ..job.clone() };
+                let again = |kind| Schedule {
+                    faults: vec![PlannedFault { site: site.id, call: 1, kind }],
+                    ..job.clone()
+                };
                 if site.failure == Failure::Timeout {
                     waits.entry(site.id).or_insert_with(|| again(FaultKind::Timeout));
                 } else if !known.contains(&site.id) {
@@ -401,7 +435,7 @@ pub fn explore(
         take(&mut result, &mut different, job, ran);
     }
     result.timeouts = waits.len() as u64;
-    let again: Vec<Job> = waits.into_values().chain(fails.into_values().flatten()).collect();
+    let again: Vec<Schedule> = waits.into_values().chain(fails.into_values().flatten()).collect();
     result.failing = again.len() as u64 - result.timeouts;
     let results = campaign::parallel(&again, threads, None, caught);
     for (job, ran) in again.iter().zip(results.into_iter().flatten()) {
@@ -409,14 +443,15 @@ pub fn explore(
     }
     result.different = different.len() as u64;
     if let Some(cycle) = cycle(&result.lock_order) {
-        result
-            .failures
-            .push(("all schedules together".into(), format!("locks are taken in a circle: {cycle}")));
+        result.failures.push((
+            format!("cargo xtask faults -- --only schedules --seed {seed}"),
+            format!("locks are taken in a circle: {cycle}"),
+        ));
     }
     result
 }
 
-fn take(result: &mut Schedules, different: &mut BTreeSet<u64>, job: &Job, ran: Result<Ran, String>) {
+fn take(result: &mut Schedules, different: &mut BTreeSet<u64>, job: &Schedule, ran: Result<Ran, String>) {
     result.ran += 1;
     match ran {
         Ok(ran) => {
@@ -426,20 +461,9 @@ fn take(result: &mut Schedules, different: &mut BTreeSet<u64>, job: &Job, ran: R
             result.lock_order.extend(ran.locks);
             result.places.extend(ran.sites.iter().filter_map(|site| site.place.map(|(_, rva)| rva)));
         }
-        Err(what) if result.failures.len() < 12 => result.failures.push((describe(job), what)),
+        Err(what) if result.failures.len() < 12 => result.failures.push((job.command(), what)),
         Err(_) => {}
     }
-}
-
-fn describe(job: &Job) -> String {
-    let faults: Vec<String> = job.faults.iter().map(|fault| sites::show(*fault)).collect();
-    format!(
-        "meanwhile {:?}, {:?}, seed {}, failing calls [{}]",
-        job.meanwhile,
-        job.strategy,
-        job.seed,
-        faults.join(" ")
-    )
 }
 
 /// A circle in the order of locks, over all runs: no single run need show both ends of it.

@@ -107,8 +107,8 @@ fn of_schedules(text: &mut String, schedules: &Schedules) {
             schedules.failures.len(),
         ),
     );
-    for (schedule, what) in &schedules.failures {
-        writeln!(text, "\nFAILED (schedules): {what}\n  schedule: {schedule}").ok();
+    for (again, what) in &schedules.failures {
+        writeln!(text, "\nFAILED (schedules): {what}\n  again: {again}").ok();
     }
 }
 
