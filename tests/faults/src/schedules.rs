@@ -270,6 +270,10 @@ fn run(job: &Schedule) -> Result<Ran, String> {
         program.try_exit(0).map_err(|violation| violation.to_string())?;
         scene.pass(200);
     }
+    if job.faults.iter().any(|fault| fault.kind == FaultKind::Timeout) {
+        // What was not waited for is done by a worker. Until it is, the driver rightly refuses to unload.
+        scene.pass(200);
+    }
     judge(&scene, job, &told)?;
     let happened = scene.happened();
     scene.exit_all();
