@@ -7,13 +7,14 @@ use core::sync::atomic::{AtomicU32, Ordering};
 
 use crate::Result;
 use crate::pool::Tag;
-use crate::sync::Event;
+use crate::sync::{CriticalRegion, Event};
 
 /// Lets operations in to a value.
 ///
 /// # Invariants
 /// Those inside share the value. Who holds the gate has it alone: it is held by one at a time, nobody comes in while it is
-/// held, and it is given out only when nobody is inside.
+/// held, and it is given out only when nobody is inside. Who has the turn is in a critical region: nobody suspends the
+/// thread that the others wait for.
 pub struct Gate<T> {
     /// [`FINAL`], [`HELD`], and [`ONE`] for each of those inside.
     state: AtomicU32,
@@ -54,8 +55,7 @@ impl<T> Gate<T> {
                 return false;
             }
             if now & HELD != 0 {
-                self.turn.wait(None);
-                self.turn.set();
+                self.pass_the_turn(None);
                 now = self.state.load(Ordering::Acquire);
                 continue;
             }
@@ -89,9 +89,10 @@ impl<T> Gate<T> {
     /// who wants to come in waits until the answer is dropped. `None` if the time was over. PASSIVE_LEVEL, not by who is
     /// inside.
     pub fn hold(&self, milliseconds: Option<u32>) -> Option<Held<'_, T>> {
+        let region = CriticalRegion::enter();
         self.turn.wait(None);
         self.state.fetch_or(HELD, Ordering::AcqRel);
-        let held = Held { gate: self };
+        let held = Held { gate: self, _region: region };
         loop {
             // A signal of an earlier wait whose time was over may come late.
             self.empty.clear();
@@ -112,7 +113,13 @@ impl<T> Gate<T> {
 
     /// Waits while somebody holds it, at most this long; false if the time was over. IRQL up to APC_LEVEL.
     pub fn wait_until_free(&self, milliseconds: u32) -> bool {
-        let free = self.turn.wait(Some(milliseconds));
+        self.pass_the_turn(Some(milliseconds))
+    }
+
+    /// Waits for the turn and gives it back.
+    fn pass_the_turn(&self, milliseconds: Option<u32>) -> bool {
+        let _region = CriticalRegion::enter();
+        let free = self.turn.wait(milliseconds);
         if free {
             self.turn.set();
         }
@@ -132,6 +139,8 @@ impl<T> Gate<T> {
 /// A gate that is held: its value alone, until dropped.
 pub struct Held<'a, T> {
     gate: &'a Gate<T>,
+    /// Left after the turn is given back.
+    _region: CriticalRegion,
 }
 
 impl<T> Held<'_, T> {

@@ -67,8 +67,30 @@ impl<T> Drop for SpinGuard<'_, T> {
     }
 }
 
-/// A value behind a push lock: one writer or many readers. The holder is in a critical region (normal kernel APCs are
-/// off) and stays at its IRQL.
+/// A critical region, until dropped: normal kernel APCs are off, so nobody suspends the calling thread. Whoever others wait
+/// for without a limit of time is in one: who freezes a process would stop them with it (wdm/KeEnterCriticalRegion).
+pub struct CriticalRegion {
+    /// It is the calling thread's.
+    not_send: PhantomData<*mut ()>,
+}
+
+impl CriticalRegion {
+    /// Enters it; may be repeated. IRQL up to APC_LEVEL.
+    pub fn enter() -> Self {
+        // SAFETY: left by this thread, when this is dropped: it is not `Send`.
+        unsafe { KeEnterCriticalRegion() };
+        CriticalRegion { not_send: PhantomData }
+    }
+}
+
+impl Drop for CriticalRegion {
+    fn drop(&mut self) {
+        // SAFETY: entered by this thread.
+        unsafe { KeLeaveCriticalRegion() };
+    }
+}
+
+/// A value behind a push lock: one writer or many readers. The holder is in a critical region and stays at its IRQL.
 pub struct PushLock<T> {
     lock: UnsafeCell<wdk_sys::EX_PUSH_LOCK>,
     value: UnsafeCell<T>,
@@ -89,28 +111,26 @@ impl<T> PushLock<T> {
 
     /// Takes it alone. IRQL up to APC_LEVEL.
     pub fn write(&self) -> WriteGuard<'_, T> {
+        let region = CriticalRegion::enter();
         // SAFETY: an initialised lock, acquired inside a critical region as it must be.
-        unsafe {
-            KeEnterCriticalRegion();
-            ExAcquirePushLockExclusiveEx(self.lock.get(), DEFAULT_FLAGS);
-        }
-        WriteGuard { lock: self }
+        unsafe { ExAcquirePushLockExclusiveEx(self.lock.get(), DEFAULT_FLAGS) };
+        WriteGuard { lock: self, _region: region }
     }
 
     /// Takes it with other readers. IRQL up to APC_LEVEL. Not recursively.
     pub fn read(&self) -> ReadGuard<'_, T> {
+        let region = CriticalRegion::enter();
         // SAFETY: as above.
-        unsafe {
-            KeEnterCriticalRegion();
-            ExAcquirePushLockSharedEx(self.lock.get(), DEFAULT_FLAGS);
-        }
-        ReadGuard { lock: self }
+        unsafe { ExAcquirePushLockSharedEx(self.lock.get(), DEFAULT_FLAGS) };
+        ReadGuard { lock: self, _region: region }
     }
 }
 
 /// A push lock held alone.
 pub struct WriteGuard<'a, T> {
     lock: &'a PushLock<T>,
+    /// Left after the lock is released.
+    _region: CriticalRegion,
 }
 
 impl<T> Deref for WriteGuard<'_, T> {
@@ -131,16 +151,15 @@ impl<T> DerefMut for WriteGuard<'_, T> {
 impl<T> Drop for WriteGuard<'_, T> {
     fn drop(&mut self) {
         // SAFETY: held alone by this thread, which is in the critical region that it entered.
-        unsafe {
-            ExReleasePushLockExclusiveEx(self.lock.lock.get(), DEFAULT_FLAGS);
-            KeLeaveCriticalRegion();
-        }
+        unsafe { ExReleasePushLockExclusiveEx(self.lock.lock.get(), DEFAULT_FLAGS) };
     }
 }
 
 /// A push lock held with other readers.
 pub struct ReadGuard<'a, T> {
     lock: &'a PushLock<T>,
+    /// Left after the lock is released.
+    _region: CriticalRegion,
 }
 
 impl<T> Deref for ReadGuard<'_, T> {
@@ -154,10 +173,7 @@ impl<T> Deref for ReadGuard<'_, T> {
 impl<T> Drop for ReadGuard<'_, T> {
     fn drop(&mut self) {
         // SAFETY: held shared by this thread, which is in the critical region that it entered.
-        unsafe {
-            ExReleasePushLockSharedEx(self.lock.lock.get(), DEFAULT_FLAGS);
-            KeLeaveCriticalRegion();
-        }
+        unsafe { ExReleasePushLockSharedEx(self.lock.lock.get(), DEFAULT_FLAGS) };
     }
 }
 

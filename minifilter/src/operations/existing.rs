@@ -267,7 +267,7 @@ impl Existing {
         let instance = data.instance();
         let Existing { edit, redirect, part, place, granted, information } = self;
         let bound = same(data, file, instance, place)
-            .inspect_err(|_| redirect.close_twin())
+            .inspect_err(|_| redirect.close_twin(None))
             .and_then(|()| bind(instance, file, &redirect, Some(part)));
         match bound {
             Ok(()) => {

@@ -242,11 +242,11 @@ pub(super) fn bind(
     redirect: &ContextRef<Redirect>,
     part: Option<Part>,
 ) -> Result<()> {
-    redirect.set_on_handle(instance, file).inspect_err(|_| redirect.close_twin())?;
+    redirect.set_on_handle(instance, file).inspect_err(|_| redirect.close_twin(None))?;
     if let Some(part) = part {
         if !part.save.enlist(redirect) {
             // Broken off meanwhile: the volume is going.
-            redirect.close_twin();
+            redirect.close_twin(None);
             return Err(Status::UNEXPECTED_IO_ERROR);
         }
         part.keep();

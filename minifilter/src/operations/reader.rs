@@ -107,12 +107,12 @@ impl Reader {
         let place = Place { file: id, stream: stream_of(name.stream()) };
         let Ok(redirect) = Redirect::new(opened.file, how, Some(save.clone()), None, place) else { return };
         if redirect.set_on_handle(instance, file).is_err() {
-            redirect.close_twin();
+            redirect.close_twin(None);
         } else if save.enlist(&redirect) {
             intact.report.joined(save, name.full(), false);
         } else {
             // It ended meanwhile: the handle reads its own file.
-            redirect.close_twin();
+            redirect.close_twin(None);
         }
     }
 }

@@ -10,7 +10,7 @@ use kernel::gate::Gate;
 use kernel::instance::Instance;
 use kernel::pool::{PoolSlice, PoolVec, Shared, Tag};
 use kernel::process::{Process, ProcessKey, ProcessRef, current_thread_is_terminating};
-use kernel::sync::{Event, PushLock, SpinLock};
+use kernel::sync::{CriticalRegion, Event, PushLock, SpinLock};
 use kernel::time;
 use kernel::transaction::{Transaction, TransactionRef};
 use kernel::{Result, Status};
@@ -130,7 +130,8 @@ pub struct Save {
 /// The application's file object that leaves a save, before its cleanup, and what it has open.
 pub type Own<'a> = (FileObject<'a>, Place);
 
-/// How long a create waits for another one of its process that is on the way to the same file.
+/// How long a create waits for another one of its process that is on the way to the same file, and the end of a save for who
+/// only looks at it.
 const PATIENCE_MS: u32 = 10_000;
 
 impl Save {
@@ -461,9 +462,11 @@ impl Save {
 
     /// The volume goes: ends it now, whoever writes. PASSIVE_LEVEL, without locks.
     pub fn break_off(&self, intact: &Intact, instance: Instance<'_>, files: &Files) {
+        // Others wait for what is decided here.
+        let _region = CriticalRegion::enter();
         let facts = self.state.lock().break_off(self.settings.on_exit);
         if let Some(facts) = facts {
-            self.close_twins(&self.writers);
+            self.close_twins(&self.writers, None);
             self.finish(intact, instance, files, facts, None);
             // Whoever still has a handle is told that nothing works on it any more.
             self.state.lock().lose(Status::FILE_CLOSED.0 as u32);
@@ -480,10 +483,11 @@ impl Save {
         facts: Facts,
         own: Option<Own<'_>>,
     ) {
-        // Whoever exchanges twins, or is on the way to one, is waited for.
-        let _alone = self.gate.close_and_hold(None);
+        // Whoever exchanges twins, or is on the way to one, is waited for. Who is suspended on his way finds later that it is
+        // over.
+        let _alone = self.gate.close_and_hold(Some(PATIENCE_MS));
         // Handles of a transaction die with it (txf-ktm §4.4): those that read go back to their own files first.
-        self.close_twins(&self.readers);
+        self.close_twins(&self.readers, Some(PATIENCE_MS));
         let mode = core::mem::replace(&mut *self.mode.write(), Mode::Over);
         let (decided, result) = match mode {
             Mode::Transacted(transaction) => {
@@ -535,12 +539,13 @@ impl Save {
         self.ended.set();
     }
 
-    /// Takes twins out of use: no operation enters any more, those inside come out, the handles close.
-    fn close_twins(&self, list: &PushLock<PoolVec<ContextRef<Redirect>>>) {
+    /// Takes twins out of use: no operation enters any more, those inside come out, the handles close. One that somebody
+    /// does not come out of in time is closed with its handle.
+    fn close_twins(&self, list: &PushLock<PoolVec<ContextRef<Redirect>>>, patience: Option<u32>) {
         loop {
             let next = list.write().pop();
             let Some(redirect) = next else { return };
-            redirect.close_twin();
+            redirect.close_twin(patience);
         }
     }
 }
@@ -591,6 +596,8 @@ pub struct Redirect {
     pub locks: SpinLock<Locks>,
     /// Its cleanup found it.
     pub cleaned_up: AtomicBool,
+    /// Its cleanup left its twin open.
+    pub is_late: AtomicBool,
     /// Its file was made empty through it.
     pub emptied: AtomicBool,
     /// The sections that are being made over it.
@@ -619,7 +626,7 @@ impl Redirect {
         let gate = Gate::new(REDIRECT_TAG, twin)?;
         let role = if pass.is_some() { Role::Writer } else { Role::Reader };
         let locks = SpinLock::new(Locks::new());
-        let (cleaned_up, emptied) = (AtomicBool::new(false), AtomicBool::new(false));
+        let no = || AtomicBool::new(false);
         // Before the context is set, so that no operation on the handle misses it; taken back by `Drop`.
         counters::redirected();
         ContextRef::new(
@@ -631,18 +638,20 @@ impl Redirect {
                 role,
                 place,
                 locks,
-                cleaned_up,
-                emptied,
+                cleaned_up: no(),
+                is_late: no(),
+                emptied: no(),
                 mapping: Mapping::new(),
                 pass,
             },
         )
     }
 
-    /// Takes the twin out of use: no operation enters any more, those inside come out, the handle is closed.
-    /// PASSIVE_LEVEL. May be repeated.
-    pub fn close_twin(&self) {
-        if let Some(twin) = self.gate.close_and_hold(None) {
+    /// Takes the twin out of use: no operation enters any more, those inside come out, the handle is closed. Those inside
+    /// are waited for at most this long in milliseconds (`None`: for ever); it has to be repeated then before the redirect
+    /// goes. PASSIVE_LEVEL. May be repeated.
+    pub fn close_twin(&self, patience: Option<u32>) {
+        if let Some(twin) = self.gate.close_and_hold(patience) {
             self.mapping.abandon();
             twin.close();
         }

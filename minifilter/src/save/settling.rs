@@ -15,7 +15,7 @@
 use kernel::context::ContextRef;
 use kernel::instance::{Instance, InstanceRef};
 use kernel::pool::{PoolVec, Shared, Tag};
-use kernel::sync::PushLock;
+use kernel::sync::{CriticalRegion, PushLock};
 use kernel::time;
 use kernel::{Result, Status};
 
@@ -108,6 +108,8 @@ pub fn leave(
     ending: Ending,
     own: Option<Own<'_>>,
 ) {
+    // Others wait for what is decided here.
+    let _region = CriticalRegion::enter();
     let settles = save.may_settle();
     let waiting = if settles == Settles::Never { None } else { Waiting::new(save, instance, files) };
     let left = save.has_left(ending, settles);
@@ -133,6 +135,8 @@ impl Save {
     /// It waits no longer (`turn`: only if it is this time): its outcome is decided and carried out. Waits while somebody
     /// else does that. PASSIVE_LEVEL, without locks.
     pub fn settle(&self, intact: &Intact, instance: Instance<'_>, files: &Files, turn: Option<Turn>) {
+        // Others wait for what is decided here.
+        let _region = CriticalRegion::enter();
         let ending = match self.owner_status() {
             Status::PENDING => Ending::Closed,
             status => Ending::ProcessEnded(status.0 as u32),

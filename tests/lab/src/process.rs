@@ -104,6 +104,18 @@ impl Process {
         }
     }
 
+    /// Suspends all of its threads, as a debugger or NtSuspendProcess does ([`lab_executive::Lab::suspend_thread`]).
+    pub fn suspend(&self) {
+        let lab = self.lab.executive();
+        self.inner.threads().iter().for_each(|thread| lab.suspend_thread(thread));
+    }
+
+    /// Resumes them.
+    pub fn resume(&self) {
+        let lab = self.lab.executive();
+        self.inner.threads().iter().for_each(|thread| lab.resume_thread(thread));
+    }
+
     /// Ends the process by itself with `status`, as ExitProcess: handles that are open are swept.
     ///
     /// # Panics

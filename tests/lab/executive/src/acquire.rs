@@ -34,6 +34,9 @@ impl Lab {
             );
         }
         thread.critical_regions.set(thread.critical_regions.get() - 1);
+        if thread.stands_still() {
+            self.yield_now();
+        }
     }
 
     /// Some locks may be taken only while normal kernel APCs are off: a suspended holder would stop everybody.

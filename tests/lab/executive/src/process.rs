@@ -180,7 +180,7 @@ impl Lab {
         }
         process.exit_status.set(status);
         for other in process.threads() {
-            other.terminating.set(true);
+            self.terminate_thread(&other);
         }
         self.block_until("the other threads of an exiting process", None, || {
             process.threads.borrow().len() == 1
@@ -202,7 +202,7 @@ impl Lab {
     pub fn terminate_process(&self, process: &Rc<Process>, status: i32) -> Rc<Thread> {
         process.exit_status.set(status);
         for thread in process.threads() {
-            thread.terminating.set(true);
+            self.terminate_thread(&thread);
         }
         self.spawn(process, "exit", move |lab| lab.exit_process(status))
     }
@@ -216,7 +216,7 @@ impl Lab {
                 process.exit_status.set(status);
             }
             for thread in process.threads() {
-                thread.terminating.set(true);
+                lab.terminate_thread(&thread);
             }
             lab.attached(&process, || lab.sweep_handles(&process));
             process.exit_status.set(status);

@@ -349,6 +349,30 @@ impl Lab {
         }
     }
 
+    /// Suspends a thread, as NtSuspendThread does: it goes on until normal kernel APCs reach it, so not inside a critical or
+    /// guarded region, nor in the file system, which enters one (ntifs/FsRtlEnterFileSystem). May be repeated.
+    pub fn suspend_thread(&self, thread: &Thread) {
+        thread.suspensions.set(thread.suspensions.get() + 1);
+        self.trace.event("suspend", u64::from(thread.id));
+    }
+
+    /// Takes one suspension back, as NtResumeThread does.
+    pub fn resume_thread(&self, thread: &Thread) {
+        thread.suspensions.set(thread.suspensions.get().saturating_sub(1));
+        self.trace.event("resume", u64::from(thread.id));
+        if !thread.stands_still() {
+            self.wait_again(thread);
+        }
+    }
+
+    /// A thread is to end: one that is suspended is resumed for that (KeForceResumeThread).
+    pub(crate) fn terminate_thread(&self, thread: &Thread) {
+        thread.terminating.set(true);
+        if thread.suspensions.replace(0) != 0 {
+            self.wait_again(thread);
+        }
+    }
+
     /// Runs `fire` on the scheduler's stack at system time `due`. It must not wait.
     pub fn at(&self, due: i64, fire: impl FnOnce(&Lab) + 'static) -> u64 {
         let mut timers = self.scheduler.timers.borrow_mut();
@@ -408,7 +432,8 @@ impl Lab {
             if let State::Waiting(wait) = &*thread.state.borrow()
                 && !thread.server.get()
             {
-                what.push_str(&format!("\n  {} waits for {}", thread.label(), wait.what));
+                let still = if thread.stands_still() { ", and is suspended" } else { "" };
+                what.push_str(&format!("\n  {} waits for {}{still}", thread.label(), wait.what));
             }
         }
         self.record_violation("deadlock", "lab: every wait must be able to end", what);

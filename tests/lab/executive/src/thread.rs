@@ -66,6 +66,8 @@ pub struct Thread {
     pub critical_regions: Cell<i32>,
     /// Depth of guarded regions: all APCs are off while it is not 0.
     pub guarded_regions: Cell<i32>,
+    /// How often it has been suspended and not resumed.
+    pub(crate) suspensions: Cell<u32>,
     /// Set when the thread is being torn down.
     pub terminating: Cell<bool>,
     /// Valid once the thread has finished.
@@ -93,6 +95,7 @@ impl Thread {
             irql: Cell::new(PASSIVE_LEVEL),
             critical_regions: Cell::new(0),
             guarded_regions: Cell::new(0),
+            suspensions: Cell::new(0),
             terminating: Cell::new(false),
             exit_status: Cell::new(crate::status::PENDING),
             server: Cell::new(false),
@@ -131,6 +134,11 @@ impl Thread {
     /// Whether normal kernel APCs are off: in a critical or guarded region, or at `APC_LEVEL` or above.
     pub fn normal_apcs_off(&self) -> bool {
         self.critical_regions.get() != 0 || self.all_apcs_off()
+    }
+
+    /// Whether a suspension holds it: the APC that does so is a normal kernel APC, and waits while those are off.
+    pub(crate) fn stands_still(&self) -> bool {
+        self.suspensions.get() != 0 && !self.normal_apcs_off()
     }
 
     /// Whether all APCs are off.

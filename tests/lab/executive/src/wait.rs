@@ -125,22 +125,31 @@ impl Lab {
         unsafe { ptr::write_unaligned(object.wrapping_add(4).cast::<i32>(), state) };
     }
 
-    /// Waiters are satisfied in an order that the seed chooses: Windows promises none.
+    /// Waiters are satisfied in an order that the seed chooses: Windows promises none. One that is suspended does not wait
+    /// while it is: the APC has ended its wait, which begins again afterwards.
     fn satisfy_waiters(&self, object: usize) {
-        let mut waiters: Vec<_> =
-            self.scheduler.threads().into_iter().filter(|t| waits_for(t, object)).collect();
+        let mut waiters: Vec<_> = self
+            .scheduler
+            .threads()
+            .into_iter()
+            .filter(|t| waits_for(t, object) && !t.stands_still())
+            .collect();
         while !waiters.is_empty() && self.header(ptr::with_exposed_provenance(object)).signal_state > 0 {
-            let thread = waiters.swap_remove(self.random.below(waiters.len()));
-            let satisfied = match &*thread.state.borrow() {
-                State::Waiting(Wait { kind: WaitKind::Objects { objects, all }, .. }) => {
-                    self.try_satisfy(&thread, objects, *all)
-                }
-                _ => None,
-            };
-            if let Some(result) = satisfied {
-                thread.wait_result.set(result);
-                *thread.state.borrow_mut() = State::Ready;
+            self.wait_again(&waiters.swap_remove(self.random.below(waiters.len())));
+        }
+    }
+
+    /// Ends a wait for objects if it can end now.
+    pub(crate) fn wait_again(&self, thread: &Thread) {
+        let satisfied = match &*thread.state.borrow() {
+            State::Waiting(Wait { kind: WaitKind::Objects { objects, all }, .. }) => {
+                self.try_satisfy(thread, objects, *all)
             }
+            _ => None,
+        };
+        if let Some(result) = satisfied {
+            thread.wait_result.set(result);
+            *thread.state.borrow_mut() = State::Ready;
         }
     }
 

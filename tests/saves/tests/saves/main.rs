@@ -41,6 +41,7 @@ mod schedules;
 mod sections;
 mod shared_locks;
 mod streams;
+mod suspended;
 mod terminations;
 mod times;
 mod unload;

@@ -62,6 +62,9 @@ impl Lab {
     }
 
     fn can_run(&self, thread: &Thread, now: i64) -> bool {
+        if thread.stands_still() {
+            return false;
+        }
         let condition = match &*thread.state.borrow() {
             State::Ready => return true,
             State::Running | State::Finished => return false,
@@ -170,6 +173,8 @@ impl Lab {
             .threads
             .borrow()
             .iter()
+            // What a suspended thread waits for comes when it is resumed.
+            .filter(|thread| !thread.stands_still())
             .filter_map(|thread| match &*thread.state.borrow() {
                 State::Waiting(wait) => wait.deadline,
                 _ => None,

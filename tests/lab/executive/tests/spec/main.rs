@@ -10,6 +10,7 @@ mod pe;
 mod processes;
 mod registry;
 mod routines;
+mod suspension;
 mod waits;
 
 use std::rc::Rc;

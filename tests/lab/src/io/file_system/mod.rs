@@ -93,12 +93,19 @@ impl Call<'_> {
     }
 }
 
-/// Carries out an operation.
+/// Carries out an operation. Nobody suspends a thread in the file system (ntifs/FsRtlEnterFileSystem).
 pub(crate) fn dispatch(
     lab: &Executive,
     request: &Rc<Request>,
     iopb: &FLT_IO_PARAMETER_BLOCK,
 ) -> IO_STATUS_BLOCK {
+    lab.enter_critical_region();
+    let answer = carry_out(lab, request, iopb);
+    lab.leave_critical_region();
+    answer
+}
+
+fn carry_out(lab: &Executive, request: &Rc<Request>, iopb: &FLT_IO_PARAMETER_BLOCK) -> IO_STATUS_BLOCK {
     // What is about the volume's device has no file object (minifilter-rules §2.7).
     match request.major {
         IRP_MJ_PNP => return block(super::dismount::plug_and_play(lab, request)),
