@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use intact_saves::{FILE, NEW, OLD, Scene, intact, intact_service, seen};
+use intact_saves::{FILE, Happened, NEW, OLD, Scene, intact, intact_service, seen};
 use lab::flt::instance::Instance;
 use lab::{Handle, Offset, Process, Status};
 
@@ -161,5 +161,68 @@ fn without_it_saves_go_on_and_an_event_says_so() {
     }
     let missing = seen(&scene.lab).into_iter().filter(|event| event.name() == "NoLowerInstance").count();
     assert_eq!(missing, 1);
+    scene.end();
+}
+
+/// Mounts the volume anew, with the handle of the old one open.
+fn mounted_anew(outlive: bool) -> (Scene, Process, Handle) {
+    let scene = Scene::builder().lab(|lab| lab.instances_outlive_dismount(outlive)).build();
+    let (writer, old) = opened(&scene);
+    dismount(&scene);
+    (scene, writer, old)
+}
+
+/// There are two at once, where instances stay with the volume that is gone.
+#[test]
+fn beside_one_of_a_volume_that_is_gone_another_one_sees_its_pages() {
+    for outlive in [false, true] {
+        let (scene, writer, old) = mounted_anew(outlive);
+        let handle = scene.open_file(&writer);
+        scene.pass(10);
+        assert_eq!(
+            names(&scene).iter().filter(|name| *name == "Intact Below").count(),
+            1 + usize::from(outlive)
+        );
+        lose_a_page(&scene, &writer, handle);
+        writer.close(handle).unwrap();
+        scene.assert_committed(FILE, OLD);
+        assert_eq!(scene.happened().last(), Some(&Happened::RolledBack(WOUNDED.into())));
+        writer.close(old).unwrap();
+        scene.end();
+    }
+}
+
+/// How many there are is bounded. One more is not attached, and an event says so.
+#[test]
+fn of_more_volumes_than_are_known_the_next_has_none_and_an_event_says_so() {
+    let (scene, writer, _) = mounted_anew(true);
+    let missing = || seen(&scene.lab).into_iter().filter(|event| event.name() == "NoLowerInstance").count();
+    for round in 1..=32 {
+        assert_eq!(missing(), 0, "{round}");
+        scene.open_file(&writer);
+        scene.pass(10);
+        dismount(&scene);
+    }
+    assert_eq!(missing(), 1);
+    let handle = scene.open_file(&writer);
+    scene.pass(10);
+    assert_eq!(missing(), 2);
+    writer.write(handle, 0, NEW).unwrap();
+    writer.close(handle).unwrap();
+    scene.assert_committed(FILE, NEW);
+    scene.end();
+}
+
+/// One that goes leaves room for another.
+#[test]
+fn however_often_it_is_detached_it_comes_again() {
+    let scene = Scene::new();
+    for round in 0..40 {
+        let (writer, handle) = opened(&scene);
+        assert_eq!(names(&scene), ["Intact", "Intact Below"], "{round}");
+        writer.close(handle).unwrap();
+        let lower = instances(&scene).pop().unwrap();
+        scene.lab.detach(&lower).unwrap();
+    }
     scene.end();
 }

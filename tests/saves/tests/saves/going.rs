@@ -6,6 +6,7 @@ use intact_saves::{FILE, Happened, NEW, OLD, Scene, SceneBuilder, VOLUME_FILE};
 use lab::{
     Caller, CreateOptions, GENERIC_READ, GENERIC_WRITE, Handle, Lab, Offset, PowerState, Process, Status,
 };
+use lab_executive::scheduler::MILLISECOND;
 use lab_volume::Volume;
 
 const ALL: u32 = GENERIC_READ | GENERIC_WRITE;
@@ -216,6 +217,32 @@ fn a_view_of_a_file_on_a_volume_that_goes_keeps_nothing() {
             scene.assert_committed(FILE, NEW);
             scene.end();
         }
+    }
+}
+
+/// Nothing of a save is left when its volume is detached from, although somebody still has its file mapped.
+#[test]
+fn a_view_of_a_file_on_a_volume_that_is_detached_from_keeps_the_driver_no_longer() {
+    for (_, builder) in both_ways().filter(|(outlive, _)| !outlive) {
+        let scene = builder.build();
+        let writer = scene.program("writer.exe");
+        let handle = scene.write_new(&writer);
+        let view = writer.call(move |caller| {
+            let view = caller.create_section(handle, true).unwrap();
+            caller.close(handle).unwrap();
+            view
+        });
+        // So long that the view is looked for once a second only.
+        scene.pass(10_000);
+        let begun = scene.lab.executive().scheduler.now();
+        dismount(&scene);
+        let taken = scene.lab.executive().scheduler.now() - begun;
+        assert!(taken < 100 * MILLISECOND, "{taken}");
+        let intact = scene.lab.drivers().pop().unwrap();
+        let report = scene.lab.unload_driver(&intact).unwrap();
+        assert!(report.is_clean(), "{report}");
+        writer.call(move |caller| caller.close_section(view));
+        scene.assert_committed(FILE, OLD);
     }
 }
 

@@ -567,3 +567,34 @@ fn what_cannot_wait_ends() {
         scene.end();
     }
 }
+
+/// A save that waited, was written to and is over keeps nobody from unloading, although its time would not be over yet.
+#[test]
+fn what_waits_no_longer_keeps_the_driver_no_longer() {
+    let scene = writers().build();
+    let writer = scene.program("writer.exe");
+    empty(&writer);
+    write_again(&writer);
+    scene.assert_committed(FILE, NEW);
+    let intact = scene.lab.drivers().pop().unwrap();
+    let report = scene.lab.unload_driver(&intact).unwrap();
+    assert!(report.is_clean(), "{report}");
+}
+
+/// However many want the file of a save that waits, each of them gets it.
+#[test]
+fn whoever_needs_the_file_while_another_one_ends_the_wait_gets_it_too() {
+    for seed in 1..=40 {
+        let scene =
+            writers().seed(seed).lab(|lab| lab.config(|config| config.preempt_per_mille = 400)).build();
+        let (writer, other) = (scene.program("writer.exe"), scene.program("other.exe"));
+        empty(&writer);
+        let open = || other.submit(|caller| caller.create_file(&CreateOptions::open(FILE, ALL)).map(|_| ()));
+        let opens: Vec<_> = (0..4).map(|_| open()).collect();
+        for one in opens {
+            assert_eq!(one.wait().unwrap(), Ok(()), "seed {seed}: {:?}", scene.happened());
+        }
+        scene.assert_committed(FILE, b"");
+        scene.end();
+    }
+}

@@ -624,3 +624,38 @@ fn an_open_by_a_name_inside_never_opens_what_has_that_name_outside() {
         }
     }
 }
+
+/// Without memory to lead it to the file by the name that it has outside, it is not led to whatever has its own name there.
+#[test]
+fn an_open_by_a_name_inside_for_which_there_is_no_memory_fails_and_an_event_says_why() {
+    let scene = scene();
+    let writer = scene.program("writer.exe");
+    let handle = write(&writer, FILE);
+    rename(&writer, handle, MOVED, false).unwrap();
+    let kind = FaultKind::Status(Status::INSUFFICIENT_RESOURCES.0.cast_signed());
+    scene.lab.executive().calls.surprise("IoReplaceFileObjectName", 0, kind);
+    assert_eq!(try_open(&writer, MOVED, ALL), Err(Status(0xC000_00E9)));
+    assert_eq!(scene.lab.executive().calls.surprises_left(), 0);
+    let passed = scene.happened().iter().any(|event| matches!(event, Happened::PassedThrough(_)));
+    assert!(passed, "{:?}", scene.happened());
+    writer.kill(1);
+    scene.assert_committed(FILE, OLD);
+    scene.end();
+}
+
+/// A stream of a file is found by the name that the file has inside, in the file itself.
+#[test]
+fn a_stream_is_opened_by_the_name_that_its_file_has_inside() {
+    const STREAM: &str = r"C:\Saved\moved.txt:notes";
+    let scene = Scene::builder().file(r"Saved\report.txt:notes", OLD).build();
+    let writer = scene.program("writer.exe");
+    let handle = write(&writer, FILE);
+    rename(&writer, handle, MOVED, false).unwrap();
+    let stream = writer.create_file(CreateOptions::open(STREAM, ALL)).unwrap();
+    assert_eq!(writer.write(stream, 0, NEW), Ok(NEW.len()));
+    [stream, handle].into_iter().for_each(|handle| writer.close(handle).unwrap());
+    scene.assert_committed(STREAM, NEW);
+    scene.assert_committed(MOVED, NEW);
+    scene.assert_happened(&[Happened::Begun, Happened::Joined("writer".into()), Happened::Committed]);
+    scene.end();
+}

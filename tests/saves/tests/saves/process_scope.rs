@@ -2,10 +2,12 @@
 
 use intact_saves::{FILE, Happened, NEW, OLD, Rule, Scene, SceneBuilder, cuts, seen};
 use lab::{Caller, CreateOptions, DELETE, GENERIC_READ, GENERIC_WRITE, Handle, Offset, Process, Status};
+use lab_executive::import::FaultKind;
 
 use crate::unload::{DO_NOT_DETACH, attached_by_hand};
 
 const ALL: u32 = GENERIC_READ | GENERIC_WRITE | DELETE;
+const DIRECTORY_FILE: u32 = 1;
 const FILE_WRITE_ATTRIBUTES: u32 = 0x100;
 const OTHER: &str = r"C:\Saved\other.txt";
 const OTHERS: &[u8] = b"what the other file holds";
@@ -559,6 +561,22 @@ fn only_names_of_its_files_and_folders_end_its_wait() {
     assert_eq!(committed(&scene), 0);
     renamed(r"C:\Saved\Sub", r"C:\Saved\Moved");
     assert_eq!(committed(&scene), 1);
+    scene.assert_committed(r"C:\Saved\Moved\inner.txt", NEW);
+    scene.end();
+}
+
+/// A folder whose name cannot be told may be above any file of a save that waits.
+#[test]
+fn a_rename_of_what_has_no_name_to_be_told_ends_the_wait() {
+    let scene = units().file(r"Saved\Sub\inner.txt", OLD).build();
+    let (writer, other) = (scene.program("writer.exe"), scene.program("other.exe"));
+    save(&writer, r"C:\Saved\Sub\inner.txt");
+    let options = CreateOptions::open(r"C:\Saved\Sub", DELETE).options(DIRECTORY_FILE);
+    let folder = other.create_file(options).unwrap();
+    let kind = FaultKind::Status(Status::INSUFFICIENT_RESOURCES.0.cast_signed());
+    scene.lab.executive().calls.surprise("FltGetFileNameInformation", 0, kind);
+    assert_eq!(other.call(move |caller| caller.rename(folder, r"C:\Saved\Moved", false)), Ok(()));
+    assert_eq!(scene.lab.executive().calls.surprises_left(), 0);
     scene.assert_committed(r"C:\Saved\Moved\inner.txt", NEW);
     scene.end();
 }

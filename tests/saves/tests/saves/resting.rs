@@ -1,6 +1,6 @@
 //! What was modified is published past `MaxIdleSeconds`, and its save rests until something is modified again.
 
-use intact_saves::{FILE, Happened, NEW, OLD, Scene, SceneBuilder, failing_calls, seen};
+use intact_saves::{FILE, Happened, NEW, OLD, Rule, Scene, SceneBuilder, failing_calls, seen};
 use lab::{Caller, CreateOptions, DELETE, GENERIC_READ, GENERIC_WRITE, Handle, Offset, Process, Status};
 
 const ALL: u32 = GENERIC_READ | GENERIC_WRITE | DELETE | 0x4_0000;
@@ -251,6 +251,95 @@ fn what_was_modified_is_published_although_somebody_waits_for_a_lock() {
     let waiting = writer.submit(move |caller| lock(caller, second));
     scene.pass(IDLE_TIME);
     assert_eq!(waiting.wait().unwrap(), Err(Status::LOCK_NOT_GRANTED));
+    scene.assert_committed(FILE, NEW);
+    scene.end();
+}
+
+fn not_resumed(scene: &Scene) -> usize {
+    scene.happened().iter().filter(|event| **event == demoted(NOT_RESUMED)).count()
+}
+
+/// What somebody deletes meanwhile cannot be opened again; and what was not resumed once is not later.
+#[test]
+fn a_file_that_is_being_deleted_is_written_without_a_transaction_and_stays_so() {
+    let (scene, writer, handle) = rested();
+    let other = scene.program("other.exe");
+    let theirs = other.create_file(CreateOptions::open(FILE, DELETE)).unwrap();
+    other.call(move |caller| caller.set_delete(theirs, true)).unwrap();
+    assert_eq!(writer.write(handle, 0, b"MORE"), Ok(4));
+    other.call(move |caller| caller.set_delete(theirs, false)).unwrap();
+    other.close(theirs).unwrap();
+    assert_eq!(writer.write(handle, 4, b"more"), Ok(4));
+    scene.assert_committed(FILE, &[b"MOREmore", &NEW[8..]].concat());
+    writer.close(handle).unwrap();
+    assert_eq!(not_resumed(&scene), 1);
+    scene.end();
+}
+
+/// Two of its files, of which somebody deletes one: neither handle is lost.
+#[test]
+fn of_two_files_of_which_one_is_being_deleted_both_are_written_on() {
+    const OTHER: &str = r"C:\Saved\other.txt";
+    for deleted in [FILE, OTHER] {
+        let rule = |rule: Rule| {
+            rule.number("MaxIdleSeconds", 5).text("Scope", "Process").strings("Processes", &["writer.exe"])
+        };
+        let scene = Scene::builder().file(r"Saved\other.txt", OLD).rule(rule).build();
+        let (writer, other) = (scene.program("writer.exe"), scene.program("other.exe"));
+        let handles = [FILE, OTHER].map(|path| writer.create_file(CreateOptions::open(path, ALL)).unwrap());
+        handles.iter().for_each(|handle| assert_eq!(writer.write(*handle, 0, NEW), Ok(NEW.len())));
+        scene.pass(IDLE_TIME);
+        let theirs = other.create_file(CreateOptions::open(deleted, DELETE)).unwrap();
+        other.call(move |caller| caller.set_delete(theirs, true)).unwrap();
+        handles.iter().for_each(|handle| assert_eq!(writer.write(*handle, 0, b"MORE"), Ok(4), "{deleted}"));
+        other.call(move |caller| caller.set_delete(theirs, false)).unwrap();
+        other.close(theirs).unwrap();
+        handles.iter().for_each(|handle| writer.close(*handle).unwrap());
+        [FILE, OTHER].iter().for_each(|path| scene.assert_committed(path, &[b"MORE", &NEW[4..]].concat()));
+        assert_eq!(not_resumed(&scene), 1, "{deleted}");
+        scene.end();
+    }
+}
+
+/// However many find out at once that no transaction is to be had, it is said once.
+#[test]
+fn threads_that_modify_at_once_and_find_no_transaction_are_one_event() {
+    for seed in 1..=20 {
+        let scene = idle().seed(seed).lab(|lab| lab.config(|config| config.preempt_per_mille = 400)).build();
+        let (writer, other) = (scene.program("writer.exe"), scene.program("other.exe"));
+        let handles: Vec<Handle> = (0..4).map(|_| open(&writer)).collect();
+        writer.write(handles[0], 0, NEW).unwrap();
+        scene.pass(IDLE_TIME);
+        let theirs = other.create_file(CreateOptions::open(FILE, DELETE)).unwrap();
+        other.call(move |caller| caller.set_delete(theirs, true)).unwrap();
+        let calls: Vec<_> = handles
+            .iter()
+            .copied()
+            .map(|handle| writer.submit(move |caller| caller.write(handle, Offset::At(0), b"MORE")))
+            .collect();
+        calls.into_iter().for_each(|call| assert_eq!(call.wait().unwrap(), Ok(4), "seed {seed}"));
+        other.call(move |caller| caller.set_delete(theirs, false)).unwrap();
+        assert_eq!(not_resumed(&scene), 1, "seed {seed}");
+        scene.end();
+    }
+}
+
+/// While it rests a reading handle has a twin beside its own file object, whatever that shares, and sees what is written next.
+#[test]
+fn a_reading_handle_that_shares_no_reading_sees_what_is_written_after_the_rest() {
+    const SHARE_WRITE: u32 = 2;
+    let scene = idle().build();
+    let writer = scene.program("writer.exe");
+    let handle = writer.create_file(CreateOptions::open(FILE, GENERIC_WRITE)).unwrap();
+    let reading = writer.create_file(CreateOptions::open(FILE, GENERIC_READ).share(SHARE_WRITE)).unwrap();
+    writer.write(handle, 0, NEW).unwrap();
+    assert_eq!(writer.read(reading, 0, 64).unwrap(), NEW);
+    scene.pass(IDLE_TIME);
+    scene.assert_committed(FILE, NEW);
+    writer.write(handle, 0, b"MORE").unwrap();
+    scene.assert_committed(FILE, NEW);
+    assert_eq!(writer.read(reading, 0, 4).unwrap(), b"MORE");
+    writer.kill(1);
     scene.assert_committed(FILE, NEW);
     scene.end();
 }

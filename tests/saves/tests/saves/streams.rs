@@ -1,7 +1,8 @@
 //! One save with two streams of a file: when its twins are exchanged each handle gets its own stream again.
 
 use intact_saves::{FILE, Happened, NEW, OLD, Rule, Scene};
-use lab::{CreateOptions, GENERIC_READ, GENERIC_WRITE, Handle, Process};
+use lab::{CreateOptions, GENERIC_READ, GENERIC_WRITE, Handle, Process, Status};
+use lab_executive::import::FaultKind;
 
 const ALL: u32 = GENERIC_READ | GENERIC_WRITE;
 const STREAM: &str = r"C:\Saved\report.txt:notes";
@@ -125,5 +126,46 @@ fn a_stream_is_made_beside_a_reader_of_its_file_that_lets_nobody_write() {
     other.close(held).unwrap();
     assert_eq!(scene.committed(STREAM), None);
     scene.assert_committed(FILE, OLD);
+    scene.end();
+}
+
+/// A view is of one stream, and its pages are the transaction's: none of its twins can be exchanged.
+#[test]
+fn while_a_stream_is_mapped_neither_a_flush_of_the_file_nor_a_limit_publishes_anything() {
+    for by_limit in [false, true] {
+        let (scene, writer, [file, stream]) = begin(|rule| rule.number("MaxSeconds", 5));
+        let view = writer.call(move |caller| caller.create_section(stream, true)).unwrap();
+        if by_limit {
+            scene.pass(6_000);
+        } else {
+            writer.flush(file).unwrap();
+        }
+        scene.assert_committed(FILE, OLD);
+        scene.assert_committed(STREAM, OLD);
+        writer.call(move |caller| {
+            caller.write_mapped(&view, 0, b"any").unwrap();
+            caller.close_section(view);
+        });
+        [file, stream].into_iter().for_each(|handle| writer.close(handle).unwrap());
+        scene.assert_committed(FILE, NEW);
+        scene.assert_committed(STREAM, b"any old version");
+        scene.end();
+    }
+}
+
+/// The name that the save began with means another stream. A handle whose own name cannot be told is lost rather than led
+/// there.
+#[test]
+fn a_stream_whose_name_cannot_be_told_is_not_taken_for_another() {
+    let (scene, writer, [file, stream]) = begin(|rule| rule);
+    let kind = FaultKind::Status(Status::INSUFFICIENT_RESOURCES.0.cast_signed());
+    scene.lab.executive().calls.surprise("FltGetFileNameInformationUnsafe", 1, kind);
+    writer.flush(file).unwrap();
+    assert_eq!(scene.lab.executive().calls.surprises_left(), 0);
+    assert!(writer.write(stream, 0, b"wrong").is_err());
+    [file, stream].into_iter().for_each(|handle| writer.close(handle).unwrap());
+    scene.assert_committed(FILE, NEW);
+    scene.assert_committed(STREAM, b"THE old version");
+    assert!(intact_saves::seen(&scene.lab).iter().any(|event| event.name() == "HandleLost"));
     scene.end();
 }
