@@ -31,6 +31,7 @@ pub struct Builder {
     ktm_switches: KtmSwitches,
     settings: crate::flt::Settings,
     access_from_security_context: bool,
+    pace: Option<u64>,
 }
 
 /// Why a lab could not be made.
@@ -180,6 +181,13 @@ impl Builder {
         self
     }
 
+    /// Has reads and writes of asynchronous file objects take up to [`SLOWEST`](crate::io::SLOWEST) milliseconds each, as this
+    /// number and what they ask for decide: alike in every lab that is given the same number.
+    pub fn slow_transfers(mut self, number: u64) -> Self {
+        self.pace = Some(number);
+        self
+    }
+
     /// Starts the lab: system process, mounted volume, KTM; no driver yet.
     ///
     /// # Errors
@@ -198,6 +206,7 @@ impl Builder {
         let seed = executive.config.seed;
         executive.io().mount(&executive, volume);
         executive.io().access_from_security_context.set(self.access_from_security_context);
+        executive.io().pace.set(self.pace);
         executive.ktm().start(&executive, seed);
         ktm::with_ktm(&executive, |ktm| ktm.switches = self.ktm_switches);
         *executive.flt().settings.borrow_mut() = self.settings;

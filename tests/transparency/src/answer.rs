@@ -46,6 +46,8 @@ pub enum Answer {
     Skipped,
     /// It waits for a lock, or for a change.
     Waits,
+    /// A read or write of an asynchronous handle: what it is told comes later.
+    Begun,
     /// It waits behind a handle that waits.
     Stuck,
     /// This status.
@@ -85,6 +87,7 @@ impl fmt::Debug for Answer {
         match self {
             Answer::Skipped => write!(f, "nothing was asked"),
             Answer::Waits => write!(f, "waits"),
+            Answer::Begun => write!(f, "begun"),
             Answer::Stuck => write!(f, "waits behind a handle that waits"),
             Answer::Failed(status) => write!(f, "{status:#X}"),
             Answer::Done(value) => write!(f, "{value:?}"),

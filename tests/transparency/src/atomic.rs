@@ -105,7 +105,8 @@ impl Past {
             Call::Flush { slot } if answer.is_done() => world.checkpointed(slot),
             _ => None,
         };
-        let saved = |version: &Version| world.is_saved(version.id) && flushed != Some(version.id);
+        // Where a save may have begun again, what is committed is what it begins with.
+        let saved = |version: &Version| world.is_certainly_saved(version.id) && flushed != Some(version.id);
         self.origin.retain(|path, version| saved(version) || now.contains_key(path));
         for (path, version) in &now {
             if !saved(version) {
@@ -248,7 +249,7 @@ fn kill(
 /// Everybody else closes everything and ends; each file is what it was, or what it is on the bare machine.
 fn end(pair: &mut Pair, program: &Program, past: &Past, struck: &mut Struck) -> Result<(), Rc<Violation>> {
     let open = pair.bare.committed();
-    if !(pair.bare.finish()? & pair.intact.finish()?) {
+    if pair.finish()? != (true, true) {
         struck.spent = true;
         return Ok(());
     }

@@ -493,11 +493,12 @@ fn changes(situation: &Situation<'_>) -> Option<[(u32, Vec<Record>); 2]> {
 }
 
 fn changes_are_told_with_the_save(situation: &Situation<'_>) -> bool {
-    // What has ended there waits here.
+    // What has ended there waits here, or the other way round.
+    let not_found = |answer: &Answer| answer.is(Status::NOT_FOUND);
     let waits = matches!(situation.step.call, Call::Cancel { .. })
         && !situation.met.saved.is_empty()
-        && situation.bare.is(Status::NOT_FOUND)
-        && situation.intact.is_done();
+        && (not_found(situation.bare) && situation.intact.is_done()
+            || not_found(situation.intact) && situation.bare.is_done());
     waits
         || changes(situation).is_some_and(|[(status, bare), (_, intact)]| {
             // More is told without Intact, and does not fit.

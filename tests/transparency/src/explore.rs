@@ -30,6 +30,8 @@ pub struct Found {
     pub programs: u64,
     /// Requests that were made and compared.
     pub operations: u64,
+    /// Of these, made while reads or writes were under way.
+    pub amid: u64,
     /// How often each difference of the list was met.
     pub met: BTreeMap<&'static str, u64>,
     /// The first program of each kind of failure, as short as it gets.
@@ -65,6 +67,7 @@ pub fn explore(plan: &Plan, mut progress: impl FnMut(&Found)) -> Found {
         let run = current.run(&last);
         found.programs += 1;
         found.operations += run.operations;
+        found.amid += run.amid;
         run.met.iter().for_each(|id| *found.met.entry(id).or_default() += 1);
         let mut failure = run.failure;
         if run.spent || !current.has_room() {

@@ -22,11 +22,13 @@ pub struct Focus {
     pub maps: bool,
     /// Folders that are watched.
     pub watches: bool,
+    /// Handles whose reads and writes may be under way while others are made.
+    pub late: bool,
 }
 
 impl Default for Focus {
     fn default() -> Self {
-        Focus { steps: 40, others: true, deaths: true, names: true, maps: true, watches: true }
+        Focus { steps: 40, others: true, deaths: true, names: true, maps: true, watches: true, late: true }
     }
 }
 
@@ -103,6 +105,10 @@ struct Generator<'a> {
     mapped: [Option<u64>; VIEWS as usize],
     /// Which slots hold a folder that can be watched, if everything succeeded.
     folders: Vec<u64>,
+    /// Which slots hold a handle whose requests may be under way together.
+    loose: Vec<u64>,
+    /// Percentage of handles that are so.
+    overlapped: u64,
     processes: u64,
     names: Vec<u64>,
 }
@@ -114,7 +120,10 @@ pub fn program(seed: u64, focus: &Focus) -> Program {
     let mut names: Vec<u64> = (0..2 + random.below(3)).map(|_| random.below(8) as u64).collect();
     names.push(random.below(NAMES.len()) as u64);
     let (held, mapped) = ([None; SLOTS as usize], [None; VIEWS as usize]);
-    let mut generator = Generator { random, focus, held, mapped, folders: Vec::new(), processes, names };
+    let overlapped = if focus.late { [20, 20, 20, 80][random.below(4)] } else { 0 };
+    let (folders, loose) = Default::default();
+    let mut generator =
+        Generator { random, focus, held, mapped, folders, loose, overlapped, processes, names };
     let length = 3 + generator.below(focus.steps as u64 - 2);
     let steps = (0..length).map(|_| generator.step()).collect();
     Program { steps }
@@ -182,8 +191,11 @@ impl Generator<'_> {
         let directory = matches!(name, 8 | 9);
         let access = self.pick(&ACCESSES);
         let mut options = self.pick(&OPTIONS);
-        if self.chance(80) || directory {
+        self.loose.retain(|loose| *loose != slot);
+        if directory || !self.chance(self.overlapped) {
             options |= 0x20;
+        } else {
+            self.loose.push(slot);
         }
         if directory && self.chance(60) {
             options = 0x21;
@@ -297,8 +309,26 @@ impl Generator<'_> {
         }
     }
 
+    /// Begins reads and writes, and meets those that are under way.
+    fn on_loose(&mut self, slot: u64) -> Call {
+        let at = self.pick(&[0, 0, 5, 512, 4096]);
+        match self.below(20) {
+            0..=10 => Call::Write { slot, at, length: self.size(), fill: self.below(256) },
+            11..=14 => Call::Read { slot, at, length: self.size() },
+            15 | 16 => Call::Cancel { slot },
+            17 => Call::Flush { slot },
+            _ => {
+                self.held[slot as usize] = None;
+                Call::Close { slot }
+            }
+        }
+    }
+
     fn on_handle(&mut self, held: &[u64]) -> Call {
         let slot = self.pick(held);
+        if self.loose.contains(&slot) && self.chance(35) {
+            return self.on_loose(slot);
+        }
         if self.focus.maps && self.chance(6) {
             return self.map(slot);
         }

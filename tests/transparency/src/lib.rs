@@ -3,7 +3,9 @@
 //!
 //! Each request is made by a thread of its own in its process, at a time of its own, the same one on both machines; one that waits
 //! for a byte-range lock stays pending while others are made, until the lock is free, its handle closed, or its process
-//! killed. Two requests that race are what `tests/faults` and the schedules of `tests/saves` are about: who comes first
+//! killed. Reads and writes of asynchronous handles take time and stay under way likewise: each as long on both machines, and
+//! what it is told is compared when it has ended on both. What Intact has wait for them is made as late on the bare machine. Two
+//! requests that race are what `tests/faults` and the schedules of `tests/saves` are about: who comes first
 //! would be no difference.
 //!
 //! | module | what |

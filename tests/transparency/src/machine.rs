@@ -1,6 +1,6 @@
 //! One of the two machines: a lab in which a program runs step by step, and what it is told.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::rc::Rc;
 
@@ -18,6 +18,8 @@ const TICK: i64 = 10_000;
 pub const PROGRAM: i64 = 100_000;
 /// Longer than a save stays whose last view has gone, in ticks: the driver looks at least once a second.
 const LOOK: i64 = 1_200;
+/// Longer than all reads and writes take that are under way, in ticks: what waits for them has them waited for on both machines.
+const TRANSFERS: i64 = 4 * lab::io::SLOWEST;
 /// FILE_SYNCHRONOUS_IO_ALERT | FILE_SYNCHRONOUS_IO_NONALERT.
 const SYNCHRONOUS: u64 = 0x30;
 /// A day, in 100 ns.
@@ -44,6 +46,18 @@ struct View {
     mapped: MappedFile,
 }
 
+/// A read or write of an asynchronous handle: what it is told is taken when it has ended.
+struct Transfer {
+    process: usize,
+    call: Call,
+    state: State,
+}
+
+enum State {
+    UnderWay(Pending<Result<Raw, Status>>),
+    Told(Answer),
+}
+
 /// A machine with a program on it.
 pub struct Machine {
     /// The lab.
@@ -57,9 +71,13 @@ pub struct Machine {
     waiting: Option<(u64, Pending<Result<Raw, Status>>)>,
     /// What `watch` steps have asked for.
     requests: [Option<Pending<Result<Raw, Status>>>; SLOTS as usize],
+    /// Reads and writes that were begun, the first one first; what they were told is taken one by one.
+    transfers: VecDeque<Transfer>,
     /// Who watches the program's folder.
     pub watchers: Vec<Watcher>,
     begin: i64,
+    /// The time of the step, in ticks.
+    ticks: i64,
     /// How much later than the steps' own times it is, in ticks.
     late: i64,
     /// Free clusters when the program began: programs before it may have left the two volumes different.
@@ -79,8 +97,10 @@ impl Machine {
             ids: BTreeMap::new(),
             waiting: None,
             requests: [const { None }; SLOTS as usize],
+            transfers: VecDeque::new(),
             watchers: Vec::new(),
             begin,
+            ticks: 0,
             late: 0,
             free: 0,
         }
@@ -90,6 +110,7 @@ impl Machine {
     pub fn begin(&mut self, folder: &str, ticks: i64) -> Result<(), Rc<Violation>> {
         self.folder = folder.into();
         self.ids.clear();
+        self.transfers.clear();
         // What is there already is numbered first, alike on both machines.
         let found = self.scene.lab.with_volume(|volume| volume.subtree(folder));
         for whole in found.values() {
@@ -105,6 +126,7 @@ impl Machine {
 
     /// Lets time pass until so many ticks after the machine was made, and what passed besides.
     pub fn at(&mut self, ticks: i64) -> Result<(), Rc<Violation>> {
+        self.ticks = ticks;
         let lab = self.scene.lab.executive();
         let left = self.begin + (ticks + self.late) * TICK - lab.scheduler.now();
         if left > 0 { lab.advance(left) } else { Ok(()) }
@@ -114,6 +136,66 @@ impl Machine {
     fn settle(&mut self) -> Result<(), Rc<Violation>> {
         self.late += LOOK;
         self.scene.lab.executive().advance(LOOK * TICK)
+    }
+
+    /// How much later it is than the steps' own times say, in ticks.
+    pub fn late(&self) -> i64 {
+        self.late
+    }
+
+    /// As late as the other machine, where something had to be waited for.
+    ///
+    /// # Errors
+    /// The violation that stopped the lab.
+    pub fn wait_until(&mut self, ticks: i64, late: i64) -> Result<(), Rc<Violation>> {
+        self.late = self.late.max(late);
+        self.at(ticks)
+    }
+
+    /// Lets the reads and writes end that are under way.
+    ///
+    /// # Errors
+    /// The violation that stopped the lab.
+    pub fn wait_for_transfers(&mut self) -> Result<(), Rc<Violation>> {
+        self.late += TRANSFERS;
+        self.scene.lab.executive().advance(TRANSFERS * TICK)?;
+        self.note_transfers()
+    }
+
+    /// Whether a read or write is under way.
+    pub fn is_transferring(&self) -> bool {
+        self.transfers.iter().any(|transfer| matches!(transfer.state, State::UnderWay(_)))
+    }
+
+    /// Notes what reads and writes were told that have ended.
+    fn note_transfers(&mut self) -> Result<(), Rc<Violation>> {
+        for transfer in &mut self.transfers {
+            let over = matches!(&transfer.state, State::UnderWay(pending) if pending.is_done());
+            if over
+                && let State::UnderWay(pending) =
+                    std::mem::replace(&mut transfer.state, State::Told(Answer::Skipped))
+            {
+                transfer.state = State::Told(normalize(pending.wait()?, &transfer.call, &mut self.ids));
+            }
+        }
+        Ok(())
+    }
+
+    /// What the read or write was told that was begun first of those that are not taken yet, if it has ended.
+    ///
+    /// # Errors
+    /// The violation that stopped the lab.
+    pub fn ended(&mut self) -> Result<Option<Answer>, Rc<Violation>> {
+        self.note_transfers()?;
+        Ok(self.transfers.front().and_then(|transfer| match &transfer.state {
+            State::Told(answer) => Some(answer.clone()),
+            State::UnderWay(_) => None,
+        }))
+    }
+
+    /// It is taken.
+    pub fn take_ended(&mut self) {
+        self.transfers.pop_front();
     }
 
     /// Has the program's folder watched: for every kind of change, and for each of these filters.
@@ -205,6 +287,23 @@ impl Machine {
         let Some(body) = self.body(step.call, process, handle) else { return Ok(Answer::Skipped) };
         let pending = self.process(process).submit(body);
         self.scene.lab.executive().run_until_idle()?;
+        if self.is_transfer(step.call) {
+            let state = State::UnderWay(pending);
+            self.transfers.push_back(Transfer { process, call: step.call, state });
+            self.note_transfers()?;
+            return Ok(Answer::Begun);
+        }
+        if self.is_transferring() {
+            // No longer than it waits for them: it is to take effect at the same time on both machines.
+            for _ in 0..TRANSFERS {
+                if pending.is_done() {
+                    break;
+                }
+                self.late += 1;
+                self.scene.lab.executive().advance(TICK)?;
+            }
+            self.note_transfers()?;
+        }
         let slot = step.call.fields().first().map_or(0, |(_, slot)| slot % SLOTS);
         if !pending.is_done() && (matches!(step.call, Call::Lock { .. }) || self.waiting.is_some()) {
             if self.waiting.is_some() {
@@ -230,6 +329,12 @@ impl Machine {
             self.settle()?;
         }
         Ok(normalize(result, &step.call, &mut self.ids))
+    }
+
+    /// Whether it is a read or write that may be under way while the program goes on.
+    fn is_transfer(&self, call: Call) -> bool {
+        let (Call::Read { slot, .. } | Call::Write { slot, .. }) = call else { return false };
+        self.slots[(slot % SLOTS) as usize].is_some_and(|held| !held.synchronous)
     }
 
     /// Asks for changes. One who waits for the requests of a handle would wait for them for ever.
@@ -341,12 +446,19 @@ impl Machine {
             }
             _ => process.try_exit(status)?,
         }
+        // What cannot be cancelled any more was waited for.
+        self.late =
+            self.late.max((self.scene.lab.executive().scheduler.now() - self.begin) / TICK - self.ticks);
         self.gone(index)?;
         Ok(Answer::Done(Value::None))
     }
 
     /// A process has ended.
     fn gone(&mut self, index: usize) -> Result<(), Rc<Violation>> {
+        // Nobody is left to be told.
+        for transfer in self.transfers.iter_mut().filter(|transfer| transfer.process == index) {
+            transfer.state = State::Told(Answer::Skipped);
+        }
         self.slots.iter_mut().filter(|held| held.is_some_and(|held| held.process == index)).for_each(
             |held| {
                 *held = None;

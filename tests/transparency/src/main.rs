@@ -121,14 +121,14 @@ fn tell(plan: &Plan, found: &Found, seconds: f64, json: bool) -> Result<ExitCode
     }
     if json {
         let result = serde_json::json!({
-            "seed": plan.seed, "programs": found.programs, "operations": found.operations, "seconds": seconds,
+            "seed": plan.seed, "programs": found.programs, "operations": found.operations, "amid": found.amid, "seconds": seconds,
             "differences": found.met, "failures": failures,
         });
         println!("{}", serde_json::to_string_pretty(&result)?);
     } else {
         println!(
-            "{} programs, {} requests, seed {}, {seconds:.1} s ({rate:.0} requests/s)",
-            found.programs, found.operations, plan.seed
+            "{} programs, {} requests ({} while others were under way), seed {}, {seconds:.1} s ({rate:.0} requests/s)",
+            found.programs, found.operations, found.amid, plan.seed
         );
         println!("differences of the list that were met:");
         found.met.iter().for_each(|(id, count)| println!("  {count:>8}  {id}"));

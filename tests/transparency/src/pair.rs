@@ -1,5 +1,6 @@
 //! The two machines side by side: one bare, one with Intact, on volumes that began alike.
 
+use std::collections::VecDeque;
 use std::rc::Rc;
 
 use intact_saves::{Rule, Scene};
@@ -18,6 +19,8 @@ use crate::world::World;
 pub const FOLDERS: usize = 64;
 /// FILE_ATTRIBUTE_READONLY.
 const READ_ONLY: u64 = 1;
+/// Decides how long reads and writes of asynchronous handles take: the same for all programs, so that each is repeated alone.
+const TRANSFERS: u64 = 1;
 /// Clusters of the volume: 64 MiB.
 const CLUSTERS: u64 = 16_384;
 
@@ -65,6 +68,35 @@ pub enum OnExit {
     ByStatus,
 }
 
+/// A read or write that was begun.
+struct Begun {
+    step: Step,
+    /// What was known then.
+    world: World,
+    /// Its file was in a save then, or since.
+    met: bool,
+}
+
+impl Begun {
+    fn new(step: Step, world: &World) -> Begun {
+        let mut begun = Begun { step, world: world.clone(), met: false };
+        begun.look(world);
+        begun
+    }
+
+    fn look(&mut self, world: &World) {
+        let open = self.step.call.slot().and_then(|slot| self.world.open(slot));
+        self.met |= open.is_some_and(|open| world.is_saved(open.file));
+    }
+
+    /// Whether it has read for somebody outside of a save while there was one: whether that has ended in the middle is not said
+    /// (`others-see-the-old-version`).
+    fn is_outside(&self) -> bool {
+        let open = self.step.call.slot().and_then(|slot| self.world.open(slot));
+        self.met && matches!(self.step.call, Call::Read { .. }) && open.is_some_and(|open| !open.takes_part)
+    }
+}
+
 /// Two machines.
 pub struct Pair {
     /// Without Intact.
@@ -74,6 +106,8 @@ pub struct Pair {
     /// What saves of the program have met, by name.
     met: Met,
     ledger: Ledger,
+    /// Reads and writes that were begun and not compared yet.
+    begun: VecDeque<Begun>,
     /// It runs one program.
     alone: bool,
     ran: usize,
@@ -95,6 +129,8 @@ pub struct Failure {
 pub struct Run {
     /// Requests that were made and compared.
     pub operations: u64,
+    /// Of these, made while reads or writes were under way.
+    pub amid: u64,
     /// Listed differences that were met.
     pub met: Vec<&'static str>,
     /// What differs and is not on the list.
@@ -108,7 +144,9 @@ impl Pair {
     pub fn new(disk: &Base, seed: u64, on_exit: OnExit) -> Pair {
         let build = |bare: bool| {
             let mut scene = Scene::builder().no_files().seed(seed).lab(|lab| {
-                lab.base(disk.clone()).config(|config| config.page_out_at_dispatch = seed.is_multiple_of(8))
+                lab.base(disk.clone())
+                    .slow_transfers(TRANSFERS)
+                    .config(|config| config.page_out_at_dispatch = seed.is_multiple_of(8))
             });
             // What is left is compared at once: no save waits for more (tests/saves/tests/saves/hollow.rs).
             scene = scene.rule(|rule: Rule| {
@@ -122,6 +160,7 @@ impl Pair {
             intact: build(false),
             met: Met::default(),
             ledger: Ledger::default(),
+            begun: VecDeque::new(),
             alone: false,
             ran: 0,
         }
@@ -164,6 +203,7 @@ impl Pair {
         let mut world = World::default();
         for (index, step) in program.steps.iter().enumerate() {
             ticks += 1;
+            let amid = self.bare.is_transferring();
             match self.step(step, ticks, &mut world)? {
                 // Only what waits could let it go on.
                 Told::Alike(Answer::Stuck) => {
@@ -172,6 +212,7 @@ impl Pair {
                 }
                 Told::Alike(answer) => {
                     run.operations += u64::from(answer.counts());
+                    run.amid += u64::from(amid && answer.counts());
                     if let Err(what) = self.ledger.balance(&self.intact.scene.lab) {
                         let kind = "sums".into();
                         run.failure =
@@ -196,10 +237,14 @@ impl Pair {
                 }
             }
         }
-        let ends = (self.bare.finish()?, self.intact.finish()?);
-        match ends {
+        match self.finish()? {
             (true, true) => {
-                run.failure = self.compare_versions(&world);
+                match self.ended(&world)? {
+                    None => run.failure = self.compare_versions(&world),
+                    Some(Told::Unlike(kind, what)) => run.failure = Some(Failure { kind, step: None, what }),
+                    Some(Told::Listed(difference)) => run.met.push(difference.id),
+                    Some(Told::Alike(_)) => {}
+                }
                 if let (None, Some(Unlike { kind, what })) = (&run.failure, self.unlike_reports(true)?) {
                     let kind = format!("reports at the end {kind}");
                     let what = format!("what somebody is told who watches, at the end, {what}");
@@ -214,15 +259,53 @@ impl Pair {
                 run.spent = true;
                 Ok(())
             }
-            _ => {
+            (bare, intact) => {
                 run.failure = Some(Failure {
                     kind: "end".into(),
                     step: None,
-                    what: format!("the program can end: bare {}, with Intact {}", ends.0, ends.1),
+                    what: format!("the program can end: bare {bare}, with Intact {intact}"),
                 });
                 Ok(())
             }
         }
+    }
+
+    /// Ends the program on both. False where something waits that nothing can end.
+    pub(crate) fn finish(&mut self) -> Result<(bool, bool), Rc<Violation>> {
+        if self.bare.is_transferring() || self.intact.is_transferring() {
+            self.bare.wait_for_transfers()?;
+            self.intact.wait_for_transfers()?;
+        }
+        Ok((self.bare.finish()?, self.intact.finish()?))
+    }
+
+    /// Compares what reads and writes were told that were begun by earlier steps. What has ended on one machine only is
+    /// compared when it has on both: how long it takes is not said.
+    fn ended(&mut self, world: &World) -> Result<Option<Told>, Rc<Violation>> {
+        while let (Some(bare), Some(intact)) = (self.bare.ended()?, self.intact.ended()?) {
+            self.bare.take_ended();
+            self.intact.take_ended();
+            let Some(begun) = self.begun.pop_front() else { continue };
+            if bare == intact {
+                continue;
+            }
+            let (old, met, step) = (self.intact.committed(), &self.met, begun.step);
+            let listed = [&begun.world, world].into_iter().find_map(|world| {
+                let (step, bare, intact, old) = (&step, &bare, &intact, &old);
+                differences::find(&Situation { step, bare, intact, world, old, met })
+            });
+            let outside =
+                || differences::LIST.iter().find(|difference| difference.id == "others-see-the-old-version");
+            let listed = listed.or_else(|| outside().filter(|_| begun.is_outside()));
+            return Ok(Some(match listed {
+                Some(difference) => Told::Listed(difference),
+                None => Told::Unlike(
+                    format!("late {} {} {}", detail(&step), bare.kind(), intact.kind()),
+                    format!("what was begun by\n{step}\n  bare:   {bare:?}\n  intact: {intact:?}"),
+                ),
+            }));
+        }
+        Ok(None)
     }
 
     /// Notes the names of what a step has brought into a save, and of the folders in which it may change names.
@@ -281,6 +364,7 @@ impl Pair {
     pub(crate) fn begin(&mut self, number: usize) -> Result<i64, Rc<Violation>> {
         let ticks = (number as i64 + 1) * PROGRAM;
         self.met.clear();
+        self.begun.clear();
         self.bare.begin(&folder(number), ticks)?;
         self.intact.begin(&folder(number), ticks)?;
         Ok(ticks)
@@ -291,8 +375,18 @@ impl Pair {
         self.bare.at(ticks)?;
         self.intact.at(ticks)?;
         let target = self.target(step);
-        let bare = self.bare.perform(step)?;
         let intact = self.intact.perform(step)?;
+        // A step that has waited for transfers there is made as late here; a process ends with what it has under way.
+        if !matches!(step.call, Call::Exit { .. } | Call::Kill { .. }) {
+            self.bare.wait_until(ticks, self.intact.late())?;
+        }
+        let bare = self.bare.perform(step)?;
+        let late = self.bare.late().max(self.intact.late());
+        self.bare.wait_until(ticks, late)?;
+        self.intact.wait_until(ticks, late)?;
+        if (&bare, &intact) == (&Answer::Begun, &Answer::Begun) {
+            self.begun.push_back(Begun::new(*step, world));
+        }
         let polled = (self.bare.poll()?, self.intact.poll()?);
         if polled.0 != polled.1 {
             let told = |polled: &Option<Answer>| polled.clone().unwrap_or(Answer::Waits);
@@ -306,8 +400,12 @@ impl Pair {
             let what = format!("{step}\nthe step that waited\n  bare:   {bare:?}\n  intact: {intact:?}");
             return Ok(Told::Unlike(format!("waiting lock {} {}", bare.kind(), intact.kind()), what));
         }
+        if let Some(unlike) = self.ended(world)? {
+            return Ok(unlike);
+        }
         if bare == intact {
             world.told(step, &bare, target);
+            self.begun.iter_mut().for_each(|begun| begun.look(world));
             self.note_saved(step, &bare, world);
             return Ok(Told::Alike(bare));
         }
@@ -333,7 +431,7 @@ impl Pair {
 
     /// Ends a program whose two runs have parted: what is left is not compared.
     fn abandon(&mut self, run: &mut Run) -> Result<(), Rc<Violation>> {
-        let ended = (self.bare.finish()?, self.intact.finish()?);
+        let ended = self.finish()?;
         run.spent |= ended != (true, true);
         if !run.spent {
             self.settle(run);

@@ -60,6 +60,8 @@ pub struct World {
     mapped: Vec<usize>,
     /// Files of which, or of a stream of which, a save was told to delete it.
     disposed: Vec<usize>,
+    /// Files of which names were changed through a handle whose save is over, and may have begun again with that.
+    changed: Vec<usize>,
     /// Files that were replaced while a closed handle of theirs waited for a view.
     replaced: Vec<usize>,
     live: Vec<Live>,
@@ -105,6 +107,8 @@ impl World {
             (Call::Rename { slot, .. } | Call::Link { slot, .. } | Call::Dispose { slot, .. }, _) => {
                 let open = self.open(slot);
                 let save = open.and_then(|open| open.save);
+                self.changed
+                    .extend(open.filter(|open| open.redirected && !open.takes_part).map(|open| open.file));
                 if let (Some(open), Some(save), Some(target)) = (open, save, target)
                     && open.takes_part
                     && open.file != target
@@ -257,7 +261,9 @@ impl World {
 
     /// Whether a save of this file keeps everybody out: names were changed in it, or it is mapped.
     pub fn keeps_out(&self, file: usize) -> bool {
-        self.live.iter().any(|live| live.file == file && (live.renamed || self.is_mapped(live.number)))
+        let again = self.changed.contains(&file) && self.may_save_again(file, |_| true);
+        again
+            || self.live.iter().any(|live| live.file == file && (live.renamed || self.is_mapped(live.number)))
     }
 
     /// What a slot holds.
@@ -310,6 +316,11 @@ impl World {
     /// Whether anybody saves a file.
     pub fn is_saved(&self, file: usize) -> bool {
         self.live.iter().any(|live| live.file == file) || self.may_save_again(file, |_| true)
+    }
+
+    /// Whether anybody saves a file now, for certain: it has not only handles whose next modification begins a save.
+    pub fn is_certainly_saved(&self, file: usize) -> bool {
+        self.live.iter().any(|live| live.file == file)
     }
 
     /// The file whose save a flush of this handle commits: one in which names were changed, or whose file is mapped, goes on

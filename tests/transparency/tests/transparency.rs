@@ -17,6 +17,7 @@ fn generated_programs_are_told_what_they_are_told_without_intact() {
     if let Some(failed) = found.failures.values().next() {
         panic!("{}\nthe shortest program:\n{}", failed.failure.what, failed.program);
     }
+    assert!(found.amid > plan.operations / 50, "only {} while others were under way", found.amid);
 }
 
 #[test]
@@ -122,6 +123,13 @@ const STRUCK: &[(Stroke, &str)] = &[
          p0 open slot=1 name=6 how=0 root=0 access=0x20 share=0 disposition=0 options=0 attributes=0 allocation=0 ea=0 security=0\n\
          p0 write slot=0 at=0 length=1 fill=0\n\
          p0 write slot=0 at=0 length=0 fill=0",
+    ),
+    // The file was made by an open that takes part in no save: it is what was there before the save that replaces it.
+    (
+        Stroke::KillBefore,
+        "p0 open slot=0 name=1 how=0 root=0 access=0x0 share=0x0 disposition=0 options=0x0 attributes=0 allocation=0 ea=0 security=0\n\
+         p0 open slot=1 name=1 how=0 root=0 access=0x0 share=0x0 disposition=0 options=0x0 attributes=0 allocation=0 ea=0 security=0\n\
+         p0 basic slot=0 creation=0 write=0 attributes=0x0",
     ),
     // A link that was not made does not keep a flush from committing.
     (

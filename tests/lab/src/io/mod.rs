@@ -28,9 +28,10 @@ pub mod section;
 
 /// The imports of drivers that have devices.
 pub use device::imports as device_imports;
+pub use file_system::pace::SLOWEST;
 
 use std::cell::{Cell, OnceCell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use fltkernel::{PFILE_OBJECT, PKTRANSACTION};
@@ -63,6 +64,10 @@ pub struct Io {
     /// Whether NTFS takes the desired access from the IO_SECURITY_CONTEXT rather than from the ACCESS_STATE. Not known:
     /// minifilter-rules §1.8.
     pub(crate) access_from_security_context: Cell<bool>,
+    /// Decides what asynchronous reads and writes take time, and how much; `None`: none do.
+    pub(crate) pace: Cell<Option<u64>>,
+    /// When those go over that take time, and which requests they are.
+    pub(crate) transfers: RefCell<BTreeSet<(i64, u64)>>,
 }
 
 /// Rights for generic read, write, execute and all on files.

@@ -8,6 +8,7 @@ mod control;
 mod create;
 pub(crate) mod directory;
 mod information;
+pub(crate) mod pace;
 mod query_open;
 pub(crate) mod reparse;
 mod security;
@@ -91,6 +92,14 @@ impl Call<'_> {
     pub(crate) fn buffer(&self, address: PVOID, len: usize) -> *mut u8 {
         super::buffers::resolve(self.lab, address, len)
     }
+}
+
+/// `IRP_PAGING_IO` or `IRP_SYNCHRONOUS_PAGING_IO`.
+const IRP_PAGING: u32 = 0x2 | 0x40;
+
+/// Whether memory management or the cache asks, and no program.
+fn is_paging(call: &Call<'_>) -> bool {
+    call.iopb.IrpFlags & IRP_PAGING != 0
 }
 
 /// Carries out an operation. Nobody suspends a thread in the file system (ntifs/FsRtlEnterFileSystem).

@@ -8,7 +8,8 @@ use lab_nt::{
 };
 use lab_volume::{Io, LockOwner, Status, WriteAt};
 
-use super::{Answer, Call, Failure, fail, status_of};
+use super::pace::Pace;
+use super::{Answer, Call, Failure, fail, is_paging, status_of};
 use crate::flt::passage;
 use crate::flt::request::{Form, Operation};
 use crate::io::section;
@@ -17,14 +18,9 @@ use crate::rooms::Rooms;
 
 const SECTOR: i64 = 512;
 const IRP_NOCACHE: u32 = 0x1;
-const IRP_PAGING: u32 = 0x2 | 0x40;
 const SL_WRITE_THROUGH: u8 = 0x4;
 const WRITE_TO_END: i64 = -1;
 const CURRENT_POSITION: i64 = -2;
-
-fn is_paging(call: &Call<'_>) -> bool {
-    call.iopb.IrpFlags & IRP_PAGING != 0
-}
 
 /// Checks that hold for reads and writes; starts caching on the first cached IRP.
 fn begin(call: &Call<'_>) -> Result<(), Failure> {
@@ -48,7 +44,7 @@ fn begin(call: &Call<'_>) -> Result<(), Failure> {
     {
         return fail(status::INVALID_PARAMETER);
     }
-    let cached = call.iopb.IrpFlags & (IRP_NOCACHE | IRP_PAGING) == 0
+    let cached = call.iopb.IrpFlags & (IRP_NOCACHE | super::IRP_PAGING) == 0
         && object.Flags & FO_NO_INTERMEDIATE_BUFFERING == 0;
     if cached && object.PrivateCacheMap.is_null() {
         let map = call.lab.allocate_own(16, b"CcPc");
@@ -113,12 +109,15 @@ pub(super) fn read(call: &Call<'_>) -> Answer {
     if let Some(area) = area.as_ref().filter(|_| is_uncached(call)) {
         flush_views(call, area)?;
     }
+    let pace = Pace::of(call, &parameters);
+    pace.before(call)?;
     let mut data = call.with_volume(|volume| volume.read(open, offset, parameters.Length as usize, io))?;
     if let Some(area) = area {
         section::overlay(&area, offset, &mut data);
     }
     memory::fill(at, &data);
     advance(call, offset + data.len() as u64);
+    pace.after(call);
     Ok(data.len())
 }
 
@@ -141,6 +140,8 @@ pub(super) fn write(call: &Call<'_>) -> Answer {
     if let Some(area) = area.as_ref().filter(|_| is_uncached(call)) {
         flush_views(call, area)?;
     }
+    let pace = Pace::of(call, &parameters);
+    pace.before(call)?;
     let before = call.with_volume(|volume| volume.standard(open)).map_or(0, |standard| standard.size);
     let end = call.with_volume(|volume| volume.write(open, to, &data, io))?;
     if let Some(area) = area {
@@ -148,6 +149,7 @@ pub(super) fn write(call: &Call<'_>) -> Answer {
     }
     call.file.set_flags(FO_FILE_MODIFIED | if end > before { FO_FILE_SIZE_CHANGED } else { 0 });
     advance(call, end);
+    pace.after(call);
     Ok(data.len())
 }
 
