@@ -51,8 +51,8 @@ impl Operation for Cleanup {
     }
 }
 
-/// `IRP_MJ_CLOSE`: the file object goes. Nothing is left to do, unless its cleanup could not close its twin, or could not find
-/// its redirect: then nobody knows how its program ended, and the save must not commit.
+/// `IRP_MJ_CLOSE`: the file object goes. Nothing is left to do, unless its cleanup could not find its redirect: then
+/// nobody knows how its program ended, and the save must not commit.
 pub struct Close;
 
 impl Operation for Close {
@@ -62,13 +62,10 @@ impl Operation for Close {
 
     #[inline]
     fn before(data: &mut Callback<'_>) -> Before<()> {
-        if let Ok(Some(redirect)) = Redirect::of(data) {
-            if !redirect.cleaned_up.load(Ordering::Acquire) {
-                abandoned(data.instance(), redirect);
-            } else if redirect.is_late.load(Ordering::Acquire) {
-                // Nothing is on its way through it any more.
-                redirect.close_twin(None);
-            }
+        if let Ok(Some(redirect)) = Redirect::of(data)
+            && !redirect.cleaned_up.load(Ordering::Acquire)
+        {
+            abandoned(data.instance(), redirect);
         }
         Before::Pass
     }
@@ -90,15 +87,12 @@ fn abandoned(instance: Instance<'_>, redirect: ContextRef<Redirect>) {
 }
 
 fn stop_reading(instance: Instance<'_>, redirect: &ContextRef<Redirect>) {
-    match redirect.gate.close_and_hold(Some(PATIENCE_MS)) {
-        Some(twin) => {
-            if twin.is_open() {
-                locks::end(&redirect.locks, twin.object(), instance);
-            }
-            twin.close();
+    // What somebody is still on his way through, suspended, is closed when the file object goes, with its context.
+    if let Some(twin) = redirect.gate.close_and_hold(Some(PATIENCE_MS)) {
+        if twin.is_open() {
+            locks::end(&redirect.locks, twin.object(), instance);
         }
-        // The thread of a read that is on its way is suspended.
-        None => redirect.is_late.store(true, Ordering::Release),
+        twin.close();
     }
     if let Some(save) = &redirect.save {
         save.delist(redirect);

@@ -596,8 +596,6 @@ pub struct Redirect {
     pub locks: SpinLock<Locks>,
     /// Its cleanup found it.
     pub cleaned_up: AtomicBool,
-    /// Its cleanup left its twin open.
-    pub is_late: AtomicBool,
     /// Its file was made empty through it.
     pub emptied: AtomicBool,
     /// The sections that are being made over it.
@@ -626,7 +624,7 @@ impl Redirect {
         let gate = Gate::new(REDIRECT_TAG, twin)?;
         let role = if pass.is_some() { Role::Writer } else { Role::Reader };
         let locks = SpinLock::new(Locks::new());
-        let no = || AtomicBool::new(false);
+        let (cleaned_up, emptied) = (AtomicBool::new(false), AtomicBool::new(false));
         // Before the context is set, so that no operation on the handle misses it; taken back by `Drop`.
         counters::redirected();
         ContextRef::new(
@@ -638,9 +636,8 @@ impl Redirect {
                 role,
                 place,
                 locks,
-                cleaned_up: no(),
-                is_late: no(),
-                emptied: no(),
+                cleaned_up,
+                emptied,
                 mapping: Mapping::new(),
                 pass,
             },
@@ -648,8 +645,8 @@ impl Redirect {
     }
 
     /// Takes the twin out of use: no operation enters any more, those inside come out, the handle is closed. Those inside
-    /// are waited for at most this long in milliseconds (`None`: for ever); it has to be repeated then before the redirect
-    /// goes. PASSIVE_LEVEL. May be repeated.
+    /// are waited for at most this long in milliseconds (`None`: for ever); a twin that is not closed then is when the
+    /// redirect goes. PASSIVE_LEVEL. May be repeated.
     pub fn close_twin(&self, patience: Option<u32>) {
         if let Some(twin) = self.gate.close_and_hold(patience) {
             self.mapping.abandon();

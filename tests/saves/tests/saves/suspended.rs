@@ -9,19 +9,19 @@ const OTHER: &str = r"C:\Saved\other.txt";
 const LONG: i64 = 35_000;
 
 type Told = Result<(), Status>;
+type Act = fn(&Caller<'_>, Handle) -> Told;
 
 /// What the thread does that is suspended at every one of its steps.
 struct Case {
     name: &'static str,
     /// Longer than the save is transacted in which nothing was modified.
     rested: bool,
-    act: fn(&Caller<'_>, Handle) -> Told,
+    act: Act,
     /// What its file may hold at the end.
     new: &'static [u8],
 }
 
-const WRITES: fn(&Caller<'_>, Handle) -> Told =
-    |caller, handle| caller.write(handle, Offset::At(0), NEW).map(|_| ());
+const WRITES: Act = |caller, handle| caller.write(handle, Offset::At(0), NEW).map(|_| ());
 
 const CASES: [Case; 4] = [
     Case { name: "close", rested: false, act: |caller, handle| caller.close(handle), new: NEW },
@@ -130,7 +130,7 @@ fn at_every_step_of_a_program_others_go_on() {
 /// One thread of the program closes the file, while another one that only reads it stands still.
 #[test]
 fn a_thread_that_reads_keeps_no_other_from_closing() {
-    let reads: [(&str, fn(&Caller<'_>, Handle) -> Told); 2] = [
+    let reads: [(&str, Act); 2] = [
         ("reads", |caller, handle| caller.read(handle, Some(0), 4).map(|_| ())),
         ("opens", |caller, _| {
             let opened = caller.create_file(&CreateOptions::open(FILE, GENERIC_READ))?;
