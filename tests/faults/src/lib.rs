@@ -70,7 +70,7 @@ impl Results {
         let mut complaints = Vec::new();
         if let Some(crashes) = &self.crashes {
             if !crashes.failures.is_empty() {
-                complaints.push(format!("{} kinds of failure with Intact", crashes.failures.len()));
+                complaints.push(format!("kinds of failure with Intact: {}", crashes.failures.len()));
             }
             if !self.enumerated {
                 complaints
@@ -90,13 +90,15 @@ impl Results {
         }
         if let Some(sites) = &self.sites {
             if !sites.failures.is_empty() {
-                complaints.push(format!("{} runs with a failing call were not good", sites.failures.len()));
+                complaints
+                    .push(format!("runs with a failing call that were not good: {}", sites.failures.len()));
             }
             let unknown = sites.unreached.iter().filter(|place| place.reason.is_none()).count();
             // A slice tries a few of the schedules, and some calls are made only where threads meet.
             if unknown > 0 && !self.slice && self.schedules.is_some() {
-                complaints
-                    .push(format!("{unknown} calls of the driver are not reached, for no known reason"));
+                complaints.push(format!(
+                    "calls of the driver that are not reached, for no known reason: {unknown}"
+                ));
             }
             for (part, _) in sites.reasons_without_a_place() {
                 complaints.push(format!("a reason is kept for {part}, which is reached, or is not there"));
@@ -108,7 +110,7 @@ impl Results {
         if let Some(schedules) = &self.schedules
             && !schedules.failures.is_empty()
         {
-            complaints.push(format!("{} schedules were not good", schedules.failures.len()));
+            complaints.push(format!("schedules that were not good: {}", schedules.failures.len()));
         }
         complaints
     }

@@ -315,7 +315,7 @@ fn order(text: &mut String, results: &Results) {
         text,
         "<h2>Schedules</h2><p>{} schedules ({}), {} of them different, with up to {} places at which several threads could \
          go on. Threads of one process open, write, read and close, against nothing, an unload, a detach, a change of \
-         the policy, an abort, a kill, and a close while a write is on its way, and a flush. {} waits were let time out; {} \
+         the policy, an abort, a kill, a close while a write is on its way, a flush, and a program that is suspended. {} waits were let time out; {} \
          times a call failed that is made only where threads meet.</p>\
          <h2>Order of locks</h2><ul>",
         thousands(schedules.ran),

@@ -47,12 +47,14 @@ pub enum Meanwhile {
     Flush,
     /// All that the process saves is one save (`Scope` = `Process`), and somebody else wants a file of it.
     Process,
+    /// The process is suspended for a while, wherever its threads are.
+    Suspend,
     /// The policy is switched off, the transaction aborted, and the driver asked to unload.
     All,
 }
 
 /// Every disturbance.
-pub const MEANWHILE: [Meanwhile; 10] = [
+pub const MEANWHILE: [Meanwhile; 11] = [
     Meanwhile::Nothing,
     Meanwhile::Unload,
     Meanwhile::Detach,
@@ -62,6 +64,7 @@ pub const MEANWHILE: [Meanwhile; 10] = [
     Meanwhile::Close,
     Meanwhile::Flush,
     Meanwhile::Process,
+    Meanwhile::Suspend,
     Meanwhile::All,
 ];
 
@@ -70,6 +73,9 @@ const THREADS: usize = 3;
 const REGION: usize = 512;
 /// So often an outsider opens the file.
 const OUTSIDE: usize = 6;
+/// Switches between threads before which a program is suspended, and the longest time that anybody waits for it.
+const SUSPENDED_WITHIN: u64 = 400;
+const LONGEST_WAIT_MS: i64 = 15_000;
 
 /// A schedule to run: what happens meanwhile, who runs when, and the seed.
 #[derive(Clone, Debug)]
@@ -141,7 +147,7 @@ fn run(job: &Schedule) -> Result<Ran, String> {
     let planned = |builder: lab::Builder| job.faults.iter().fold(builder, |lab, fault| lab.fault(*fault));
     let strategy = job.strategy.clone();
     // Requests that take time come to their ends one after the other; a flush is to meet others in the middle of theirs.
-    let meets = matches!(job.meanwhile, Meanwhile::Flush | Meanwhile::Process);
+    let meets = matches!(job.meanwhile, Meanwhile::Flush | Meanwhile::Process | Meanwhile::Suspend);
     let completions = if meets { Completions::Seeded } else { Completions::Late };
     let scope = if job.meanwhile == Meanwhile::Process { "Process" } else { "Handle" };
     let (scene, loaded) = Scene::builder()
@@ -174,7 +180,7 @@ fn run(job: &Schedule) -> Result<Ran, String> {
         saves.insert(0, write);
         closing = Some(program.submit(move |caller| caller.close(handle)));
     } else {
-        saves.insert(0, save(&program, 0, job.meanwhile == Meanwhile::Flush));
+        saves.insert(0, save(&program, 0, matches!(job.meanwhile, Meanwhile::Flush | Meanwhile::Suspend)));
     }
     // An outsider: it gets in, or is kept out as share modes have it.
     let other = scene.program("reader.exe");
@@ -219,6 +225,18 @@ fn run(job: &Schedule) -> Result<Ran, String> {
             let root = registry.create(r"\Registry\Machine\SOFTWARE\Policies\Intact");
             registry.set(&root, Value::dword("Enabled", 0));
         });
+    }
+    if job.meanwhile == Meanwhile::Suspend {
+        let at = scene.lab.executive().scheduler.switches() + mix(job.seed, 3) % SUSPENDED_WITHIN;
+        let reached =
+            |lab: &lab::Executive| lab.scheduler.switches() >= at || saves.iter().all(Pending::is_done);
+        scene.lab.executive().run_until(reached).map_err(|violation| violation.to_string())?;
+        program.suspend();
+        scene.pass(LONGEST_WAIT_MS);
+        if !outside.as_ref().is_none_or(Pending::is_done) {
+            return Err("an outsider waits for a thread that is suspended".into());
+        }
+        program.resume();
     }
     let driver = scene.lab.drivers().pop();
     let mut unloaded = false;
