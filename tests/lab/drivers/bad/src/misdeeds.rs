@@ -322,27 +322,34 @@ unsafe fn free_in_use(_: &Scene) -> i32 {
     GO_ON
 }
 
+/// A lookaside list, and its memory; nothing if it could not be made.
+unsafe fn lookaside() -> *mut wdk_sys::LOOKASIDE_LIST_EX {
+    unsafe {
+        let list: *mut wdk_sys::LOOKASIDE_LIST_EX = pool(4096).cast();
+        let kind = wdk_sys::_POOL_TYPE::NonPagedPoolNx;
+        if ExInitializeLookasideListEx(list, None, None, kind, 0, 64, TAG, 0) == 0 {
+            return list;
+        }
+        ExFreePoolWithTag(list.cast(), TAG);
+    }
+    core::ptr::null_mut()
+}
+
 /// A lookaside list that is not deleted before the driver goes.
 unsafe fn lookaside_left(_: &Scene) -> i32 {
-    unsafe {
-        let list = pool(4096).cast();
-        let kind = wdk_sys::_POOL_TYPE::NonPagedPoolNx;
-        let _ = ExInitializeLookasideListEx(list, None, None, kind, 0, 64, TAG, 0);
-    }
+    unsafe { lookaside() };
     GO_ON
 }
 
 /// A block that was never taken is counted.
 unsafe fn lookaside_uncounted(_: &Scene) -> i32 {
     unsafe {
-        let memory = pool(4096);
-        let list: *mut wdk_sys::LOOKASIDE_LIST_EX = memory.cast();
-        let kind = wdk_sys::_POOL_TYPE::NonPagedPoolNx;
-        if ExInitializeLookasideListEx(list, None, None, kind, 0, 64, TAG, 0) == 0 {
+        let list = lookaside();
+        if !list.is_null() {
             (*list).L.TotalAllocates += 1;
             ExDeleteLookasideListEx(list);
+            ExFreePoolWithTag(list.cast(), TAG);
         }
-        ExFreePoolWithTag(memory.cast(), TAG);
     }
     GO_ON
 }
@@ -350,17 +357,15 @@ unsafe fn lookaside_uncounted(_: &Scene) -> i32 {
 /// A block is kept in a list of depth 0.
 unsafe fn lookaside_too_deep(_: &Scene) -> i32 {
     unsafe {
-        let memory = pool(4096);
-        let list: *mut wdk_sys::LOOKASIDE_LIST_EX = memory.cast();
-        let kind = wdk_sys::_POOL_TYPE::NonPagedPoolNx;
-        if ExInitializeLookasideListEx(list, None, None, kind, 0, 64, TAG, 0) == 0 {
+        let list = lookaside();
+        if !list.is_null() {
             (*list).L.TotalAllocates += 1;
             (*list).L.__bindgen_anon_2.AllocateMisses += 1;
             (*list).L.TotalFrees += 1;
-            ExpInterlockedPushEntrySList(memory.cast(), pool(64).cast());
+            ExpInterlockedPushEntrySList(list.cast(), pool(64).cast());
             ExDeleteLookasideListEx(list);
+            ExFreePoolWithTag(list.cast(), TAG);
         }
-        ExFreePoolWithTag(memory.cast(), TAG);
     }
     GO_ON
 }
