@@ -68,7 +68,8 @@ impl<T> Drop for SpinGuard<'_, T> {
 }
 
 /// A critical region, until dropped: normal kernel APCs are off, so nobody suspends the calling thread. Whoever others wait
-/// for without a limit of time is in one: who freezes a process would stop them with it (wdm/KeEnterCriticalRegion).
+/// for without a limit of time is in one: who freezes a process would stop them with it. Requests may be sent in one, as it is
+/// left in the routine that entered it (minifilter-rules §2.6).
 pub struct CriticalRegion {
     /// It is the calling thread's.
     not_send: PhantomData<*mut ()>,

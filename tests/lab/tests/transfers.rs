@@ -53,6 +53,21 @@ fn sorted() -> [Vec<u64>; 3] {
     sorted
 }
 
+/// minifilter-rules §2.6.
+#[test]
+fn who_is_suspended_in_the_file_system_comes_out_of_it_first() {
+    for number in &sorted()[0] {
+        let lab = slow(*number);
+        let program = lab.process("program.exe");
+        let writing = write(&program, open(&program), b"new");
+        program.suspend();
+        pass(&lab);
+        assert!(contents(&lab) == b"new" && !writing.is_done());
+        program.resume();
+        assert_eq!(writing.wait().unwrap(), Ok(3));
+    }
+}
+
 #[test]
 fn a_write_is_under_way_while_its_program_goes_on() {
     for number in sorted()[0..2].iter().flatten() {

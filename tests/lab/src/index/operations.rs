@@ -61,6 +61,8 @@ list! {
         "FltSetCallbackDataDirty any" => the_ceilings_of_routines_are_those_of_the_facts;
         "cleanups run inside a critical region (normal kernel APCs off)" => a_process_dies_in_the_documented_order;
         "STATUS_FLT_INVALID_NAME_REQUEST if *all* APCs are off" => there_are_no_names_with_all_apcs_off;
+        "a suspended thread stands still where normal kernel APCs reach it" => it_stands_still_until_it_is_resumed_as_often, it_goes_on_to_the_end_of_its_critical_region;
+        "nor in a file system, which enters one" => who_is_suspended_in_the_file_system_comes_out_of_it_first;
     }
     "minifilter-rules §2.7" {
         "FSCTL_LOCK_VOLUME (0x00090018" => a_volume_is_locked_only_without_other_opens_and_then_nobody_opens_anything, a_lock_of_the_volume_ends_with_its_handle, transactions_without_a_handle_keep_the_lock_out_or_are_undone;

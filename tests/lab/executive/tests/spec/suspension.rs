@@ -1,4 +1,4 @@
-//! Threads that are suspended (wdm/KeEnterCriticalRegion: "temporarily disables the delivery of normal kernel APCs").
+//! Threads that are suspended (minifilter-rules §2.6).
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -31,6 +31,7 @@ fn goes_on(lab: &Lab, count: &Cell<u32>) -> bool {
     count.get() != before
 }
 
+/// minifilter-rules §2.6.
 #[test]
 fn it_stands_still_until_it_is_resumed_as_often() {
     run(|lab| {
@@ -46,6 +47,7 @@ fn it_stands_still_until_it_is_resumed_as_often() {
     });
 }
 
+/// minifilter-rules §2.6.
 #[test]
 fn it_goes_on_to_the_end_of_its_critical_region() {
     run(|lab| {
