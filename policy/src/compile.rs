@@ -8,7 +8,7 @@ use crate::index;
 use crate::pattern::{self, Fault, LastVolume, flag};
 use crate::policy::{HEADER, MAGIC, Policy, header, rule};
 use crate::problem::{Problem, Reason};
-use crate::schema::{Kind, Value, kind};
+use crate::schema::{Kind, Scope, Value, kind};
 use crate::text::{Upcase, compare, is_ascii_word, split_once};
 use crate::{MAX_RULES, MAX_UNITS, SCHEMA_VERSION};
 
@@ -197,7 +197,7 @@ impl<'r, 'w, U: Upcase + ?Sized, V: Volumes + ?Sized> Compiler<'r, 'w, U, V> {
                 self.out.set_u32(field(offset), default);
             }
         }
-        let mut paths = 0;
+        let (mut paths, mut programs, mut scope, mut children) = (0, 0, 0, None);
         for value in section.values() {
             let Some(which) = Value::find(value.name, false) else {
                 self.value_problem(section, value, None, Reason::UnknownValue);
@@ -207,8 +207,10 @@ impl<'r, 'w, U: Upcase + ?Sized, V: Volumes + ?Sized> Compiler<'r, 'w, U, V> {
                 Kind::Patterns => {
                     let start = self.out.at();
                     let count = self.patterns(section, value, which);
-                    if which == Value::Paths {
-                        paths = count;
+                    match which {
+                        Value::Paths => paths = count,
+                        Value::Processes => programs = count,
+                        _ => {}
                     }
                     if let Some(offset) = rule::list(which) {
                         self.out.set_u32(field(offset), small(start));
@@ -217,16 +219,34 @@ impl<'r, 'w, U: Upcase + ?Sized, V: Volumes + ?Sized> Compiler<'r, 'w, U, V> {
                 }
                 Kind::Word(words) => {
                     let index = self.word(section, value, which, words);
+                    if which == Value::Scope {
+                        scope = index;
+                    }
                     if let Some(offset) = rule::word(which) {
                         self.out.set(field(offset), index);
                     }
                 }
                 Kind::Number { .. } => {
                     let number = self.number(section, value, which);
+                    if which == Value::IncludeChildren && number != 0 {
+                        children = Some(value);
+                    }
                     if let Some(offset) = rule::number(which) {
                         self.out.set_u32(field(offset), number);
                     }
                 }
+            }
+        }
+        if let Some(value) = children {
+            let which = Value::IncludeChildren;
+            let ignored = if Scope::from_index(scope) != Scope::Process {
+                Some(Reason::ChildrenOfHandles)
+            } else {
+                (programs == 0).then_some(Reason::ChildrenOfAll)
+            };
+            if let (Some(reason), Some(offset)) = (ignored, rule::number(which)) {
+                self.out.set_u32(field(offset), 0);
+                self.value_problem(section, value, Some(which), reason);
             }
         }
         if paths == 0 {

@@ -38,7 +38,7 @@ pub(crate) mod rule {
     pub(crate) const NAME: usize = 0;
     pub(crate) const NAME_LENGTH: usize = 2;
     pub(crate) const KEY: usize = 4;
-    pub(crate) const SIZE: usize = 38;
+    pub(crate) const SIZE: usize = 40;
 
     /// Where a pattern list is: its start, then its count.
     pub(crate) fn list(value: Value) -> Option<usize> {
@@ -71,6 +71,7 @@ pub(crate) mod rule {
             Value::MaxMegabytes => 32,
             Value::MaxIdleSeconds => 34,
             Value::AuditOnly => 36,
+            Value::IncludeChildren => 38,
             _ => return None,
         })
     }
@@ -250,6 +251,7 @@ impl<B: AsRef<[u16]>> Policy<B> {
             order: record.order(),
             settings: Settings {
                 scope: Scope::from_index(record.word(Value::Scope)),
+                include_children: record.number(Value::IncludeChildren) != 0,
                 on_exit: OnExit::from_index(record.word(Value::OnExit)),
                 on_flush: OnFlush::from_index(record.word(Value::OnFlush)),
                 on_unavailable: OnUnavailable::from_index(record.word(Value::OnUnavailable)),
@@ -278,6 +280,37 @@ impl<B: AsRef<[u16]>> Policy<B> {
             }
         }
         set
+    }
+
+    /// The rules that are about a process which a program of the rules `inherited` has started: its own, and those of
+    /// `inherited` that include children and do not exclude it.
+    pub fn match_child<U: Upcase + ?Sized>(&self, image: &[u16], inherited: &RuleSet, upcase: &U) -> RuleSet {
+        let mut set = self.match_process(image, upcase);
+        if self.is_enabled() {
+            let inherits = |id: &RuleId| inherited.contains(*id) && self.includes_children(*id);
+            self.rules()
+                .filter(inherits)
+                .filter(|&id| !self.excludes_process(id, image, upcase))
+                .for_each(|id| set.insert(id));
+        }
+        set
+    }
+
+    /// Whether what a program of a rule starts counts as that program.
+    pub fn includes_children(&self, id: RuleId) -> bool {
+        self.rule(id).is_some_and(|rule| rule.settings.include_children)
+    }
+
+    /// Whether a rule takes the process with this image path out.
+    pub fn excludes_process<U: Upcase + ?Sized>(&self, id: RuleId, image: &[u16], upcase: &U) -> bool {
+        image.len() > MAX_PATH_UNITS
+            || usize::from(id.0) < self.len()
+                && any(upcase, self.record(id), Value::ExcludeProcesses, &Subject::new(image))
+    }
+
+    /// The rule with this name, as it is written in the policy.
+    pub fn find(&self, name: &[u16]) -> Option<RuleId> {
+        self.rules().find(|&id| self.record(id).name() == name)
     }
 
     /// The first rule, of those that are about the process, that is about the file with this normalized name

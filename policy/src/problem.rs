@@ -22,6 +22,8 @@ pub enum Reason {
     NumberTooLarge,
     UnknownVersion,
     UnknownValue,
+    ChildrenOfHandles,
+    ChildrenOfAll,
     // A pattern.
     TooLong,
     Slash,
@@ -56,6 +58,8 @@ impl Reason {
         !matches!(
             self,
             Reason::UnknownValue
+                | Reason::ChildrenOfHandles
+                | Reason::ChildrenOfAll
                 | Reason::NoSuchVolume
                 | Reason::RemoteVolume
                 | Reason::SubstitutedDrive
@@ -79,6 +83,12 @@ impl Reason {
             Reason::UnknownVersion => "is not a version that this Intact reads: it reads version 1",
             Reason::UnknownValue => {
                 "is not a value that Intact knows here, and is ignored: check its spelling"
+            }
+            Reason::ChildrenOfHandles => {
+                "means nothing without Scope = Process, and is ignored: write that, or remove this value"
+            }
+            Reason::ChildrenOfAll => {
+                "is ignored, because every program would be one with the one that started it: name the programs in Processes"
             }
             Reason::TooLong => "is longer than 32767 characters, the longest path there is",
             Reason::Slash => "'/' does not separate components: write '\\'",

@@ -49,6 +49,7 @@ pub enum Value {
     Processes,
     ExcludeProcesses,
     Scope,
+    IncludeChildren,
     OnExit,
     OnFlush,
     OnUnavailable,
@@ -148,6 +149,7 @@ const SCHEMA: &[ValueSchema] = &[
     rule(Value::Processes, "Processes", Kind::Patterns, "programs that the rule is about, by image name or path; none: all programs"),
     rule(Value::ExcludeProcesses, "ExcludeProcesses", Kind::Patterns, "programs taken out of Processes again"),
     rule(Value::Scope, "Scope", Kind::Word(&["Handle", "Process", "Coordinated"]), "what one save is: one open, everything a process saves under the rule, or what a coordinator decides"),
+    rule(Value::IncludeChildren, "IncludeChildren", Kind::Number { default: 0, max: 1 }, "1: with Scope = Process, the processes that a program of the rule starts, and those that they start, count as that program"),
     rule(Value::OnExit, "OnExit", Kind::Word(&["ByStatus", "Commit", "Rollback"]), "what becomes of a save whose handles the system closes at process exit; ByStatus: commit if the exit status is zero"),
     rule(Value::OnFlush, "OnFlush", Kind::Word(&["Checkpoint", "Defer"]), "Checkpoint: a flush commits what is there and the save goes on; Defer: it does not commit"),
     rule(Value::OnUnavailable, "OnUnavailable", Kind::Word(&["PassThrough", "Deny"]), "what becomes of an open that cannot have a transaction"),
@@ -231,6 +233,8 @@ words! {
 pub struct Settings {
     /// What one save is.
     pub scope: Scope,
+    /// The processes that a program of the rule starts are one with it; only with [`Scope::Process`].
+    pub include_children: bool,
     /// What process exit means.
     pub on_exit: OnExit,
     /// What a flush means.

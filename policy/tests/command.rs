@@ -228,6 +228,7 @@ fn every_setting_of_the_rule_that_applies_is_told_and_nothing_else() {
         settings,
         [
             "Scope = Process",
+            "IncludeChildren = 0",
             "OnExit = Rollback",
             "OnFlush = Defer",
             "OnUnavailable = Deny",

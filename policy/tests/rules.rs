@@ -24,6 +24,7 @@ fn a_rule_without_settings_has_the_documented_defaults() {
         plain.settings,
         Settings {
             scope: Scope::Handle,
+            include_children: false,
             on_exit: OnExit::ByStatus,
             on_flush: OnFlush::Checkpoint,
             on_unavailable: OnUnavailable::PassThrough,
@@ -39,7 +40,9 @@ fn a_rule_without_settings_has_the_documented_defaults() {
 #[test]
 fn every_setting_is_read() {
     let policy = rule(Registry::new(), "Full")
+        .list(Value::Processes, &["a.exe"])
         .word(Value::Scope, "process")
+        .number(Value::IncludeChildren, 1)
         .word(Value::OnExit, "Rollback")
         .word(Value::OnFlush, "DEFER")
         .word(Value::OnUnavailable, "Deny")
@@ -56,6 +59,7 @@ fn every_setting_is_read() {
         full.settings,
         Settings {
             scope: Scope::Process,
+            include_children: true,
             on_exit: OnExit::Rollback,
             on_flush: OnFlush::Defer,
             on_unavailable: OnUnavailable::Deny,
@@ -324,4 +328,71 @@ fn a_caller_that_stops_gathering_has_words_for_it() {
         problem.to_string(),
         "policy: the policy takes more than 64 MiB: use fewer patterns, with wildcards"
     );
+}
+
+/// Programs named "a*", and what they start.
+fn family(registry: Registry) -> Registry {
+    rule(registry, "Family")
+        .list(Value::Processes, &["a*.exe"])
+        .list(Value::ExcludeProcesses, &["a-helper.exe", "shell.exe"])
+        .word(Value::Scope, "Process")
+        .number(Value::IncludeChildren, 1)
+}
+
+#[test]
+fn a_child_is_of_the_rules_of_its_parent_that_include_children() {
+    let policy = rule(rule(family(Registry::new()), "Own").list(Value::Processes, &["child.exe"]), "Parent")
+        .list(Value::Processes, &["a.exe"])
+        .policy();
+    let find = |name: &str| policy.0.find(&utf16(name)).unwrap();
+    assert_eq!(policy.0.find(&utf16("Fam")), None);
+    let image = |name: &str| utf16(&format!(r"\Device\HarddiskVolume1\T\{name}"));
+    let parent = policy.0.match_process(&image("a.exe"), &HostUpcase);
+    assert!(parent.contains(find("Family")) && parent.contains(find("Parent")));
+    let rules = |name: &str, inherited: &RuleSet| {
+        let set = policy.0.match_child(&image(name), inherited, &HostUpcase);
+        ["Family", "Own", "Parent"].map(|rule| set.contains(find(rule)))
+    };
+    assert_eq!(
+        rules("child.exe", &parent),
+        [true, true, false],
+        "what is not about children is not inherited"
+    );
+    assert_eq!(rules("child.exe", &RuleSet::EMPTY), [false, true, false]);
+    assert_eq!(rules("SHELL.exe", &parent), [false, false, false], "who is excluded is out");
+    assert_eq!(rules("a.exe", &RuleSet::EMPTY), [true, false, true], "by its own name");
+    assert!(policy.0.excludes_process(find("Family"), &image("a-helper.exe"), &HostUpcase));
+    assert!(!policy.0.excludes_process(find("Family"), &image("a.exe"), &HostUpcase));
+    assert!(!policy.0.excludes_process(RuleId(99), &image("shell.exe"), &HostUpcase), "no such rule");
+    assert!(policy.0.includes_children(find("Family")) && !policy.0.includes_children(find("Own")));
+}
+
+#[test]
+fn a_policy_that_is_switched_off_is_about_no_child() {
+    let policy = family(Registry::new().number(Value::Enabled, 0)).policy();
+    let mut inherited = RuleSet::EMPTY;
+    inherited.insert(RuleId(0));
+    assert!(policy.0.match_child(&utf16("child.exe"), &inherited, &HostUpcase).is_empty());
+}
+
+#[test]
+fn children_are_included_only_where_they_can_be_one_with_their_parent() {
+    let told = |registry: Registry| {
+        let included = registry.policy().0.includes_children(RuleId(0));
+        (registry.messages(), included)
+    };
+    let with = |scope: &str, programs: &[&str], number: u32| {
+        let registry =
+            rule(Registry::new(), "R").word(Value::Scope, scope).number(Value::IncludeChildren, number);
+        told(if programs.is_empty() { registry } else { registry.list(Value::Processes, programs) })
+    };
+    assert_eq!(with("Process", &["a.exe"], 1), (vec![], true));
+    for scope in ["Handle", "Coordinated"] {
+        let message = r#"policy rule "R": IncludeChildren: means nothing without Scope = Process, and is ignored: write that, or remove this value"#;
+        assert_eq!(with(scope, &["a.exe"], 1), (vec![message.to_owned()], false));
+        assert_eq!(with(scope, &["a.exe"], 0), (vec![], false));
+    }
+    let message = r#"policy rule "R": IncludeChildren: is ignored, because every program would be one with the one that started it: name the programs in Processes"#;
+    assert_eq!(with("Process", &[], 1), (vec![message.to_owned()], false));
+    assert_eq!(with("Process", &[], 0), (vec![], false));
 }

@@ -80,7 +80,11 @@ impl Asked<'_> {
     fn mismatch(&self) -> Option<String> {
         let lists_programs = self.policy.elements(self.id, Value::Processes) > 0;
         if lists_programs && self.found(Value::Processes).is_none() {
-            return Some("no element of Processes matches the program".to_owned());
+            let children =
+                self.policy.includes_children(self.id) && self.found(Value::ExcludeProcesses).is_none();
+            let unless =
+                if children { ", unless a program of the rule has started it (IncludeChildren)" } else { "" };
+            return Some(format!("no element of Processes matches the program{unless}"));
         }
         if let Some(found) = self.found(Value::ExcludeProcesses) {
             return Some(format!("{found} excludes the program"));
@@ -117,6 +121,7 @@ fn outcome(rule: &Rule<'_>) -> String {
 fn setting(settings: &Settings, value: Value) -> String {
     match value {
         Value::Scope => settings.scope.word().to_owned(),
+        Value::IncludeChildren => u32::from(settings.include_children).to_string(),
         Value::OnExit => settings.on_exit.word().to_owned(),
         Value::OnFlush => settings.on_flush.word().to_owned(),
         Value::OnUnavailable => settings.on_unavailable.word().to_owned(),
