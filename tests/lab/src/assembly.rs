@@ -243,11 +243,7 @@ impl Lab {
     /// # Panics
     /// If a broken rule has stopped the lab.
     pub fn process_of(self: &Rc<Self>, image: &str, user: Vec<u8>) -> Process {
-        let path = if image.contains('\\') {
-            image.to_owned()
-        } else {
-            format!(r"{}\Programs\{image}", crate::io::VOLUME_DEVICE)
-        };
+        let path = crate::process::image_path(image);
         let made = self.executive.run(move |lab| lab.create_process(&path, user, None));
         match made {
             Ok(inner) => Process { lab: self.clone(), inner },

@@ -60,6 +60,15 @@ pub fn spawn_call(
     lab.spawn(process, name, move |lab| body(&Caller::new(lab)));
 }
 
+/// The NT path of an image: `image` is that, or a name in `C:\Programs`.
+pub(crate) fn image_path(image: &str) -> String {
+    if image.contains('\\') {
+        image.to_owned()
+    } else {
+        format!(r"{}\Programs\{image}", crate::io::VOLUME_DEVICE)
+    }
+}
+
 impl Process {
     /// The executive's process.
     pub fn inner(&self) -> &Rc<lab_executive::Process> {
@@ -114,6 +123,34 @@ impl Process {
     pub fn resume(&self) {
         let lab = self.lab.executive();
         self.inner.threads().iter().for_each(|thread| lab.resume_thread(thread));
+    }
+
+    /// Starts another one, of the same user; `image` as for [`Lab::process`]. It is its creator and its parent.
+    ///
+    /// # Panics
+    /// With the report, if a broken rule stopped the lab.
+    pub fn start(&self, image: &str) -> Process {
+        self.start_under(image, self)
+    }
+
+    /// Starts another one with `parent` as its parent, as PROC_THREAD_ATTRIBUTE_PARENT_PROCESS does: this one is only its
+    /// creator (`txf-ktm §8.1`).
+    ///
+    /// # Panics
+    /// With the report, if a broken rule stopped the lab.
+    pub fn start_under(&self, image: &str, parent: &Process) -> Process {
+        let (path, user, parent) = (image_path(image), self.inner.user.clone(), parent.inner.clone());
+        let slot = Rc::new(RefCell::new(None));
+        let made = slot.clone();
+        let lab = self.lab.executive();
+        lab.spawn(&self.inner, "creator", move |lab| {
+            *made.borrow_mut() = Some(lab.create_process(&path, user, Some(&parent)));
+        });
+        let pending = Pending { lab: self.lab.clone(), slot };
+        match pending.wait() {
+            Ok(inner) => Process { lab: self.lab.clone(), inner },
+            Err(violation) => panic!("{violation}"),
+        }
     }
 
     /// Ends the process by itself with `status`, as ExitProcess: handles that are open are swept.

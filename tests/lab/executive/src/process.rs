@@ -75,10 +75,12 @@ impl std::fmt::Debug for Process {
 }
 
 /// A registered process notify routine.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(crate) struct Notify {
     pub(crate) routine: usize,
     pub(crate) extended: bool,
+    /// Calls of it that are under way.
+    pub(crate) running: Rc<Cell<u32>>,
 }
 
 /// Something to do for a process at one point of its exit.
@@ -137,7 +139,7 @@ impl Processes {
 
 impl Lab {
     /// Makes a process. `image` is its NT path; notify routines hear of it in the calling thread, if there is
-    /// one. Threads are made with [`spawn`](Lab::spawn).
+    /// one: that thread's process is the creator, whoever is the `parent` (`txf-ktm §8.1`). Threads are made with [`spawn`](Lab::spawn).
     pub fn create_process(&self, image: &str, user: Vec<u8>, parent: Option<&Rc<Process>>) -> Rc<Process> {
         let id = self.scheduler.next_id();
         let body = self.objects.create(self, &self.objects.type_named("Process"), 0xB80, None);

@@ -118,6 +118,8 @@ list! {
         "inside a critical region (normal kernel APCs off), runs on the **last exiting thread**" => a_process_dies_in_the_documented_order;
         "Registration needs IMAGE_DLLCHARACTERISTICS_FORCE_INTEGRITY" => extended_process_notification_needs_an_integrity_check_image;
         "must be removed before unload" => extended_process_notification_needs_an_integrity_check_image;
+        "runs in the context of the thread that created the process" => the_creator_of_a_process_is_whose_thread_made_it_and_its_parent_whom_it_named;
+        "Removing a process notify routine waits" => a_notify_routine_that_is_removed_does_not_run_any_more;
         "Callback rules: short, no blocking" no "advice: a callback that waits is only late in the lab";
         "PsGetProcessExitStatus(EPROCESS): <= APC_LEVEL" => drivers_learn_who_runs;
         "is STILL_ACTIVE(259 = STATUS_PENDING 0x103) while running" => a_cleanup_tells_whose_it_is_and_how_the_process_ended;

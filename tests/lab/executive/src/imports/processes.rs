@@ -43,7 +43,12 @@ fn set_notify(lab: &Lab, routine: usize, remove: u8, extended: bool) -> i32 {
     let at = notify.iter().position(|n| n.routine == routine && n.extended == extended);
     match (remove != 0, at) {
         (true, Some(at)) => {
-            notify.remove(at);
+            let removed = notify.remove(at);
+            drop(notify);
+            // Calls that are under way are waited for (txf-ktm §8.1).
+            if removed.running.get() != 0 {
+                lab.block_until("a process notify routine that runs", None, || removed.running.get() == 0);
+            }
             lab.obligations.remove(routine, NOTIFY);
             status::SUCCESS
         }
@@ -51,7 +56,7 @@ fn set_notify(lab: &Lab, routine: usize, remove: u8, extended: bool) -> i32 {
         (false, Some(_)) => status::INVALID_PARAMETER,
         (false, None) if notify.len() == MOST_ROUTINES => status::INVALID_PARAMETER,
         (false, None) => {
-            notify.push(Notify { routine, extended });
+            notify.push(Notify { routine, extended, running: Rc::default() });
             lab.obligations.add(lab, routine, NOTIFY);
             status::SUCCESS
         }
@@ -241,6 +246,12 @@ impl Lab {
         let routines = self.processes.notify.borrow().clone();
         self.enter_critical_region();
         for notify in routines {
+            // One that was removed meanwhile is not called any more.
+            let is_it = |other: &Notify| Rc::ptr_eq(&other.running, &notify.running);
+            if !self.processes.notify.borrow().iter().any(is_it) {
+                continue;
+            }
+            notify.running.set(notify.running.get() + 1);
             let routine = ptr::with_exposed_provenance::<()>(notify.routine);
             let (id, parent) = (process.id as usize, process.parent as usize);
             if notify.extended {
@@ -258,6 +269,7 @@ impl Lab {
                 let routine: Plain = unsafe { std::mem::transmute(routine) };
                 self.call_driver("a process notify routine", || routine(parent, id, u8::from(created)));
             }
+            notify.running.set(notify.running.get() - 1);
         }
         self.leave_critical_region();
     }

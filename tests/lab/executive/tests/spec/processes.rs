@@ -170,3 +170,60 @@ fn misuse_of_processes_is_named() {
     // SAFETY: as above.
     must_violate("attach", |_| unsafe { KeUnstackDetachProcess(ptr::null_mut()) });
 }
+
+thread_local! {
+    static CREATED: RefCell<Vec<(usize, usize, usize)>> = const { RefCell::new(Vec::new()) };
+    static BUSY: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+/// What `PS_CREATE_NOTIFY_INFO` says of a process: its parent and its creator, behind its size and flags.
+extern "win64" fn created(_: *mut u8, _: usize, info: *const [usize; 5]) {
+    // SAFETY: valid for the call, if it is there; longer than this.
+    let Some(&[_, _, parent, creator, _]) = (unsafe { info.as_ref() }) else { return };
+    let here = lab_executive::with_lab(|lab| lab.thread().process().map_or(0, |process| process.id as usize));
+    CREATED.with_borrow_mut(|seen| seen.push((parent, creator, here)));
+}
+
+/// txf-ktm §8.1.
+#[test]
+fn the_creator_of_a_process_is_whose_thread_made_it_and_its_parent_whom_it_named() {
+    run(|lab| {
+        // SAFETY: a routine of ours.
+        assert_eq!(unsafe { PsSetCreateProcessNotifyRoutineEx(created as *const () as usize, 0) }, 0);
+        let (shell, parent) =
+            (lab.create_process(IMAGE, vec![], None), lab.create_process(IMAGE, vec![], None));
+        CREATED.take();
+        let (shell_id, parent_id) = (shell.id as usize, parent.id as usize);
+        let thread = lab.spawn(&shell, "creator", move |lab| {
+            let child = lab.create_process(IMAGE, vec![], Some(&parent));
+            assert_eq!(child.parent, parent.id);
+        });
+        lab.block_until("the creator", None, || thread.finished());
+        assert_eq!(CREATED.take(), [(parent_id, shell_id, shell_id)]);
+        // SAFETY: as above.
+        assert_eq!(unsafe { PsSetCreateProcessNotifyRoutineEx(created as *const () as usize, 1) }, 0);
+    });
+}
+
+extern "win64" fn slow(_: usize, _: usize, _: u8) {
+    BUSY.set(true);
+    lab_executive::with_lab(|lab| lab.delay(1_000));
+    BUSY.set(false);
+}
+
+/// txf-ktm §8.1.
+#[test]
+fn a_notify_routine_that_is_removed_does_not_run_any_more() {
+    run(|lab| {
+        // SAFETY: a routine of ours.
+        assert_eq!(unsafe { PsSetCreateProcessNotifyRoutine(slow as *const () as usize, 0) }, 0);
+        let thread = lab.spawn(&lab.processes.system(), "creator", |lab| {
+            lab.create_process(IMAGE, vec![], None);
+        });
+        lab.block_until("the routine", None, || BUSY.get());
+        // SAFETY: as above.
+        assert_eq!(unsafe { PsSetCreateProcessNotifyRoutine(slow as *const () as usize, 1) }, 0);
+        assert!(!BUSY.get(), "it is waited for");
+        lab.block_until("the creator", None, || thread.finished());
+    });
+}
