@@ -490,6 +490,38 @@ impl Report {
         );
     }
 
+    /// Nobody is told which processes start: children are outsiders, whatever rules say. Tried again with the next policy.
+    pub fn children_not_followed(&self, status: Status) {
+        self.write(
+            Level::Warning,
+            event!("ChildrenNotFollowed", "Status": Status),
+            &mut [Datum::default(), Datum::default(), Datum::status(&status)],
+        );
+    }
+
+    /// A process that counts as the one that has started it, by a rule, does not: there is no place for it, or no memory.
+    /// PASSIVE_LEVEL.
+    pub fn child_left_out(&self, process: Process<'_>, creator: u32, status: Status) {
+        let (process_id, name) = (process.id(), process.image_name());
+        let image = Counted::units(name.as_deref().unwrap_or(U16Str::from_slice(&[])));
+        self.write(
+            Level::Warning,
+            event!(
+                "ChildLeftOut",
+                "ProcessId": ProcessId, "Image": Text, "CreatorId": ProcessId, "Status": Status,
+            ),
+            &mut [
+                Datum::default(),
+                Datum::default(),
+                Datum::u32(&process_id),
+                Datum::u16(&image.bytes),
+                image.text,
+                Datum::u32(&creator),
+                Datum::status(&status),
+            ],
+        );
+    }
+
     /// Nobody sees whether the pages of a volume's saves are written.
     pub fn no_lower_instance(&self, status: Status) {
         self.write(

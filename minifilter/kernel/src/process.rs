@@ -13,6 +13,10 @@ use widestring::U16Str;
 
 use crate::{Result, Status, string};
 
+mod watch;
+
+pub use watch::{Seat, Watch, Watcher};
+
 /// A process, for as long as a request of it vouches for it.
 #[derive(Clone, Copy)]
 pub struct Process<'a> {
@@ -118,6 +122,11 @@ impl ProcessRef {
     pub fn get(&self) -> Process<'_> {
         // SAFETY: referenced for the borrow.
         unsafe { Process::from_raw(self.0.as_ptr().cast()) }
+    }
+
+    /// Whether it is this process. Any IRQL.
+    pub fn is(&self, process: Process<'_>) -> bool {
+        core::ptr::eq(self.0.as_ptr(), process.raw.cast())
     }
 
     /// Does something as a thread of this process: requests made meanwhile are its own. PASSIVE_LEVEL.

@@ -124,7 +124,7 @@ fn stop_writing(
             }
             return;
         }
-        if redirect.save.as_ref().is_some_and(|save| save.process == process.key()) {
+        if redirect.save.as_ref().is_some_and(|save| save.belongs_to(process.key())) {
             leaving::is_closed(&redirect, instance, file);
         }
         leaving::leave(intact, instance, &redirect, Some(twin), ending, Some(file));

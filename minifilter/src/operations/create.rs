@@ -172,7 +172,12 @@ impl Candidate<'_> {
     pub fn begin(&self, data: &Callback<'_>) -> Option<Part> {
         let rule = self.rule?;
         let begun = data.instance().reference().and_then(|instance| {
-            let save = Save::begin(self.process, rule.settings, self.label(rule.name)?)?;
+            let own = self.process.key();
+            let whose = match rule.settings.include_children {
+                true => self.intact.policy.families.root_of(own, rule.name),
+                false => own,
+            };
+            let save = Save::begin(self.process, whose, rule.settings, self.label(rule.name)?)?;
             // Known before it has its file, so that other threads of the process find it and wait.
             let other = self.files.insert_or_find(&save)?;
             Ok((save, other, instance))

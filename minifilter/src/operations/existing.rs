@@ -268,7 +268,7 @@ impl Existing {
         let Existing { edit, redirect, part, place, granted, information } = self;
         let bound = same(data, file, instance, place)
             .inspect_err(|_| redirect.close_twin(None))
-            .and_then(|()| bind(instance, file, &redirect, Some(part)));
+            .and_then(|()| bind(data, file, &redirect, Some(part)));
         match bound {
             Ok(()) => {
                 edit.grant(granted);

@@ -215,7 +215,7 @@ impl New {
             };
             let place = Place { file: file.id(instance)?, stream };
             let redirect = Redirect::new(lower, how, save, Some(pass), place)?;
-            bind(instance, file, &redirect, part)?;
+            bind(data, file, &redirect, part)?;
             Ok(granted & !rights.surplus)
         });
         match bound {

@@ -162,6 +162,14 @@ pub(super) fn part_of(
             return None;
         }
     }
+    // Nobody writes into it, and those whose it was are gone: it is over, though nobody has noticed.
+    if save.settings.include_children
+        && save.is_alone()
+        && save.has_lost_its_process()
+        && let Some(intact) = Intact::get()
+    {
+        save.settle(intact, data.instance(), candidate.files, None);
+    }
     if save.join() {
         return Some(Part::new(save, candidate.files, instance, way));
     }
@@ -237,13 +245,14 @@ pub(super) fn undo(data: &mut Callback<'_>, file: FileObject<'_>, status: Status
 
 /// Gives the application's handle its redirect. On failure the twin is closed and the part is over.
 pub(super) fn bind(
-    instance: Instance<'_>,
+    data: &Callback<'_>,
     file: FileObject<'_>,
     redirect: &ContextRef<Redirect>,
     part: Option<Part>,
 ) -> Result<()> {
-    redirect.set_on_handle(instance, file).inspect_err(|_| redirect.close_twin(None))?;
+    redirect.set_on_handle(data.instance(), file).inspect_err(|_| redirect.close_twin(None))?;
     if let Some(part) = part {
+        part.save.has_partner(data).inspect_err(|_| redirect.close_twin(None))?;
         if !part.save.enlist(redirect) {
             // Broken off meanwhile: the volume is going.
             redirect.close_twin(None);

@@ -47,17 +47,20 @@ pub fn of_create(data: &Callback<'_>) {
     }
     let joins = matches!(decision::intent(&request), Intent::ModifiesData | Intent::ModifiesOther);
     let process = data.process().key();
-    let is_out = |save: &Save| !(joins && save.process == process);
+    let is_out = |save: &Save| !(joins && save.belongs_to(process));
     // `file`: the one that is opened, if that is known.
     let is_in_the_way = |save: &Save, file: Option<u64>| {
-        let finds_nothing = || save.process != process && save.files.has_made(file);
+        let finds_nothing = || !save.belongs_to(process) && save.files.has_made(file);
         waits && save.is_exchanging()
             || save.is_alone() && (takes && is_out(save) || save.has_lost_its_process() || finds_nothing())
     };
     let makes = decision::creates(parameters.disposition);
     let gives = |save: &Save, name: &FileName| {
         let is_it = |given: &U16Str| names::are_the_same(given.as_slice(), name.full().as_slice(), upcase);
-        save.is_alone() && save.process != process && save.has_changed_names() && save.files.any_given(is_it)
+        save.is_alone()
+            && !save.belongs_to(process)
+            && save.has_changed_names()
+            && save.files.any_given(is_it)
     };
     let instance = data.instance();
     let Ok(files) = ContextRef::<Files>::of_instance(instance) else { return };

@@ -151,7 +151,10 @@ impl Save {
             && self.is_transacted()
             // Closing the twins would carry out a deletion that was only asked for.
             && !self.has_changed_names()
-            && self.state.lock().is_too_large(limit, self.settings.on_exit)
+            && {
+                self.look_after_partners();
+                self.state.lock().is_too_large(limit, self.settings.on_exit)
+            }
     }
 
     fn demote(
@@ -273,6 +276,7 @@ impl Save {
         if !self.is_transacted() || self.has_changed_names() {
             return Ok(false);
         }
+        self.look_after_partners();
         let flush = self.state.lock().at_flush(self.settings.on_exit, self.settings.on_flush);
         match flush {
             Flush::Through => Ok(false),

@@ -66,14 +66,14 @@ impl Files {
         self.changes.load(Ordering::Acquire)
     }
 
-    /// Whether the process has a live save here. IRQL up to APC_LEVEL.
+    /// Whether the process has a live save here, or takes part in one that others of its family have. IRQL up to APC_LEVEL.
     pub fn has(&self, process: ProcessKey) -> bool {
-        self.saves.read().iter().any(|save| save.process == process)
+        self.saves.read().iter().any(|save| save.belongs_to(process))
     }
 
     /// The process's save of this file, live or ending. IRQL up to APC_LEVEL.
     pub fn find(&self, process: ProcessKey, file: u64) -> Option<Shared<Save>> {
-        self.saves.read().iter().find(|save| save.process == process && save.files.has(file)).cloned()
+        self.saves.read().iter().find(|save| save.belongs_to(process) && save.files.has(file)).cloned()
     }
 
     /// The first save that is wanted. IRQL up to APC_LEVEL.
@@ -92,7 +92,7 @@ impl Files {
     pub fn opening(&self, process: ProcessKey, name: Option<&U16Str>) -> Option<Shared<Save>> {
         let saves = self.saves.read();
         let is_wanted = |save: &&Shared<Save>| {
-            save.process == process
+            save.belongs_to(process)
                 && save.files.is_empty()
                 && name.is_none_or(|name| save.label.file().as_slice() == name.as_slice())
         };
@@ -103,7 +103,7 @@ impl Files {
     /// transaction has changed them for everybody. IRQL up to APC_LEVEL.
     pub fn renamed_after(&self, process: ProcessKey, number: u64) -> Option<Shared<Save>> {
         let saves = self.saves.read();
-        let wanted = saves.iter().filter(|save| save.process == process && save.number > number);
+        let wanted = saves.iter().filter(|save| save.belongs_to(process) && save.number > number);
         let wanted = wanted.filter(|save| save.has_changed_names() && save.is_transacted());
         wanted.min_by_key(|save| save.number).cloned()
     }
@@ -111,7 +111,7 @@ impl Files {
     /// None of the process's saves may commit: something was asked of one of them, and it is not known which. IRQL up to
     /// APC_LEVEL.
     pub fn force(&self, process: ProcessKey) {
-        self.saves.read().iter().filter(|save| save.process == process).for_each(|save| save.force());
+        self.saves.read().iter().filter(|save| save.belongs_to(process)).for_each(|save| save.force());
     }
 
     /// The process's save of all that it modifies under a rule, if more can become part of it. IRQL up to APC_LEVEL.
@@ -144,7 +144,7 @@ impl Files {
 
 fn of_process(saves: &[Shared<Save>], process: ProcessKey, rule: &[u16]) -> Option<Shared<Save>> {
     let wanted = |save: &&Shared<Save>| {
-        save.process == process
+        save.belongs_to(process)
             && save.is_of_process()
             && save.takes_more()
             && save.label.rule().as_slice() == rule

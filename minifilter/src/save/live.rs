@@ -9,7 +9,7 @@ use kernel::file::{FileObject, LowerFile};
 use kernel::gate::Gate;
 use kernel::instance::Instance;
 use kernel::pool::{PoolSlice, PoolVec, Shared, Tag};
-use kernel::process::{Process, ProcessKey, ProcessRef, current_thread_is_terminating};
+use kernel::process::{Process, ProcessKey, current_thread_is_terminating};
 use kernel::sync::{CriticalRegion, Event, PushLock, SpinLock};
 use kernel::time;
 use kernel::transaction::{Transaction, TransactionRef};
@@ -17,11 +17,13 @@ use kernel::{Result, Status};
 use widestring::U16Str;
 
 use super::below;
+use super::fate::{Fate, leaves};
 use super::files::{Files, Pass};
 use super::limits::Activity;
 use super::locks::Locks;
 use super::mapping::Mapping;
-use super::outcome::{Ending, Facts, Outcome, Reason, outcome};
+use super::outcome::{Ending, Facts, Outcome, Reason, is_clean, outcome};
+use super::partners::Partners;
 use super::saved::SavedFiles;
 use super::state::{Effect, Left, Phase, Place, Settles, State, Stream, Turn};
 use crate::Intact;
@@ -90,12 +92,12 @@ pub enum Mode {
 pub struct Save {
     /// Its number, for events.
     pub number: u64,
-    /// Whose it is.
+    /// Whose it is: the process, or the one that it counts as.
     pub process: ProcessKey,
-    /// Its process id.
+    /// The id of the process that began it.
     pub process_id: u32,
-    /// The process, to learn how it ends.
-    owner: Option<ProcessRef>,
+    /// Who takes part.
+    partners: Partners,
     /// What the rule says.
     pub settings: Settings,
     /// Names, for events.
@@ -135,17 +137,22 @@ pub type Own<'a> = (FileObject<'a>, Place);
 const PATIENCE_MS: u32 = 10_000;
 
 impl Save {
-    /// Begins a transaction for one handle, whose create is inside until [`Self::is_through`]. PASSIVE_LEVEL. Fails as KTM
-    /// fails.
-    pub fn begin(process: Process<'_>, settings: Settings, label: Label) -> Result<Shared<Save>> {
+    /// Begins a transaction for one handle of a process, which counts as `whose`, whose create is inside until
+    /// [`Self::is_through`]. PASSIVE_LEVEL. Fails as KTM fails.
+    pub fn begin(
+        process: Process<'_>,
+        whose: ProcessKey,
+        settings: Settings,
+        label: Label,
+    ) -> Result<Shared<Save>> {
         let transaction = Transaction::begin()?;
         let save = Shared::new(
             TAG,
             Save {
                 number: counters::next_number(),
-                process: process.key(),
+                process: whose,
                 process_id: process.id(),
-                owner: process.reference(),
+                partners: Partners::new(process, settings.include_children),
                 settings,
                 label,
                 files: SavedFiles::new(),
@@ -189,6 +196,41 @@ impl Save {
         self.counted.store(true, Ordering::Release);
         counters::begun();
         intact.report.begun(self);
+    }
+
+    /// Whether this process may join it, and sees what is in it. IRQL up to APC_LEVEL.
+    pub fn belongs_to(&self, process: ProcessKey) -> bool {
+        self.process == process || self.settings.include_children && self.is_of_family(process)
+    }
+
+    #[cold]
+    fn is_of_family(&self, process: ProcessKey) -> bool {
+        let rule = self.label.rule().as_slice();
+        Intact::get().is_some_and(|intact| intact.policy.families.has(process, self.process, rule))
+    }
+
+    /// A process that it belongs to has a handle in it now: how it ends counts. IRQL up to APC_LEVEL. Fails with
+    /// `INSUFFICIENT_RESOURCES`.
+    pub fn has_partner(&self, data: &Callback<'_>) -> Result<()> {
+        if !self.settings.include_children {
+            return Ok(());
+        }
+        self.partners.take_part(data.process(), self.settings.on_exit)
+    }
+
+    /// Learns of partners that have failed. IRQL up to APC_LEVEL.
+    pub(super) fn look_after_partners(&self) {
+        if self.settings.include_children
+            && let Fate::Over(ending) = self.fate()
+            && !is_clean(ending, self.settings.on_exit)
+        {
+            self.state.lock().note_end(ending, self.settings.on_exit);
+        }
+    }
+
+    /// What has become of those who take part. IRQL up to APC_LEVEL.
+    pub(super) fn fate(&self) -> Fate {
+        self.partners.fate(self.settings.on_exit)
     }
 
     /// Whether it is all that its process saves under its rule.
@@ -245,6 +287,7 @@ impl Save {
 
     /// Whether nothing is lost if its handles go on without a transaction. IRQL up to APC_LEVEL.
     pub fn could_go_on_without(&self) -> bool {
+        self.look_after_partners();
         // Closing the twins would carry out a deletion that was only asked for.
         !self.has_changed_names()
             && self.is_transacted()
@@ -353,14 +396,9 @@ impl Save {
         self.state.lock().settle(turn, ending, self.settings.on_exit)
     }
 
-    /// The exit status of its process; `PENDING` while it lives. IRQL up to APC_LEVEL.
-    pub fn owner_status(&self) -> Status {
-        self.owner.as_ref().map_or(Status::PENDING, |owner| owner.get().exit_status())
-    }
-
-    /// Whether its process has ended, or is about to. IRQL up to APC_LEVEL.
+    /// Whether its process has ended, or is about to: of several the last, or one that fails. IRQL up to APC_LEVEL.
     pub fn has_lost_its_process(&self) -> bool {
-        self.owner_status() != Status::PENDING
+        self.fate() != Fate::Open
     }
 
     /// It must not commit.
@@ -455,8 +493,12 @@ impl Save {
         drop(taken);
     }
 
-    /// A handle that takes part is done. The caller carries out what is left to do.
+    /// A handle that takes part is done. The caller carries out what is left to do. IRQL up to APC_LEVEL.
     pub(super) fn has_left(&self, ending: Ending, settles: Settles) -> Left {
+        let ending = match self.settings.include_children {
+            true => leaves(ending, self.fate(), self.settings.on_exit),
+            false => ending,
+        };
         self.state.lock().leave(ending, self.settings.on_exit, settles)
     }
 
@@ -464,6 +506,7 @@ impl Save {
     pub fn break_off(&self, intact: &Intact, instance: Instance<'_>, files: &Files) {
         // Others wait for what is decided here.
         let _region = CriticalRegion::enter();
+        self.look_after_partners();
         let facts = self.state.lock().break_off(self.settings.on_exit);
         if let Some(facts) = facts {
             self.close_twins(&self.writers, None);

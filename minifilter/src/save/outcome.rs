@@ -103,7 +103,7 @@ pub fn outcome(facts: &Facts) -> Outcome {
 
 /// Whether the ending counts as a clean close. A kill that reports zero cannot be told from a normal exit
 /// (txf-ktm §8.3); `OnExit` = `Rollback` is for programs that are killed that way.
-fn is_clean(ending: Ending, on_exit: OnExit) -> bool {
+pub(super) fn is_clean(ending: Ending, on_exit: OnExit) -> bool {
     match (ending, on_exit) {
         (Ending::Closed, _) | (Ending::ProcessEnded(_), OnExit::Commit) => true,
         (Ending::ProcessEnded(status), OnExit::ByStatus) => status == 0,

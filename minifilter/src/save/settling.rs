@@ -12,13 +12,14 @@
 //! Nobody may be called from the end of a process to end a transaction there (txf-ktm §8.1), so a thread looks whether
 //! the process lives, and so does whoever opens the file meanwhile: none of them sees a version that is no longer right.
 
+use kernel::Result;
 use kernel::context::ContextRef;
 use kernel::instance::{Instance, InstanceRef};
 use kernel::pool::{PoolVec, Shared, Tag};
 use kernel::sync::{CriticalRegion, PushLock};
 use kernel::time;
-use kernel::{Result, Status};
 
+use super::fate::Fate;
 use super::files::{Files, Pass};
 use super::live::{Own, Save};
 use super::outcome::Ending;
@@ -137,9 +138,9 @@ impl Save {
     pub fn settle(&self, intact: &Intact, instance: Instance<'_>, files: &Files, turn: Option<Turn>) {
         // Others wait for what is decided here.
         let _region = CriticalRegion::enter();
-        let ending = match self.owner_status() {
-            Status::PENDING => Ending::Closed,
-            status => Ending::ProcessEnded(status.0 as u32),
+        let ending = match self.fate() {
+            Fate::Open => Ending::Closed,
+            Fate::Over(ending) => ending,
         };
         match self.settles_no_more(turn, ending) {
             Some(facts) => self.finish(intact, instance, files, facts, None),

@@ -6,7 +6,7 @@ use arrayvec::ArrayVec;
 use intact_policy::{OnExit, OnFlush};
 
 use super::failure::{Failure, classify};
-use super::outcome::{Ending, Facts, Outcome, Reason, outcome};
+use super::outcome::{Ending, Facts, Outcome, Reason, is_clean, outcome};
 use super::wounds::{Change, Range, Wounds};
 
 /// How many streams of all files of a save have wounds of their own.
@@ -283,6 +283,11 @@ impl State {
         Left::Last(facts)
     }
 
+    /// A process that takes part has ended like this, whatever becomes of its handles.
+    pub fn note_end(&mut self, ending: Ending, on_exit: OnExit) {
+        self.ending = worse(self.ending, ending, on_exit);
+    }
+
     /// It waits no longer (`turn`: only if it is this time): decide by the facts, with what has become of its program.
     /// `None` if it does not wait.
     pub fn settle(&mut self, turn: Option<Turn>, ending: Ending, on_exit: OnExit) -> Option<Facts> {
@@ -470,15 +475,7 @@ fn is_success(status: u32) -> bool {
 
 /// Of two endings the one that is less clean under the rule.
 fn worse(known: Ending, new: Ending, on_exit: OnExit) -> Ending {
-    let clean = |ending| match ending {
-        Ending::Closed => true,
-        Ending::ProcessEnded(status) => match on_exit {
-            OnExit::ByStatus => status == 0,
-            OnExit::Commit => true,
-            OnExit::Rollback => false,
-        },
-    };
-    if clean(known) { new } else { known }
+    if is_clean(known, on_exit) { new } else { known }
 }
 
 #[cfg(test)]

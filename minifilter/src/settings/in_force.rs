@@ -15,6 +15,7 @@ use kernel::{Result, Status};
 use widestring::U16Str;
 
 use super::Settings;
+use super::families::Families;
 
 /// Processes remembered. A newer one takes the place of an older one with the same place.
 const PLACES: usize = 64;
@@ -39,6 +40,10 @@ pub struct InForce {
     off: AtomicBool,
     /// Whether a rule makes one save of all that a process modifies.
     of_processes: AtomicBool,
+    /// Whether a rule makes one of a program and those that it starts.
+    with_children: AtomicBool,
+    /// Which processes count as one.
+    pub families: Families,
 }
 
 /// The rules of one policy that are about one process.
@@ -52,6 +57,11 @@ impl About {
     pub fn match_path(&self, path: &U16Str) -> Option<Rule<'_>> {
         self.settings.match_path(path, &self.rules)
     }
+
+    /// The names of those that include children.
+    pub fn with_children(&self) -> impl Iterator<Item = &[u16]> {
+        self.settings.with_children(&self.rules)
+    }
 }
 
 impl InForce {
@@ -62,7 +72,13 @@ impl InForce {
             known.push(NOBODY)?;
         }
         let state = PushLock::new(State { settings: None, known });
-        Ok(InForce { state, off: AtomicBool::new(true), of_processes: AtomicBool::new(false) })
+        Ok(InForce {
+            state,
+            off: AtomicBool::new(true),
+            of_processes: AtomicBool::new(false),
+            with_children: AtomicBool::new(false),
+            families: Families::new(),
+        })
     }
 
     /// Whether nothing can match.
@@ -77,6 +93,16 @@ impl InForce {
         !self.is_off() && (data || self.of_processes.load(Ordering::Relaxed))
     }
 
+    /// Whether processes have to be followed: a rule includes children, or one did and there are some.
+    pub fn has_families(&self) -> bool {
+        self.with_children.load(Ordering::Relaxed) || !self.families.is_empty()
+    }
+
+    /// The policy.
+    pub fn settings(&self) -> Option<Shared<Settings>> {
+        self.state.read().settings.clone()
+    }
+
     /// Whether there is a policy.
     pub fn is_some(&self) -> bool {
         self.state.read().settings.is_some()
@@ -85,6 +111,7 @@ impl InForce {
     /// Puts a policy in force. Whoever asks from now on is told by it. PASSIVE_LEVEL.
     pub fn replace(&self, settings: Shared<Settings>) {
         let (off, of_processes) = (settings.is_off(), settings.has_saves_of_processes());
+        let with_children = settings.has_families();
         let mut state = self.state.write();
         let former = state.settings.replace(settings);
         for known in state.known.iter_mut() {
@@ -92,6 +119,7 @@ impl InForce {
         }
         self.off.store(off, Ordering::Relaxed);
         self.of_processes.store(of_processes, Ordering::Relaxed);
+        self.with_children.store(with_children, Ordering::Relaxed);
         drop(state);
         // The last reference frees it; not under the lock.
         drop(former);
@@ -116,7 +144,10 @@ impl InForce {
             }
         };
         let rules = match process.image_name() {
-            Ok(image) => settings.match_process(image.as_slice()),
+            Ok(image) => {
+                let inherited = self.families.rules_of(key, &settings);
+                settings.match_process(image.as_slice(), &inherited)
+            }
             Err(Status::INSUFFICIENT_RESOURCES) => return Err(Status::INSUFFICIENT_RESOURCES),
             // A process without an image is none that saves.
             Err(_) => RuleSet::EMPTY,

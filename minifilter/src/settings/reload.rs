@@ -16,12 +16,14 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 use arrayvec::ArrayVec;
 use kernel::pool::{PoolSlice, Shared, Tag};
+use kernel::process;
 use kernel::registry::{Changes, RegistryKey, Watch};
 use kernel::sync::{Event, Waiting, wait_any};
 use kernel::thread::{Body, SystemThread};
 use kernel::{Result, Status};
 use widestring::{U16Str, u16str};
 
+use super::children::Children;
 use super::in_force::InForce;
 use super::reading::{self, Failure, POLICIES, Read};
 use crate::report::Report;
@@ -137,10 +139,15 @@ impl Body for Watcher {
         // What was reported already, so that each try does not report it again.
         let mut reported = (None, None);
         let mut retry = RETRY;
+        // Told of processes from the first policy on that asks for it. Dropped with the thread.
+        let mut children = None;
         loop {
             let failed = match reading::read(self.parameters(), &mut last, &self.report) {
                 Ok(Some(settings)) => match Shared::new(TAG, settings) {
                     Ok(settings) => {
+                        if children.is_none() && settings.has_families() {
+                            children = self.follow_children();
+                        }
                         self.in_force.replace(settings);
                         None
                     }
@@ -200,6 +207,13 @@ impl Body for Watcher {
 }
 
 impl Watcher {
+    /// Follows what programs start. Where that cannot be, an event says so, and it is tried again with the next policy.
+    fn follow_children(&self) -> Option<process::Watch<Children>> {
+        let children = Children::new(self.in_force.clone(), self.report.clone());
+        let watch = Shared::new(TAG, children).and_then(process::Watch::start);
+        watch.inspect_err(|&status| self.report.children_not_followed(status)).ok()
+    }
+
     fn parameters(&self) -> &U16Str {
         U16Str::from_slice(&self.parameters)
     }

@@ -8,6 +8,7 @@ mod as_bare;
 mod below;
 mod both_ways;
 mod checkpoints;
+mod children;
 mod controls;
 mod costs;
 mod crashes;

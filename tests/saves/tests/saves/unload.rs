@@ -16,7 +16,7 @@ pub(crate) const DO_NOT_DETACH: Status = Status(0xC01C_0010);
 const DO_NOT_ATTACH: Status = Status(0xC01C_000F);
 const NO_AUTOMATIC_ATTACHMENT: u32 = 1;
 
-fn driver(lab: &Lab) -> Rc<Driver> {
+pub(crate) fn driver(lab: &Lab) -> Rc<Driver> {
     lab.drivers().into_iter().find(|driver| driver.name == "Intact").unwrap()
 }
 

@@ -1,0 +1,63 @@
+//! The processes that take part in a save: the one that began it, and with `IncludeChildren` every other of its family
+//! that has opened a file in it to modify it.
+
+use kernel::pool::{PoolVec, Tag};
+use kernel::process::{Process, ProcessRef};
+use kernel::sync::PushLock;
+use kernel::{Result, Status};
+
+use super::fate::{Fate, fate};
+use super::outcome::{Ending, is_clean};
+use intact_policy::OnExit;
+
+/// They are referenced: how a process has ended is known as long as its object is.
+pub struct Partners {
+    first: Option<ProcessRef>,
+    /// Those who came later.
+    others: PushLock<PoolVec<ProcessRef>>,
+    /// Whether there may be any.
+    are_several: bool,
+}
+
+impl Partners {
+    /// The one that begins, and whether others may come.
+    pub fn new(process: Process<'_>, are_several: bool) -> Self {
+        let others = PushLock::new(PoolVec::new(Tag::new(b"InSp")));
+        Partners { first: process.reference(), others, are_several }
+    }
+
+    /// Another one takes part, if it does not yet. Others that have ended well are let go: they decide nothing any more, as
+    /// this one lives. IRQL up to APC_LEVEL. Fails with `INSUFFICIENT_RESOURCES`.
+    pub fn take_part(&self, process: Process<'_>, on_exit: OnExit) -> Result<()> {
+        let is_it = |partner: &ProcessRef| partner.is(process);
+        if self.first.as_ref().is_some_and(is_it) || self.others.read().iter().any(is_it) {
+            return Ok(());
+        }
+        let Some(process) = process.reference() else { return Ok(()) };
+        let mut others = self.others.write();
+        others.push(process)?;
+        let has_left = |partner: &ProcessRef| {
+            end(partner).is_some_and(|status| is_clean(Ending::ProcessEnded(status), on_exit))
+        };
+        while others.take(has_left).is_some() {}
+        Ok(())
+    }
+
+    /// What has become of them. IRQL up to APC_LEVEL.
+    pub fn fate(&self, on_exit: OnExit) -> Fate {
+        let first = self.first.iter().map(end);
+        if self.are_several {
+            fate(first.chain(self.others.read().iter().map(end)), on_exit)
+        } else {
+            fate(first, on_exit)
+        }
+    }
+}
+
+/// The exit status, once there is one.
+fn end(partner: &ProcessRef) -> Option<u32> {
+    match partner.get().exit_status() {
+        Status::PENDING => None,
+        status => Some(status.0.cast_unsigned()),
+    }
+}
