@@ -149,7 +149,8 @@ impl<C> From<Answer> for Before<C> {
     }
 }
 
-/// Before an operation that modifies: a save that rests has a transaction again. PASSIVE_LEVEL, without locks.
+/// Before an operation that modifies: whoever does it takes part, and a save that rests has a transaction again.
+/// PASSIVE_LEVEL, without locks.
 #[inline]
 pub(super) fn resumed(
     data: &Callback<'_>,
@@ -160,6 +161,7 @@ pub(super) fn resumed(
         && redirect.role == Role::Writer
         && let Some(save) = &redirect.save
     {
+        save.is_modified(data);
         resume(data, save);
     }
     redirect

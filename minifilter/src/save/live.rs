@@ -218,6 +218,25 @@ impl Save {
         self.partners.take_part(data.process(), self.settings.on_exit)
     }
 
+    /// A file of it is about to be modified, maybe by somebody who was given the handle. IRQL up to APC_LEVEL.
+    #[inline]
+    pub fn is_modified(&self, data: &Callback<'_>) {
+        if self.settings.include_children {
+            self.is_modified_by(data.process());
+        }
+    }
+
+    #[cold]
+    fn is_modified_by(&self, process: Process<'_>) {
+        if !self.partners.has(process)
+            && self.belongs_to(process.key())
+            && self.partners.take_part(process, self.settings.on_exit).is_err()
+        {
+            // How it ends would count, and nobody will know.
+            self.force();
+        }
+    }
+
     /// Learns of partners that have failed. IRQL up to APC_LEVEL.
     pub(super) fn look_after_partners(&self) {
         if self.settings.include_children

@@ -1,5 +1,5 @@
 //! The processes that take part in a save: the one that began it, and with `IncludeChildren` every other of its family
-//! that has opened a file in it to modify it.
+//! that has opened a file in it to modify it, or modified one through a handle that it was given.
 
 use kernel::pool::{PoolVec, Tag};
 use kernel::process::{Process, ProcessRef};
@@ -26,11 +26,16 @@ impl Partners {
         Partners { first: process.reference(), others, are_several }
     }
 
+    /// Whether a process takes part. IRQL up to APC_LEVEL.
+    pub fn has(&self, process: Process<'_>) -> bool {
+        let is_it = |partner: &ProcessRef| partner.is(process);
+        self.first.as_ref().is_some_and(is_it) || self.others.read().iter().any(is_it)
+    }
+
     /// Another one takes part, if it does not yet. Others that have ended well are let go: they decide nothing any more, as
     /// this one lives. IRQL up to APC_LEVEL. Fails with `INSUFFICIENT_RESOURCES`.
     pub fn take_part(&self, process: Process<'_>, on_exit: OnExit) -> Result<()> {
-        let is_it = |partner: &ProcessRef| partner.is(process);
-        if self.first.as_ref().is_some_and(is_it) || self.others.read().iter().any(is_it) {
+        if self.has(process) {
             return Ok(());
         }
         let Some(process) = process.reference() else { return Ok(()) };

@@ -1,7 +1,7 @@
 //! `IncludeChildren`: what a program of a rule starts is one with it.
 
-use intact_saves::{FILE, Happened, NEW, OLD, Policy, Rule, Scene, SceneBuilder, seen};
-use lab::{CreateOptions, DELETE, GENERIC_READ, GENERIC_WRITE, Handle, Process, Status};
+use intact_saves::{FILE, Happened, NEW, OLD, Policy, Rule, Scene, SceneBuilder, failing_calls, seen};
+use lab::{CreateOptions, DELETE, GENERIC_READ, GENERIC_WRITE, Handle, Offset, Process, Status};
 
 use crate::unload::{DO_NOT_DETACH, driver};
 
@@ -510,4 +510,129 @@ fn the_driver_unloads_with_members_alive_and_is_told_of_nothing_any_more() {
     assert!(report.is_clean(), "{report}");
     writer.start("cc.exe").exit(0);
     assert!(scene.lab.violation().is_none());
+}
+
+#[test]
+fn who_modifies_through_a_handle_that_it_was_given_takes_part() {
+    for (image, member, writes, new) in [
+        ("cc.exe", true, true, false),
+        ("cc.exe", true, false, true),
+        // Whoever is no member may do so, too, and its end is its own business.
+        ("tool.exe", false, true, true),
+    ] {
+        let scene = families().build();
+        let (writer, other) = (scene.program("writer.exe"), scene.program("other.exe"));
+        let starter = if member { &writer } else { &other };
+        let child = starter.start(image);
+        let handle = open(&writer, FILE);
+        let inherited = writer.duplicate(handle, &child).unwrap();
+        if writes {
+            child.write(inherited, 0, NEW).unwrap();
+        } else {
+            child.read(inherited, 0, 3).unwrap();
+            writer.write(handle, 0, NEW).unwrap();
+        }
+        child.exit(1);
+        writer.close(handle).unwrap();
+        scene.pass(SETTLED);
+        if new {
+            assert_saved(&scene, FILE);
+        } else {
+            assert_nothing_saved(&scene);
+            assert_eq!(count(&scene, &Happened::RolledBack(DIED.into())), 1);
+        }
+        scene.end();
+    }
+}
+
+#[test]
+fn a_family_has_one_save_whoever_begins_it_and_whenever() {
+    for seed in 1..=30 {
+        let scene = families().seed(seed).build();
+        let writer = scene.program("writer.exe");
+        let members = [writer.clone(), writer.start("cc.exe"), writer.start("as.exe").start("ld.exe")];
+        let calls: Vec<_> = members
+            .iter()
+            .zip([FILE, OTHER, FRESH])
+            .map(|(member, path)| {
+                member.submit(move |caller| {
+                    let handle = caller.create_file(&CreateOptions::open_if(path, ALL))?.handle;
+                    caller.write(handle, Offset::At(0), NEW)?;
+                    caller.close(handle)
+                })
+            })
+            .collect();
+        for call in calls {
+            assert_eq!(call.wait().unwrap(), Ok(()), "seed {seed}");
+        }
+        scene.pass(SETTLED);
+        assert_all_saved(&scene, &[FILE, OTHER, FRESH]);
+        assert_eq!(count(&scene, &Happened::Committed), 1, "seed {seed}: {:?}", scene.happened());
+        scene.end();
+    }
+}
+
+#[test]
+fn processes_start_and_end_while_the_driver_unloads() {
+    for seed in 1..=30 {
+        let scene = families().seed(seed).build();
+        let writer = scene.program("writer.exe");
+        let lab = scene.lab.executive();
+        let threads: Vec<_> = (0..4)
+            .map(|_| {
+                lab.spawn(writer.inner(), "creator", |lab| {
+                    let parent = lab.thread().owner();
+                    let image = r"\Device\HarddiskVolume1\Programs\cc.exe";
+                    let child = lab.create_process(image, Vec::new(), parent.as_ref());
+                    lab.spawn(&child, "main", |lab| lab.exit_process(0));
+                })
+            })
+            .collect();
+        let report = scene.lab.unload_driver(&driver(&scene.lab)).unwrap();
+        assert!(report.is_clean(), "seed {seed}: {report}");
+        lab.run_until(move |_| threads.iter().all(|thread| thread.finished())).unwrap();
+        assert!(scene.lab.violation().is_none());
+    }
+}
+
+/// Whatever fails on the way to a member's save, it is in the family's, or somebody was told why not.
+#[test]
+fn whichever_import_fails_a_child_is_a_member_or_an_event_says_why_not() {
+    let save = |program: &Process, path: &'static str| {
+        program.call(move |caller| {
+            let handle = caller.create_file(&CreateOptions::open_if(path, ALL))?.handle;
+            let written = caller.write(handle, Offset::At(0), NEW);
+            caller.close(handle).unwrap();
+            written
+        })
+    };
+    let run = |builder: SceneBuilder| {
+        let scene = builder.build();
+        let writer = scene.program("writer.exe");
+        let child = writer.start("cc.exe").start("ld.exe");
+        let told = [save(&writer, FILE), save(&child, OTHER)];
+        child.exit(0);
+        writer.exit(0);
+        scene.pass(SETTLED);
+        (scene, told)
+    };
+    let sites = |builder| run(builder).0.lab.executive().calls.sites();
+    let alone = |rule: Rule| rule.text("Scope", "Process").strings("Processes", &["writer*.exe"]);
+    let mut tried = 0;
+    for (site, fault) in failing_calls(&sites(families().rule(alone)), sites(families())) {
+        tried += 1;
+        let (scene, told) = run(families().lab(|lab| lab.fault(fault)));
+        let what = format!("{} from {:?}: {told:?} {:?}", site.import, site.frames, scene.happened());
+        for (path, old) in [(FILE, OLD), (OTHER, OTHERS)] {
+            let found = scene.committed(path).unwrap();
+            assert!(found.starts_with(NEW) || found == old, "{path}: {what}");
+        }
+        let is_said =
+            ["ChildLeftOut", "ChildrenNotFollowed", "PolicyNotLoaded", "PassedThrough", "CommitFailed"];
+        let said = is_said.into_iter().any(|name| !events(&scene, name).is_empty());
+        let one = count(&scene, &Happened::Begun) == 1 && count(&scene, &Happened::Committed) == 1;
+        assert!(one || said || told.iter().any(Result::is_err), "{what}");
+        scene.end();
+    }
+    assert!(tried > 8, "{tried}");
 }
