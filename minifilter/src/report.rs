@@ -132,11 +132,11 @@ impl Report {
     }
 
     /// Another handle takes part in a save, or reads in it.
-    pub fn joined(&self, save: &Save, file: &U16Str, writes: bool) {
+    pub fn joined(&self, save: &Save, process_id: u32, file: &U16Str, writes: bool) {
         let role = Counted::ascii(if writes { "writer" } else { "reader" });
         let event = event!("SaveJoined", "Save": U64, "File": Text, "ProcessId": ProcessId, "Role": Utf8);
         let role = [Datum::u16(&role.bytes), role.text];
-        self.with_file(Level::Information, event, save, file, [&role, &[]]);
+        self.with_file(Level::Information, event, save, file, process_id, [&role, &[]]);
     }
 
     /// A save was committed.
@@ -297,16 +297,17 @@ impl Report {
     fn about_file(&self, level: Level, event: &'static [u8], save: &Save, file: &U16Str, more: &[Datum<'_>]) {
         let (image, rule) = (Counted::units(save.label.image()), Counted::units(save.label.rule()));
         let names = [Datum::u16(&image.bytes), image.text, Datum::u16(&rule.bytes), rule.text];
-        self.with_file(level, event, save, file, [&names, more]);
+        self.with_file(level, event, save, file, save.process_id, [&names, more]);
     }
 
-    /// An event about a save, one of its files and its process, with `more` behind.
+    /// An event about a save, one of its files and a process, with `more` behind.
     fn with_file(
         &self,
         level: Level,
         event: &'static [u8],
         save: &Save,
         file: &U16Str,
+        process_id: u32,
         more: [&[Datum<'_>]; 2],
     ) {
         let file = Counted::units(file);
@@ -317,7 +318,7 @@ impl Report {
             Datum::u64(&save.number),
             Datum::u16(&file.bytes),
             file.text,
-            Datum::u32(&save.process_id),
+            Datum::u32(&process_id),
         ];
         let [first, second] = more;
         // There is room for the longest: `not_committed`.

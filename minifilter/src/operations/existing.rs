@@ -200,7 +200,7 @@ fn accept(
             return Verdict::Pass;
         }
     };
-    if let Err(status) = part.establish(candidate.intact, id, candidate.name.full()) {
+    if let Err(status) = part.establish(candidate.intact, candidate.process, id, candidate.name.full()) {
         candidate.passes(Why::Resources, status);
         return Verdict::Pass;
     }

@@ -150,7 +150,7 @@ impl New {
             let inside = part.save.inside()?;
             let opened = open(inside.as_ref())?;
             let place = Place { file: file.id(instance)?, stream };
-            part.establish(intact, place.file, name)?;
+            part.establish(intact, process, place.file, name)?;
             // In a save that goes on without a transaction it is no placeholder: nothing takes it back.
             if created && inside.is_some() {
                 part.save.files.made(place, name, adds_stream)?;

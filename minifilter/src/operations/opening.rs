@@ -7,6 +7,7 @@ use kernel::file::{FileObject, Open, Opened};
 use kernel::instance::{Instance, InstanceRef};
 use kernel::name::{FileName, NameForm};
 use kernel::pool::Shared;
+use kernel::process::Process;
 use kernel::{Result, Status};
 use wdk_sys::SL_CASE_SENSITIVE;
 use widestring::U16Str;
@@ -74,8 +75,14 @@ impl Part {
 
     /// It has a twin of this file: the save may be joined from now on. IRQL up to APC_LEVEL. Fails with
     /// `INSUFFICIENT_RESOURCES`.
-    pub(super) fn establish(&self, intact: &Intact, file: u64, name: &U16Str) -> Result<()> {
-        let first = self.save.establish(intact, file, name)?;
+    pub(super) fn establish(
+        &self,
+        intact: &Intact,
+        process: Process<'_>,
+        file: u64,
+        name: &U16Str,
+    ) -> Result<()> {
+        let first = self.save.establish(intact, process, file, name)?;
         // A limit that cannot be kept for want of memory is no reason to leave the file without a save.
         if first && let Ok(true) = intact.clock.limits().add(&self.save, self.instance.get()) {
             intact.clock.wake();

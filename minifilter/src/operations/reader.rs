@@ -109,7 +109,7 @@ impl Reader {
         if redirect.set_on_handle(instance, file).is_err() {
             redirect.close_twin(None);
         } else if save.enlist(&redirect) {
-            intact.report.joined(save, name.full(), false);
+            intact.report.joined(save, save.joiner(|| data.process()), name.full(), false);
         } else {
             // It ended meanwhile: the handle reads its own file.
             redirect.close_twin(None);

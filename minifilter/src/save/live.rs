@@ -177,7 +177,7 @@ impl Save {
 
     /// A handle has a twin of a file, which the save may be joined by from now on: with the first it counts. True if this
     /// is the first. IRQL up to APC_LEVEL. Fails with `INSUFFICIENT_RESOURCES`.
-    pub fn establish(&self, intact: &Intact, file: u64, name: &U16Str) -> Result<bool> {
+    pub fn establish(&self, intact: &Intact, process: Process<'_>, file: u64, name: &U16Str) -> Result<bool> {
         self.files.add(file, name)?;
         // One that was broken off before it had a file was none.
         let live = self.state.lock().phase() == Phase::Live;
@@ -185,7 +185,7 @@ impl Save {
         if first {
             self.has_begun(intact);
         } else {
-            intact.report.joined(self, name, true);
+            intact.report.joined(self, self.joiner(|| process), name, true);
         }
         self.opened.set();
         Ok(first)
@@ -235,6 +235,11 @@ impl Save {
             // How it ends would count, and nobody will know.
             self.force();
         }
+    }
+
+    /// The id of who joins it, for events: of another process than its own only where that can be.
+    pub fn joiner<'a>(&self, process: impl FnOnce() -> Process<'a>) -> u32 {
+        if self.settings.include_children { process().id() } else { self.process_id }
     }
 
     /// Learns of partners that have failed. IRQL up to APC_LEVEL.

@@ -4,14 +4,30 @@
 //! itself, by naming a parent that it did not come from. A service that starts a process for somebody (elevation, a
 //! scheduled task) is its creator, so that one is an outsider.
 
-use kernel::pool::Shared;
-use kernel::process::{Process, Seat, Watcher};
+use core::sync::atomic::{AtomicU32, Ordering};
+
+use kernel::pool::{Shared, Tag};
+use kernel::process::{Process, Seat, Watch, Watcher};
 use kernel::{Result, Status};
 
 use super::in_force::InForce;
 use crate::report::Report;
 
+const TAG: Tag = Tag::new(b"InCh");
+
 static SEAT: Seat<Children> = Seat::new();
+
+/// How many processes have ended, and one more; zero while nobody counts.
+static ENDED: AtomicU32 = AtomicU32::new(0);
+
+/// How many processes have ended: it changes after the exit status of one is there, and before its handles are closed.
+/// `None`: nobody counts. Any IRQL.
+pub fn ended() -> Option<u32> {
+    match ENDED.load(Ordering::Acquire) {
+        0 => None,
+        ended => Some(ended),
+    }
+}
 
 /// Who is told of processes.
 pub struct Children {
@@ -20,9 +36,11 @@ pub struct Children {
 }
 
 impl Children {
-    /// Who follows them by this policy.
-    pub fn new(policy: Shared<InForce>, report: Shared<Report>) -> Self {
-        Children { policy, report }
+    /// Follows them by this policy until the watch is dropped. PASSIVE_LEVEL. Fails as [`Watch::start`].
+    pub fn watch(policy: Shared<InForce>, report: Shared<Report>) -> Result<Watch<Self>> {
+        let watch = Watch::start(Shared::new(TAG, Children { policy, report })?)?;
+        ENDED.fetch_max(1, Ordering::AcqRel);
+        Ok(watch)
     }
 
     fn follow(&self, creator: Process<'_>, process: Process<'_>) -> Result<()> {
@@ -60,6 +78,7 @@ impl Watcher for Children {
     }
 
     fn ended(&self, process: Process<'_>) {
+        ENDED.fetch_add(1, Ordering::AcqRel);
         self.policy.families.forget(process.key());
     }
 }

@@ -209,8 +209,7 @@ impl Body for Watcher {
 impl Watcher {
     /// Follows what programs start. Where that cannot be, an event says so, and it is tried again with the next policy.
     fn follow_children(&self) -> Option<process::Watch<Children>> {
-        let children = Children::new(self.in_force.clone(), self.report.clone());
-        let watch = Shared::new(TAG, children).and_then(process::Watch::start);
+        let watch = Children::watch(self.in_force.clone(), self.report.clone());
         watch.inspect_err(|&status| self.report.children_not_followed(status)).ok()
     }
 

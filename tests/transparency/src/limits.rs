@@ -13,6 +13,7 @@ pub struct Limit {
 const ADMISSIONS: &str = "tests/saves/tests/saves/admissions.rs";
 const ENDINGS: &str = "tests/saves/tests/saves/endings.rs";
 const BELOW: &str = "tests/saves/tests/saves/below.rs";
+const CHILDREN: &str = "tests/saves/tests/saves/children.rs";
 const CHECKPOINTS: &str = "tests/saves/tests/saves/checkpoints.rs";
 const GOING: &str = "tests/saves/tests/saves/going.rs";
 const HELD_OPEN: &str = "tests/saves/tests/saves/held_open.rs";
@@ -57,6 +58,21 @@ pub const LIMITS: &[Limit] = &[
             (PROCESS, "a_program_that_renames_its_file_away_and_makes_it_anew_can_do_so"),
             (PROCESS, "a_flush_publishes_all_of_it_unless_the_rule_defers"),
             (PROCESS, "past_its_limit_it_is_published_and_the_next_file_begins_another"),
+        ],
+    },
+    Limit {
+        begins: "With `IncludeChildren` = 1 that process is a program and all that it starts",
+        differences: &[],
+        tests: &[
+            (CHILDREN, "what_a_child_and_a_grandchild_save_is_one_save_with_the_parents"),
+            (CHILDREN, "a_child_that_is_excluded_is_out_with_all_that_it_starts"),
+            (CHILDREN, "the_creator_counts_and_not_the_parent_that_it_names"),
+            (CHILDREN, "who_was_started_before_the_rule_came_counts_by_its_own_name"),
+            (CHILDREN, "who_has_no_place_in_the_table_is_an_outsider_and_an_event_says_so"),
+            (CHILDREN, "who_modifies_through_a_handle_that_it_was_given_takes_part"),
+            (CHILDREN, "a_member_that_fails_while_others_write_dooms_what_they_write"),
+            (CHILDREN, "children_that_outlive_the_parent_keep_the_save_open"),
+            (CHILDREN, "a_save_is_over_when_the_last_of_those_who_took_part_has_ended"),
         ],
     },
     Limit {

@@ -546,6 +546,29 @@ fn who_modifies_through_a_handle_that_it_was_given_takes_part() {
 }
 
 #[test]
+fn who_opens_to_write_takes_part_and_whoever_fails_later_changes_nothing_more() {
+    let scene = families().build();
+    let writer = scene.program("writer.exe");
+    let children: Vec<Process> = (0..3).map(|_| writer.start("cc.exe")).collect();
+    let open = open(&writer, FILE);
+    writer.write(open, 0, NEW).unwrap();
+    let joined = children[0].create_file(CreateOptions::open(OTHER, ALL)).unwrap();
+    let event = events(&scene, "SaveJoined").pop().unwrap();
+    assert_eq!(event.number("ProcessId"), u64::from(children[0].id()));
+    children[0].close(joined).unwrap();
+    children[0].exit(1);
+    // It is lost, and what comes until it is over is lost with it.
+    save(&children[1], FRESH);
+    children[1].exit(0);
+    save(&children[2], OTHER);
+    children[2].exit(2);
+    writer.close(open).unwrap();
+    assert_nothing_saved(&scene);
+    assert_eq!(count(&scene, &Happened::RolledBack(DIED.into())), 1);
+    scene.end();
+}
+
+#[test]
 fn a_family_has_one_save_whoever_begins_it_and_whenever() {
     for seed in 1..=30 {
         let scene = families().seed(seed).build();

@@ -328,3 +328,34 @@ fn what_begins_a_save_costs_one_transaction_and_hardly_more_than_its_twin() {
         scene.end();
     }
 }
+
+/// Others pay nothing for families, whether their saves live or wait.
+#[test]
+fn who_is_of_no_family_makes_no_call_more() {
+    let cost = |children: u32, closes: bool, (_, act): (&str, Act)| {
+        let rule = |rule: intact_saves::Rule| {
+            rule.text("Scope", "Process")
+                .number("IncludeChildren", children)
+                .strings("Processes", &["writer*.exe"])
+        };
+        let scene = scene().rule(rule).build();
+        let (writer, other) = (scene.program("writer.exe"), scene.program("other.exe"));
+        let child = if children == 1 { writer.start("cc.exe") } else { writer.clone() };
+        let theirs = other.create_file(CreateOptions::open(THEIRS, ALL)).unwrap();
+        for program in [&writer, &child] {
+            let handle = scene.write_new(program);
+            if closes {
+                program.close(handle).unwrap();
+            }
+        }
+        scene.pass(60);
+        let calls = calls(&scene, &other, move |caller| act(caller, theirs));
+        scene.end();
+        calls
+    };
+    for (act, closes) in ACTS.into_iter().flat_map(|act| [(act, false), (act, true)]) {
+        let (with, without) = (cost(1, closes, act), cost(0, closes, act));
+        let no_more = |(name, count): (&&str, &u64)| *count <= without.get(*name).copied().unwrap_or(0);
+        assert!(with.iter().all(no_more), "{} {closes}: {with:?} {without:?}", act.0);
+    }
+}
