@@ -188,6 +188,13 @@ pub const TABLE: &[Operation] = &[
     operation(IRP_MJ_VOLUME_DISMOUNT, "VOLUME_DISMOUNT", Pass, NONE, "instance teardown rolls back what is open"),
 ];
 
+/// Whether it is a control that TxF need not take (txf-ktm §4.9), and that the save can do without a transaction for.
+pub fn may_do_without(detail: Option<u32>) -> bool {
+    const FSCTL_SET_SPARSE: u32 = 0x0009_00C4;
+    const FSCTL_SET_ZERO_DATA: u32 = 0x0009_80C8;
+    matches!(detail, Some(FSCTL_SET_SPARSE | FSCTL_SET_ZERO_DATA))
+}
+
 /// What becomes of an operation on a redirected handle. `detail` is its information class or control code.
 pub fn treatment(major: u8, detail: Option<u32>) -> Treatment {
     let Some(operation) = TABLE.iter().find(|operation| operation.major == major) else { return UNLISTED };

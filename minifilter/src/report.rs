@@ -74,6 +74,8 @@ pub enum Demotion {
     Idle,
     /// Somebody else opened a file of it whom its handles let in.
     LetIn,
+    /// Its program asked for what a transaction does not do.
+    Unsupported,
     /// It had rested, and when something was modified no transaction could be had: the status says why.
     NotResumed,
 }
@@ -87,6 +89,7 @@ impl Demotion {
             Self::TooLong => "it has taken longer than its rule allows",
             Self::Idle => "nothing was modified for longer than its rule allows",
             Self::LetIn => "somebody else opened the file whom its share modes let in",
+            Self::Unsupported => "its program asked for something that is not possible in a transaction",
             Self::NotResumed => "when it was modified again no transaction could be had",
         }
     }

@@ -626,6 +626,14 @@ impl<'a> Callback<'a> {
         Some((from, to))
     }
 
+    /// The code and the input of a control whose buffers the I/O manager has copied (`METHOD_BUFFERED`).
+    pub(crate) fn buffered_control(&self) -> Option<(u32, PVOID, u32)> {
+        let code = self.control_code().filter(|code| code & 3 == 0)?;
+        // SAFETY: the parameters of this major.
+        let parameters = unsafe { self.block().Parameters.FileSystemControl };
+        Some((code, parameters.InputBuffer, parameters.InputBufferLength))
+    }
+
     /// Whether a section is being created (`SyncTypeCreateSection`); other acquires must not be failed (§2.2).
     pub fn creates_section(&self) -> bool {
         self.section_parameters().is_some_and(|parameters| parameters.SyncType == SyncTypeCreateSection)

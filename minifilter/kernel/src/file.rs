@@ -15,7 +15,7 @@ use wdk_sys::{
 };
 use widestring::U16Str;
 
-use crate::callback::LockRange;
+use crate::callback::{Callback, LockRange};
 use crate::instance::Instance;
 use crate::object::OBJ_KERNEL_HANDLE;
 use crate::transaction::TransactionRef;
@@ -232,6 +232,27 @@ impl<'a> FileObject<'a> {
     pub fn flush(self, instance: Instance<'_>) -> Result<()> {
         // SAFETY: live objects.
         Status(unsafe { ffi::FltFlushBuffers(instance.raw(), self.raw()) }).ok()
+    }
+
+    /// Carries out the file system control that the operation `of` asks for, which has no output and whose input is buffered.
+    /// PASSIVE_LEVEL. Fails as the file system fails; `INVALID_PARAMETER` if it is no control.
+    pub fn control_as(self, instance: Instance<'_>, of: &Callback<'_>) -> Result<()> {
+        let (code, input, length) = of.buffered_control().ok_or(Status::INVALID_PARAMETER)?;
+        let mut returned = 0;
+        // SAFETY: live objects, the I/O manager's copy of the input in system memory, no output, an out pointer.
+        Status(unsafe {
+            ffi::FltFsControlFile(
+                instance.raw(),
+                self.raw(),
+                code,
+                input,
+                length,
+                null_mut(),
+                0,
+                &mut returned,
+            )
+        })
+        .ok()
     }
 
     /// Locks a range, as the process that the current thread is attached to; never waits. PASSIVE_LEVEL. Fails with

@@ -13,7 +13,7 @@ use kernel::process;
 use wdk_sys::{IRP_PAGING_IO, IRP_SYNCHRONOUS_PAGING_IO};
 
 use super::create::has_stack;
-use super::{Modifies, Treatment, treatment, way};
+use super::{Modifies, Treatment, may_do_without, treatment, way};
 use crate::Intact;
 use crate::report::counters;
 use crate::save::failure::{is_transaction_problem, is_unsupported, told};
@@ -52,6 +52,14 @@ impl<const MAJOR: u8> Operation for Swapped<MAJOR> {
 /// After any swapped operation of the table. Up to DISPATCH_LEVEL.
 pub(super) fn after(data: &mut Callback<'_>, redirect: &Entered<Redirect>) {
     let effect = match treatment(data.major(), detail(data)) {
+        // Outside of any transaction: it is no part of what the next one begins with.
+        Treatment::Swap(_)
+            if may_do_without(detail(data))
+                && data.major() == IRP_MJ_FILE_SYSTEM_CONTROL
+                && redirect.save.as_ref().is_some_and(|save| save.rests()) =>
+        {
+            Effect::None
+        }
         Treatment::Swap(modifies) => {
             if modifies == Modifies::Zeros
                 && data.status().is_success()
@@ -118,6 +126,13 @@ pub(super) fn redirected(
         Treatment::Own => Before::Complete(Status::NOT_SUPPORTED, 0),
         Treatment::NoShortcut => Before::DisallowFastIo,
         Treatment::Swap(_) if data.is_fast_io() => Before::DisallowFastIo,
+        Treatment::Swap(modifies)
+            if data.major() == IRP_MJ_FILE_SYSTEM_CONTROL
+                && redirect.role == Role::Writer
+                && may_do_without(data.control_code()) =>
+        {
+            or_without(data, redirect, modifies)
+        }
         Treatment::Swap(modifies) => match enter(resumed(data, redirect, modifies)) {
             Ok(entered) => {
                 send(data, &entered);
@@ -126,6 +141,47 @@ pub(super) fn redirected(
             Err(answer) => answer.into(),
         },
     }
+}
+
+/// A control that TxF need not take: it is tried in the transaction; if it is not taken there, what the save has is committed,
+/// and the control carried out without a transaction, as it is without us. Where the save cannot do without one, it is told as
+/// by a volume that does not know the control. PASSIVE_LEVEL, without locks.
+#[cold]
+#[inline(never)]
+fn or_without(
+    data: &mut Callback<'_>,
+    redirect: ContextRef<Redirect>,
+    modifies: Modifies,
+) -> Before<Either<Entered<Redirect>, ()>> {
+    let redirect = resumed(data, redirect, modifies);
+    let save = redirect.save.clone();
+    let mut entered = match enter(redirect) {
+        Ok(entered) => entered,
+        Err(answer) => return answer.into(),
+    };
+    if let Some(save) = save.filter(|save| save.is_transacted()) {
+        let tried = entered.inside().object().control_as(data.instance(), data);
+        let status = tried.err().unwrap_or(Status::SUCCESS);
+        data.set_status(status, 0);
+        if !is_unsupported(status.0 as u32) {
+            after(data, &entered);
+            return Before::Complete(data.status(), 0);
+        }
+        let redirect = ContextRef::clone(&entered);
+        drop(entered);
+        if let Some(intact) = Intact::get()
+            && !process::is_inside_file_system()
+            && has_stack()
+        {
+            save.do_without(intact, data.instance());
+        }
+        entered = match enter(redirect) {
+            Ok(entered) => entered,
+            Err(answer) => return answer.into(),
+        };
+    }
+    send(data, &entered);
+    Before::Watch(Either::First(entered))
 }
 
 fn is_paging(data: &Callback<'_>) -> bool {

@@ -12,6 +12,7 @@
 
 use core::sync::atomic::Ordering;
 
+use intact_policy::OnUnavailable;
 use kernel::context::ContextRef;
 use kernel::file::{LowerFile, Open, Opened};
 use kernel::gate::Held;
@@ -144,6 +145,18 @@ impl Save {
         let _ = self.demote(intact, instance, why, THREADS_PATIENCE_MS, || self.could_go_on_without());
     }
 
+    /// Its program asks for what TxF does not do: what is there is committed, and its handles go on without a transaction; if
+    /// nothing is there, until something is modified. PASSIVE_LEVEL, without locks.
+    ///
+    /// Not where nothing passes without a transaction (`OnUnavailable`), nor in a save that could not commit, has changed
+    /// names, or whose file is mapped.
+    pub fn do_without(&self, intact: &Intact, instance: Instance<'_>) {
+        if self.settings.on_unavailable == OnUnavailable::PassThrough {
+            let _ = self
+                .demote(intact, instance, Demotion::Unsupported, PATIENCE_MS, || self.could_go_on_without());
+        }
+    }
+
     /// Whether it has written more than its rule allows, and could commit what is there. IRQL up to APC_LEVEL.
     pub fn is_too_large(&self) -> bool {
         let limit = self.settings.max_megabytes;
@@ -188,7 +201,7 @@ impl Save {
         }
         // Before its twins are back: who comes in then has it resumed.
         self.rests.store(!halved || why == Demotion::Idle, Ordering::Release);
-        if halved {
+        if halved || why == Demotion::Unsupported {
             self.demoted(intact, why, Status::SUCCESS);
         }
         self.reopen_plain(intact, instance, &mut twins);

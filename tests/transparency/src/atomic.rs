@@ -207,7 +207,9 @@ fn kill(
     pair.bare.at(ticks)?;
     pair.intact.at(ticks)?;
     let Some(process) = pair.intact.process_of(step) else { return end(pair, program, past, struck) };
-    let during = (stroke == Stroke::KillDuring).then_some(step);
+    // A duplicate is made from outside, in no time.
+    let takes_time = !matches!(step.call, Call::Duplicate { .. });
+    let during = (stroke == Stroke::KillDuring && takes_time).then_some(step);
     if during.is_some() {
         pair.bare.perform(step)?;
     }

@@ -7,7 +7,7 @@ use crate::answer::{Answer, Value};
 use crate::machine::{Version, Versions, called};
 use crate::program::{Call, POSITION, Step, name_of};
 use crate::reports::{self, Met, Record};
-use crate::world::{Open, TXF_WRITER, World};
+use crate::world::{Open, TXF_WRITER, WRITES, World, is_done_without};
 
 /// One difference.
 pub struct Difference {
@@ -142,10 +142,12 @@ pub const LIST: &[Difference] = &[
     },
     Difference {
         id: "refused-controls",
-        reason: "sparse ranges, zeroing, compression and their like are never part of a transaction",
+        reason: "compression is never part of a transaction, nor are making a file sparse and zeroing, which cannot be had without \
+                 one while names are changed in the save, or its file is mapped",
         source: "txf-ktm §4.9",
-        example: "p0 open slot=0 name=0 how=0 root=0 access=0xC0000000 share=7 disposition=1 options=0x20 attributes=0 allocation=0 ea=0 security=0\n\
-                  p0 control slot=0 code=0x900c4 first=0 second=0 output=0",
+        example: "p0 open slot=0 name=0 how=0 root=0 access=0xC0010000 share=7 disposition=1 options=0x20 attributes=0 allocation=0 ea=0 security=0\n\
+                  p0 link slot=0 name=10 replace=0 ex=0\n\
+                  p0 control slot=0 code=0x980c8 first=0 second=10 output=0",
         applies: refused_controls,
     },
     Difference {
@@ -438,7 +440,24 @@ impl Situation<'_> {
     }
 }
 
+/// An open of whatever is allowed finds a file that a save makes read-only as it was, and is kept out by its share modes.
+fn may_still_write(situation: &Situation<'_>) -> bool {
+    const MAXIMUM_ALLOWED: u64 = 0x200_0000;
+    let asks = matches!(situation.step.call, Call::Open { access, .. } if access & MAXIMUM_ALLOWED != 0);
+    match situation.bare {
+        Answer::Done(Value::Opened(_, granted, file)) => {
+            asks && granted & WRITES == 0
+                && situation.intact.is(Status::SHARING_VIOLATION)
+                && situation.world.others_save(situation.process(), *file)
+        }
+        _ => false,
+    }
+}
+
 fn others_see_the_old_version(situation: &Situation<'_>) -> bool {
+    if may_still_write(situation) {
+        return true;
+    }
     let Some(file) = situation.file() else { return false };
     let outside = situation.open().is_none_or(|open| !open.takes_part);
     outside
@@ -588,7 +607,9 @@ fn is_ours(situation: &Situation<'_>) -> bool {
 }
 
 fn refused_controls(situation: &Situation<'_>) -> bool {
-    matches!(situation.step.call, Call::Control { code: 0x9_00C4 | 0x9_80C8 | 0x9_C040, .. })
+    let Call::Control { code, .. } = situation.step.call else { return false };
+    let keeps_out = || situation.open().is_some_and(|open| situation.world.keeps_out(open.file));
+    (code == 0x9_C040 || is_done_without(code) && keeps_out())
         && is_ours(situation)
         && situation.intact.is(Status(0xC000_0010))
 }

@@ -24,11 +24,22 @@ pub struct Focus {
     pub watches: bool,
     /// Handles whose reads and writes may be under way while others are made.
     pub late: bool,
+    /// Sparse files, and more of what is asked of them.
+    pub sparse: bool,
 }
 
 impl Default for Focus {
     fn default() -> Self {
-        Focus { steps: 40, others: true, deaths: true, names: true, maps: true, watches: true, late: true }
+        Focus {
+            steps: 40,
+            others: true,
+            deaths: true,
+            names: true,
+            maps: true,
+            watches: true,
+            late: true,
+            sparse: true,
+        }
     }
 }
 
@@ -94,6 +105,8 @@ const CHANGES: [u64; 3] = [
     0x9_80C8, // FSCTL_SET_ZERO_DATA
     0x9_C040, // FSCTL_SET_COMPRESSION
 ];
+/// The name of a file that is sparse.
+const SPARSE: u64 = 16;
 const SIZES: [u64; 9] = [0, 1, 7, 15, 100, 512, 4096, 5000, 20_000];
 
 struct Generator<'a> {
@@ -109,6 +122,8 @@ struct Generator<'a> {
     loose: Vec<u64>,
     /// Percentage of handles that are so.
     overlapped: u64,
+    /// It is much about sparse files.
+    sparse: bool,
     processes: u64,
     names: Vec<u64>,
 }
@@ -119,11 +134,15 @@ pub fn program(seed: u64, focus: &Focus) -> Program {
     let processes = if !focus.others { 1 } else { [1, 1, 1, 1, 1, 2, 2, 2, 3, PROCESSES][random.below(10)] };
     let mut names: Vec<u64> = (0..2 + random.below(3)).map(|_| random.below(8) as u64).collect();
     names.push(random.below(NAMES.len()) as u64);
+    let sparse = focus.sparse && random.below(8) == 0;
+    if sparse {
+        names.push(SPARSE);
+    }
     let (held, mapped) = ([None; SLOTS as usize], [None; VIEWS as usize]);
     let overlapped = if focus.late { [20, 20, 20, 80][random.below(4)] } else { 0 };
     let (folders, loose) = Default::default();
     let mut generator =
-        Generator { random, focus, held, mapped, folders, loose, overlapped, processes, names };
+        Generator { random, focus, held, mapped, folders, loose, overlapped, sparse, processes, names };
     let length = 3 + generator.below(focus.steps as u64 - 2);
     let steps = (0..length).map(|_| generator.step()).collect();
     Program { steps }
@@ -332,6 +351,9 @@ impl Generator<'_> {
         if self.focus.maps && self.chance(6) {
             return self.map(slot);
         }
+        if self.sparse && self.chance(20) {
+            return self.on_sparse(slot);
+        }
         match self.below(100) {
             0..=17 => Call::Read { slot, at: self.place(false), length: self.size() },
             18..=39 => Call::Write { slot, at: self.place(true), length: self.size(), fill: self.below(256) },
@@ -400,6 +422,17 @@ impl Generator<'_> {
             5..=7 => 0,
             _ => self.size(),
         }
+    }
+
+    /// Makes a file sparse, or none again (its first byte says so), makes holes, and asks for them.
+    fn on_sparse(&self, slot: u64) -> Call {
+        let (code, output) = match self.below(6) {
+            0 => (CHANGES[0], 0),
+            1 | 2 => (CHANGES[1], 0),
+            _ => (CONTROLS[0], 256),
+        };
+        let first = if code == CHANGES[0] { 1 } else { self.pick(&[0, 0, 7, 4096, 8192]) };
+        Call::Control { slot, code, first, second: first + self.pick(&[10, 5000, 20_000, 40_000]), output }
     }
 
     fn control(&self, slot: u64) -> Call {

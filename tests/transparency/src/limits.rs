@@ -25,6 +25,7 @@ const PROCESS: &str = "tests/saves/tests/saves/process_scope.rs";
 const REFUSALS: &str = "tests/saves/tests/saves/refusals.rs";
 const RESTING: &str = "tests/saves/tests/saves/resting.rs";
 const SECTIONS: &str = "tests/saves/tests/saves/sections.rs";
+const SPARSE: &str = "tests/saves/tests/saves/sparse.rs";
 const TERMINATIONS: &str = "tests/saves/tests/saves/terminations.rs";
 const TIMES: &str = "tests/saves/tests/saves/times.rs";
 
@@ -138,6 +139,18 @@ pub const LIMITS: &[Limit] = &[
         tests: &[
             (SECTIONS, "a_section_of_an_empty_file_is_refused"),
             (REFUSALS, "controls_are_refused_with_statuses_that_programs_know"),
+        ],
+    },
+    Limit {
+        begins: "Making a file sparse and making holes are not possible in a transaction",
+        differences: &["refused-controls"],
+        tests: &[
+            (SPARSE, "a_file_becomes_sparse_at_once_and_what_is_written_then_is_a_save"),
+            (SPARSE, "what_was_written_before_is_published_and_the_rest_goes_on_as_without_intact"),
+            (
+                SPARSE,
+                "where_the_save_cannot_do_without_its_transaction_it_is_told_as_by_a_volume_that_does_not_know_it",
+            ),
         ],
     },
     Limit {

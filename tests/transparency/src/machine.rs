@@ -80,6 +80,8 @@ pub struct Machine {
     ticks: i64,
     /// How much later than the steps' own times it is, in ticks.
     late: i64,
+    /// Of that, what steps have waited for transfers.
+    waited: i64,
     /// Free clusters when the program began: programs before it may have left the two volumes different.
     free: u64,
 }
@@ -102,6 +104,7 @@ impl Machine {
             begin,
             ticks: 0,
             late: 0,
+            waited: 0,
             free: 0,
         }
     }
@@ -141,6 +144,11 @@ impl Machine {
     /// How much later it is than the steps' own times say, in ticks.
     pub fn late(&self) -> i64 {
         self.late
+    }
+
+    /// How long steps have waited for transfers, in ticks.
+    pub fn waited(&self) -> i64 {
+        self.waited
     }
 
     /// As late as the other machine, where something had to be waited for.
@@ -300,6 +308,7 @@ impl Machine {
                     break;
                 }
                 self.late += 1;
+                self.waited += 1;
                 self.scene.lab.executive().advance(TICK)?;
             }
             self.note_transfers()?;

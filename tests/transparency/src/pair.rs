@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use intact_saves::{Rule, Scene};
-use lab::{Lab, PowerState, Violation};
+use lab::{Caller, CreateOptions, GENERIC_WRITE, Lab, Offset, PowerState, Status, Violation};
 use lab_volume::Base;
 
 use crate::answer::{Answer, Value};
@@ -42,6 +42,17 @@ pub fn folder(number: usize) -> String {
     format!(r"Saved\{number}")
 }
 
+/// Makes a file that has a hole at its beginning, some data, and another hole.
+fn make_sparse(caller: &Caller<'_>, path: &str) -> Result<(), Status> {
+    const FSCTL_SET_SPARSE: u32 = 0x0009_00C4;
+    const FILE_END_OF_FILE_INFORMATION: u32 = 20;
+    let handle = caller.create_file(&CreateOptions::create(path, GENERIC_WRITE))?.handle;
+    caller.fs_control(handle, FSCTL_SET_SPARSE, &[], 0)?;
+    caller.set_information(handle, FILE_END_OF_FILE_INFORMATION, &30_000_u64.to_le_bytes())?;
+    caller.write(handle, Offset::At(9000), b"in the middle of nothing")?;
+    caller.close(handle)
+}
+
 /// A disk with the folders of so many programs.
 pub fn disk(folders: usize) -> Base {
     let lab = match Lab::builder().clusters(CLUSTERS).build() {
@@ -56,6 +67,16 @@ pub fn disk(folders: usize) -> Base {
             }
         }
     });
+    let maker = lab.process("maker.exe");
+    for number in 0..folders {
+        let path = format!(r"C:\{}\sparse.bin", folder(number));
+        let made = maker.call({
+            let path = path.clone();
+            move |caller| make_sparse(caller, &path)
+        });
+        made.unwrap_or_else(|status| panic!("{path}: {status}"));
+    }
+    maker.exit(0);
     lab.power_off(PowerState::Orderly)
 }
 
@@ -375,11 +396,11 @@ impl Pair {
         self.bare.at(ticks)?;
         self.intact.at(ticks)?;
         let target = self.target(step);
+        let before = self.intact.waited();
         let intact = self.intact.perform(step)?;
-        // A step that has waited for transfers there is made as late here; a process ends with what it has under way.
-        if !matches!(step.call, Call::Exit { .. } | Call::Kill { .. }) {
-            self.bare.wait_until(ticks, self.intact.late())?;
-        }
+        // A step that has waited for transfers there is made as late here.
+        let waited = self.intact.waited() - before;
+        self.bare.wait_until(ticks, self.bare.late() + waited)?;
         let bare = self.bare.perform(step)?;
         let late = self.bare.late().max(self.intact.late());
         self.bare.wait_until(ticks, late)?;

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 /// Names that programs use, below their own folder. The first ones are met most often, so that programs meet themselves
 /// and each other.
-pub const NAMES: [&str; 16] = [
+pub const NAMES: [&str; 17] = [
     "report.txt",
     "new.txt",
     "REPORT.TXT",
@@ -23,6 +23,7 @@ pub const NAMES: [&str; 16] = [
     "readonly.txt",
     "data.bin:extra",
     r"sub\fresh.txt",
+    "sparse.bin",
 ];
 
 /// Handles that a program can hold at one time.

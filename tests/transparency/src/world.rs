@@ -1,5 +1,7 @@
 //! What is known of a program's handles while it runs, from what it was told on the bare machine.
 
+use lab::Status;
+
 use crate::answer::{Answer, Value};
 use crate::program::{Call, PROCESSES, SLOTS, Step, VIEWS};
 
@@ -9,6 +11,11 @@ const AGAIN: usize = usize::MAX;
 pub const WRITES: u32 = 0x6;
 /// What makes an open a writer for TxF (txf-ktm §3).
 pub const TXF_WRITER: u32 = 0x10D_0116;
+
+/// Whether it is a control that the driver does without a transaction: FSCTL_SET_SPARSE, FSCTL_SET_ZERO_DATA.
+pub fn is_done_without(code: u64) -> bool {
+    matches!(code, 0x9_00C4 | 0x9_80C8)
+}
 
 /// An open file object, as the program knows it: handles that were duplicated share it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,6 +84,13 @@ pub struct World {
 impl World {
     /// A step was told this on both machines. `target`: the file that had the name which the step has given to another one.
     pub fn told(&mut self, step: &Step, answer: &Answer, target: Option<usize>) {
+        if let Call::Control { slot, code, .. } = step.call
+            && is_done_without(code)
+            && answer.counts()
+            && !answer.is(Status::ACCESS_DENIED)
+        {
+            self.done_without(slot);
+        }
         let Answer::Done(value) = answer else { return };
         match (step.call, value) {
             (Call::Open { slot, options, .. }, Value::Opened(information, granted, file)) => {
@@ -155,6 +169,20 @@ impl World {
         self.postponed.retain(|(save, _)| live.iter().any(|live| live.number == *save));
     }
 
+    /// A handle's save was asked for what a transaction does not do: it is over, and its handles go on without one. It stays where
+    /// it keeps everybody out.
+    fn done_without(&mut self, slot: u64) {
+        let Some(open) = self.open(slot).filter(|open| open.takes_part && !self.keeps_out(open.file)) else {
+            return;
+        };
+        for (_, other) in self.slots.iter_mut().flatten() {
+            if other.save == open.save {
+                (other.takes_part, other.save) = (false, None);
+            }
+        }
+        self.live.retain(|live| Some(live.number) != open.save);
+    }
+
     /// A handle is closed.
     fn close(&mut self, process: u64, open: Open) {
         if let (true, Some(save)) = (open.takes_part, open.save)
@@ -188,7 +216,10 @@ impl World {
             })
         });
         let (takes_part, save) = (begins || joins, live.map(|live| live.number));
-        let redirected = options & NEVER == 0 && (takes_part || granted & WRITES != 0 || information != 1);
+        // Where a save may begin again, it may be one that only has no transaction now, which this one joins.
+        let rejoins = granted & TXF_WRITER != 0 && self.may_save_again(file, |own| own == process);
+        let redirected =
+            options & NEVER == 0 && (takes_part || granted & WRITES != 0 || information != 1 || rejoins);
         let open = Open { process, file, granted, takes_part, redirected, save };
         self.slots[(slot % SLOTS) as usize] = Some((process, open));
     }
@@ -261,7 +292,9 @@ impl World {
 
     /// Whether a save of this file keeps everybody out: names were changed in it, or it is mapped.
     pub fn keeps_out(&self, file: usize) -> bool {
-        let again = self.changed.contains(&file) && self.may_save_again(file, |_| true);
+        let loose = |open: &Open| open.file == file && open.redirected && !open.takes_part;
+        let mapped = self.views.iter().flatten().any(|view| loose(&view.open));
+        let again = (mapped || self.changed.contains(&file)) && self.may_save_again(file, |_| true);
         again
             || self.live.iter().any(|live| live.file == file && (live.renamed || self.is_mapped(live.number)))
     }

@@ -28,7 +28,7 @@ const OBJECT_ID: &str =
     "object ids do not work in a transaction (txf-ktm §4.9); told as by a volume without them";
 const REPARSE: &str =
     "whether it is transacted is documented both ways (txf-ktm §4.9); told as by a volume without it";
-const SPARSE: &str = "if TxF takes it (txf-ktm §4.9); else told as by a volume without sparse files";
+const SPARSE: &str = "if TxF does not take it (txf-ktm §4.9), the save is published and it is done without a transaction; told as by a volume without sparse files where that cannot be";
 const RAW: &str = "encrypted files are never redirected for writing";
 const OFFLOAD: &str = "not possible in a transaction (txf-ktm §4.9); copy programs read and write instead";
 const OTHER_DRIVER: &str = "of another driver, which would not know of the twin";
@@ -164,7 +164,7 @@ pub const CONTROLS: &[Row] = &[
     row(0x0009_418C, "FSCTL_TXFS_TRANSACTION_ACTIVE", Pass, ASKS_VOLUME),
     row(0x0009_41E0, "FSCTL_TXFS_LIST_TRANSACTION_LOCKED_FILES", Pass, ASKS_VOLUME),
     row(0x0009_41E4, "FSCTL_TXFS_LIST_TRANSACTIONS", Pass, ASKS_VOLUME),
-    row(0x0009_80C8, "FSCTL_SET_ZERO_DATA", Swap(Zeros), "zeros over a range, if TxF takes it (txf-ktm §4.9); else told as by a volume without it, where programs write zeros"),
+    row(0x0009_80C8, "FSCTL_SET_ZERO_DATA", Swap(Zeros), "zeros over a range; if TxF does not take it (txf-ktm §4.9), as FSCTL_SET_SPARSE; told as by a volume without it, where programs write zeros, where that cannot be"),
     row(0x0009_80D0, "FSCTL_ENABLE_UPGRADE", NOT_A_VOLUME, OF_VOLUME),
     row(0x0009_8144, "FSCTL_TXFS_MODIFY_RM", UNKNOWN, TXFS),
     row(0x0009_8150, "FSCTL_TXFS_ROLLFORWARD_REDO", UNKNOWN, TXFS),

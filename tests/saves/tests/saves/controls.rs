@@ -1,16 +1,13 @@
-//! Controls that modify a file in a save, where TxF takes them and where it does not.
+//! Controls that modify a file in a save, where TxF takes them. (Where it does not: `sparse.rs`.)
 
-use intact_saves::{FILE, NEW, OLD, Scene};
+use intact_saves::{FILE, OLD, Scene};
 use lab::{Handle, Process, Status};
 
-const SET_SPARSE: u32 = 0x9_00C4;
 const SET_ZERO_DATA: u32 = 0x9_80C8;
-const ALLOCATED: u32 = 0x9_40CF;
 
 /// A volume whose TxF takes FSCTL_SET_ZERO_DATA, which is not known (txf-ktm §4.9).
-fn scene(taken: bool) -> Scene {
-    let status = if taken { Status::SUCCESS } else { Status::SPARSE_NOT_ALLOWED_IN_TRANSACTION };
-    Scene::builder().lab(move |lab| lab.switches(|s| s.zero_data_in_transaction = status)).build()
+fn scene() -> Scene {
+    Scene::builder().lab(|lab| lab.switches(|s| s.zero_data_in_transaction = Status::SUCCESS)).build()
 }
 
 fn zero(program: &Process, handle: Handle, from: i64, to: i64) -> Result<(), Status> {
@@ -23,7 +20,7 @@ fn zero(program: &Process, handle: Handle, from: i64, to: i64) -> Result<(), Sta
 #[test]
 fn zeros_over_a_range_are_part_of_the_save() {
     for killed in [false, true] {
-        let scene = scene(true);
+        let scene = scene();
         let writer = scene.program("writer.exe");
         let handle = scene.open_file(&writer);
         zero(&writer, handle, 4, 7).unwrap();
@@ -41,39 +38,10 @@ fn zeros_over_a_range_are_part_of_the_save() {
     }
 }
 
-/// Programs that meet it write zeros instead.
-#[test]
-fn zeros_that_txf_refuses_are_told_as_by_a_volume_that_cannot_and_wound_nothing() {
-    let scene = scene(false);
-    let writer = scene.program("writer.exe");
-    let handle = scene.write_new(&writer);
-    assert_eq!(zero(&writer, handle, 4, 7), Err(Status::INVALID_DEVICE_REQUEST));
-    writer.close(handle).unwrap();
-    scene.assert_committed(FILE, NEW);
-    scene.assert_one_commit();
-    scene.end();
-}
-
-#[test]
-fn a_sparse_file_is_not_made_in_a_save_and_its_program_goes_on() {
-    let scene = scene(true);
-    let writer = scene.program("writer.exe");
-    let handle = scene.write_new(&writer);
-    let refused = writer.call(move |caller| caller.fs_control(handle, SET_SPARSE, &[1], 0));
-    assert_eq!(refused, Err(Status::INVALID_DEVICE_REQUEST));
-    let ranges = writer.call(move |caller| {
-        caller.fs_control(handle, ALLOCATED, &[[0; 8], 4096_i64.to_le_bytes()].concat(), 64)
-    });
-    assert_eq!(ranges.map(|bytes| bytes.len()), Ok(16));
-    writer.close(handle).unwrap();
-    scene.assert_committed(FILE, NEW);
-    scene.end();
-}
-
 /// Zeros end with the file: a failed write behind its end is not made good by them.
 #[test]
 fn zeros_heal_nothing_and_a_failure_of_theirs_wounds() {
-    let scene = scene(true);
+    let scene = scene();
     let writer = scene.program("writer.exe");
     let handle = scene.open_file(&writer);
     scene.lab.with_volume(|volume| volume.set_free_space(Some(0)));

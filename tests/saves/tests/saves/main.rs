@@ -43,6 +43,7 @@ mod resting;
 mod schedules;
 mod sections;
 mod shared_locks;
+mod sparse;
 mod streams;
 mod suspended;
 mod terminations;

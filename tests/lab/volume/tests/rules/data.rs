@@ -247,3 +247,23 @@ fn a_planned_write_error_fails_the_write_and_leaves_the_volume_consistent() {
         assert_eq!(lab.volume.standard(open).unwrap().size, 3);
     }
 }
+
+/// The holes below the end stay holes: new clusters there would show what they held.
+#[test]
+fn the_holes_of_a_sparse_file_outlive_its_allocation() {
+    let mut lab = lab();
+    let stale = lab.make("stale").unwrap();
+    lab.write(stale, 0, &[0xAA; 40_960]).unwrap();
+    lab.volume.flush(stale).unwrap();
+    lab.delete(stale).unwrap();
+    lab.close(stale);
+    let open = lab.make("s").unwrap();
+    lab.volume.flush(open).unwrap();
+    lab.volume.set_sparse(open, true).unwrap();
+    lab.write(open, 9_000, b"data").unwrap();
+    lab.volume.set_allocation(open, 512).unwrap();
+    assert_eq!(lab.volume.allocated_ranges(open, 0, 1 << 20).unwrap(), []);
+    lab.write(open, 5, b"data").unwrap();
+    assert_eq!(lab.volume.read(open, 0, 9, Io::default()).unwrap(), b"\0\0\0\0\0data");
+    lab.volume.check().unwrap();
+}
