@@ -223,7 +223,7 @@ pub mod driver {
         /// Ends every save of a volume, whoever writes. PASSIVE_LEVEL, without locks.
         pub fn end_all(&self, instance: Instance<'_>) {
             Files::break_off(self, instance);
-            self.postponed.end_all(self, instance);
+            self.postponed.forget(instance);
             self.clock.rest();
         }
 

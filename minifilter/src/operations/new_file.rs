@@ -162,7 +162,7 @@ impl New {
         let mut opened = if needs_save { in_save(&part) } else { open(None) };
         if let Err(Status::SHARING_VIOLATION | Status::TRANSACTIONAL_CONFLICT) = opened {
             // Another thread of the process may have found the placeholder first: it is in that thread's save then.
-            let theirs = file.id(instance).ok().and_then(|id| part.files.find(process.key(), id));
+            let theirs = file.id(instance).ok().and_then(|id| part.find_rival(process.key(), id, name));
             if let Some(save) = theirs.filter(|save| save.join()) {
                 part.moves(save);
                 needs_save = true;

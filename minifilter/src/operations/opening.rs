@@ -7,7 +7,7 @@ use kernel::file::{FileObject, Open, Opened};
 use kernel::instance::{Instance, InstanceRef};
 use kernel::name::{FileName, NameForm};
 use kernel::pool::Shared;
-use kernel::process::Process;
+use kernel::process::{Process, ProcessKey};
 use kernel::{Result, Status};
 use wdk_sys::SL_CASE_SENSITIVE;
 use widestring::U16Str;
@@ -33,6 +33,8 @@ pub struct Part {
     /// The open itself modified the file.
     pub(super) modified: bool,
     kept: bool,
+    /// It has left the save.
+    left: bool,
 }
 
 impl Part {
@@ -43,7 +45,7 @@ impl Part {
         instance: InstanceRef,
         way: Way,
     ) -> Self {
-        Part { save, files: files.clone(), instance, way, modified: false, kept: false }
+        Part { save, files: files.clone(), instance, way, modified: false, kept: false, left: false }
     }
 
     /// How the create came to it.
@@ -63,9 +65,44 @@ impl Part {
 
     /// In another save, which was joined, instead. Nothing was done in the one that it leaves.
     pub(super) fn moves(&mut self, to: Shared<Save>) {
-        let from = core::mem::replace(&mut self.save, to);
+        self.leaves();
+        self.save = to;
         self.way = Way::Joins;
-        abandon(&from, &self.files, self.instance.get());
+        self.left = false;
+    }
+
+    fn leaves(&mut self) {
+        if !self.left {
+            self.left = true;
+            abandon(&self.save, &self.files, self.instance.get());
+        }
+    }
+
+    /// The save of another thread of the process that has the file, or is on the way to it by this name. The one that this
+    /// create has begun for it is over before anybody is waited for: threads of which each has begun one do not wait for each
+    /// other. PASSIVE_LEVEL, without locks.
+    pub(super) fn find_rival(
+        &mut self,
+        process: ProcessKey,
+        file: u64,
+        name: &U16Str,
+    ) -> Option<Shared<Save>> {
+        let mut after = 0;
+        loop {
+            if let Some(save) = self.files.find(process, file) {
+                return Some(save);
+            }
+            let other = self.files.next(after).filter(|_| self.began())?;
+            after = other.number;
+            if other.number != self.save.number
+                && other.process == process
+                && other.is_opening()
+                && other.label.file().as_slice() == name.as_slice()
+            {
+                self.leaves();
+                other.wait_until_opened();
+            }
+        }
     }
 
     /// The handle takes over.
@@ -100,6 +137,9 @@ impl Drop for Part {
     fn drop(&mut self) {
         if self.kept {
             self.save.is_through();
+            return;
+        }
+        if self.left {
             return;
         }
         if self.modified {

@@ -164,9 +164,10 @@ impl Lower {
         if !missing(&self.0.read()) {
             return false;
         }
-        let mut state = self.0.write();
-        let gone = missing(&state).then(|| core::mem::replace(&mut *state, State::Wanted));
-        drop(state);
+        let gone = {
+            let mut state = self.0.write();
+            missing(&state).then(|| core::mem::replace(&mut *state, State::Wanted))
+        };
         gone.is_some()
     }
 }

@@ -26,7 +26,6 @@ use wdk_sys::{FILE_ATTRIBUTE_READONLY, FILE_READ_ATTRIBUTES, FILE_WRITE_ATTRIBUT
 use widestring::U16Str;
 
 use super::below;
-use super::failure::{Failure, classify};
 use super::files::Files;
 use super::live::{How, Mode, Redirect, Role, Save, stream_of};
 use super::locks;
@@ -107,7 +106,7 @@ impl Save {
         if !self.is_due()? || twins.iter().any(Twin::is_mapped) {
             return Ok(false);
         }
-        write_out(&twins, instance).map_err(|status| self.failed_to_write(status))?;
+        write_out(&twins, instance)?;
         self.commit_and_go_on(intact, instance, &mut twins)?;
         Ok(true)
     }
@@ -191,7 +190,7 @@ impl Save {
         {
             return Ok(());
         }
-        write_out(&twins, instance).map_err(|status| self.failed_to_write(status))?;
+        write_out(&twins, instance)?;
         name_all(&mut twins, instance);
         let _window = Window::open(self);
         let published = self.commit(intact, instance, &twins)?;
@@ -272,15 +271,6 @@ impl Save {
                 Ok(false)
             }
         }
-    }
-
-    /// A failure to write what is cached, as the program is told of it.
-    fn failed_to_write(&self, status: Status) -> Status {
-        if classify(status.0 as u32) != Failure::TransactionGone {
-            return status;
-        }
-        self.state.lock().lose(status.0 as u32);
-        Status::UNEXPECTED_IO_ERROR
     }
 
     /// Whether a flush has to commit.

@@ -120,12 +120,12 @@ impl Postponed {
         Ok(())
     }
 
-    /// A volume goes: its handles end now. PASSIVE_LEVEL, without locks.
-    pub fn end_all(&self, intact: &Intact, instance: Instance<'_>) {
-        loop {
-            let next = self.0.attended().closed.write().take(|closed| closed.instance.get().is(instance));
-            let Some(closed) = next else { return };
-            closed.end(intact);
+    /// A volume goes, and all saves there are over: nobody waits for views of its files any more. PASSIVE_LEVEL, without locks.
+    pub fn forget(&self, instance: Instance<'_>) {
+        let next = || self.0.attended().closed.write().take(|closed| closed.instance.get().is(instance));
+        // What keeps the instance goes outside of the lock.
+        while let Some(closed) = next() {
+            drop(closed);
         }
     }
 }

@@ -80,6 +80,26 @@ fn a_handle_that_cannot_be_opened_again_is_lost_and_says_so() {
     scene.end();
 }
 
+/// What cannot be written out is not published: the save goes on as it is, and ends when that works again.
+#[test]
+fn a_save_whose_pages_cannot_be_written_out_is_not_ended_by_its_limit() {
+    let scene = limited().build();
+    let writer = scene.program("writer.exe");
+    let handle = scene.open_file(&writer);
+    write_much(&writer, handle);
+    let disk_full = FaultKind::Status(Status::DISK_FULL.0.cast_signed());
+    scene.lab.executive().calls.surprise("FltFlushBuffers", 0, disk_full);
+    assert_eq!(writer.write(handle, 0, b"x"), Ok(1));
+    assert_eq!(scene.lab.executive().calls.surprises_left(), 0);
+    assert!(!demoted(&scene));
+    scene.assert_committed(FILE, OLD);
+    assert_eq!(writer.write(handle, 1, b"y"), Ok(1));
+    assert!(demoted(&scene));
+    writer.close(handle).unwrap();
+    assert_eq!(&scene.committed(FILE).unwrap()[..3], b"xym");
+    scene.end();
+}
+
 /// A lock that cannot be had again is not there for others to respect: its handle writes nothing any more.
 #[test]
 fn a_handle_whose_locks_are_not_to_be_had_again_is_lost() {

@@ -202,3 +202,33 @@ fn programs_that_save_one_file_at_once_lose_no_handle() {
         }
     }
 }
+
+/// Whoever of them makes the file, and whoever finds it made: all are in one save, and nothing is left of a killed one.
+#[test]
+fn threads_of_one_process_that_make_one_file_at_once_are_in_one_save() {
+    const FRESH: &str = r"C:\Saved\fresh.txt";
+    for seed in 1..=SEEDS {
+        let scene = Scene::builder()
+            .seed(seed)
+            .lab(|lab| lab.config(|config| config.preempt_per_mille = 400))
+            .build();
+        let writer = scene.program("writer.exe");
+        let make = |thread: u8| {
+            writer.submit(move |caller| {
+                let options = CreateOptions::open_if(FRESH, GENERIC_READ | GENERIC_WRITE);
+                let created = caller.create_file(&options)?;
+                caller.write(created.handle, Offset::At(u64::from(thread)), &[b'A' + thread])
+            })
+        };
+        let calls: Vec<_> = (0..4).map(make).collect();
+        for call in calls {
+            assert_eq!(call.wait().unwrap(), Ok(1), "seed {seed}: {:?}", scene.happened());
+        }
+        let passed = scene.happened().iter().any(|event| matches!(event, Happened::PassedThrough(_)));
+        assert!(!passed, "seed {seed}: {:?}", scene.happened());
+        scene.assert_committed(FRESH, b"");
+        writer.kill(1);
+        assert_eq!(scene.committed(FRESH), None, "seed {seed}");
+        scene.end();
+    }
+}
