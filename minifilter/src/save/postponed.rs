@@ -124,9 +124,7 @@ impl Postponed {
     pub fn forget(&self, instance: Instance<'_>) {
         let next = || self.0.attended().closed.write().take(|closed| closed.instance.get().is(instance));
         // What keeps the instance goes outside of the lock.
-        while let Some(closed) = next() {
-            drop(closed);
-        }
+        while next().is_some() {}
     }
 }
 

@@ -276,19 +276,31 @@ fn a_file_that_is_being_deleted_is_written_without_a_transaction_and_stays_so() 
     scene.end();
 }
 
+const OTHER: &str = r"C:\Saved\other.txt";
+
+/// Of all that a process modifies, idle.
+fn two_files() -> Scene {
+    let rule = |rule: Rule| {
+        rule.number("MaxIdleSeconds", 5).text("Scope", "Process").strings("Processes", &["writer.exe"])
+    };
+    Scene::builder().file(r"Saved\other.txt", OLD).rule(rule).build()
+}
+
+/// Both files, written, in one save that rests.
+fn rested_two(scene: &Scene, writer: &Process) -> [Handle; 2] {
+    let handles = [FILE, OTHER].map(|path| writer.create_file(CreateOptions::open(path, ALL)).unwrap());
+    handles.iter().for_each(|handle| assert_eq!(writer.write(*handle, 0, NEW), Ok(NEW.len())));
+    scene.pass(IDLE_TIME);
+    handles
+}
+
 /// Two of its files, of which somebody deletes one: neither handle is lost.
 #[test]
 fn of_two_files_of_which_one_is_being_deleted_both_are_written_on() {
-    const OTHER: &str = r"C:\Saved\other.txt";
     for deleted in [FILE, OTHER] {
-        let rule = |rule: Rule| {
-            rule.number("MaxIdleSeconds", 5).text("Scope", "Process").strings("Processes", &["writer.exe"])
-        };
-        let scene = Scene::builder().file(r"Saved\other.txt", OLD).rule(rule).build();
+        let scene = two_files();
         let (writer, other) = (scene.program("writer.exe"), scene.program("other.exe"));
-        let handles = [FILE, OTHER].map(|path| writer.create_file(CreateOptions::open(path, ALL)).unwrap());
-        handles.iter().for_each(|handle| assert_eq!(writer.write(*handle, 0, NEW), Ok(NEW.len())));
-        scene.pass(IDLE_TIME);
+        let handles = rested_two(&scene, &writer);
         let theirs = other.create_file(CreateOptions::open(deleted, DELETE)).unwrap();
         other.call(move |caller| caller.set_delete(theirs, true)).unwrap();
         handles.iter().for_each(|handle| assert_eq!(writer.write(*handle, 0, b"MORE"), Ok(4), "{deleted}"));
@@ -342,4 +354,29 @@ fn a_reading_handle_that_shares_no_reading_sees_what_is_written_after_the_rest()
     writer.kill(1);
     scene.assert_committed(FILE, NEW);
     scene.end();
+}
+
+/// The pages of a file without a transaction are everybody's: as long as anybody has it mapped, it is not taken into one.
+#[test]
+fn a_file_that_somebody_has_mapped_is_written_without_a_transaction() {
+    for mapped in [FILE, OTHER] {
+        let scene = two_files();
+        let (writer, other) = (scene.program("writer.exe"), scene.program("other.exe"));
+        let handles = rested_two(&scene, &writer);
+        let view = other.call(move |caller| {
+            let reading = caller.create_file(&CreateOptions::open(mapped, GENERIC_READ)).unwrap().handle;
+            let view = caller.create_section(reading, false).unwrap();
+            caller.close(reading).unwrap();
+            view
+        });
+        handles.iter().for_each(|handle| assert_eq!(writer.write(*handle, 0, b"MORE"), Ok(4), "{mapped}"));
+        other.call(move |caller| {
+            assert_eq!(caller.read_mapped(&view, 0, 4).unwrap(), b"MORE");
+            caller.close_section(view);
+        });
+        handles.iter().for_each(|handle| writer.close(*handle).unwrap());
+        [FILE, OTHER].iter().for_each(|path| scene.assert_committed(path, &[b"MORE", &NEW[4..]].concat()));
+        assert_eq!(not_resumed(&scene), 1, "{mapped}");
+        scene.end();
+    }
 }
