@@ -261,6 +261,25 @@ fn a_file_that_is_renamed_meanwhile_is_saved_by_its_new_name() {
     }
 }
 
+/// A change of its name begins a transaction as a change of its bytes does.
+#[test]
+fn its_program_finds_it_by_the_name_that_it_gives_it() {
+    const MOVED: &str = r"C:\Saved\moved.txt";
+    let scene = builder().build();
+    let writer = scene.program("writer.exe");
+    let options = CreateOptions::open(FILE, GENERIC_READ | GENERIC_WRITE | DELETE);
+    let handle = writer.create_file(options).unwrap();
+    scene.pass(LONG);
+    writer.call(move |caller| caller.rename(handle, "moved.txt", false)).unwrap();
+    assert_eq!(scene.committed(MOVED), None, "it is part of the save");
+    let found =
+        writer.call(|caller| caller.create_file(&CreateOptions::open(MOVED, GENERIC_READ)).map(|_| ()));
+    assert_eq!(found, Ok(()));
+    writer.kill(1);
+    scene.assert_committed(FILE, OLD);
+    scene.end();
+}
+
 #[test]
 fn nobody_who_waits_for_a_lock_is_sent_away() {
     let scene = builder().build();
