@@ -291,12 +291,18 @@ impl Pair {
         }
     }
 
-    /// Ends the program on both. False where something waits that nothing can end.
-    pub(crate) fn finish(&mut self) -> Result<(bool, bool), Rc<Violation>> {
+    /// Lets reads and writes end that are under way on either.
+    fn wait_for_transfers(&mut self) -> Result<(), Rc<Violation>> {
         if self.bare.is_transferring() || self.intact.is_transferring() {
             self.bare.wait_for_transfers()?;
             self.intact.wait_for_transfers()?;
         }
+        Ok(())
+    }
+
+    /// Ends the program on both. False where something waits that nothing can end.
+    pub(crate) fn finish(&mut self) -> Result<(bool, bool), Rc<Violation>> {
+        self.wait_for_transfers()?;
         Ok((self.bare.finish()?, self.intact.finish()?))
     }
 
@@ -393,6 +399,10 @@ impl Pair {
 
     /// One step on both.
     pub(crate) fn step(&mut self, step: &Step, ticks: i64, world: &mut World) -> Result<Told, Rc<Violation>> {
+        // Whether what is under way has been done when somebody looks is not said.
+        if matches!(step.call, Call::Attributes { .. } | Call::Stat { .. } | Call::Query { .. }) {
+            self.wait_for_transfers()?;
+        }
         self.bare.at(ticks)?;
         self.intact.at(ticks)?;
         let target = self.target(step);
@@ -405,6 +415,10 @@ impl Pair {
         let late = self.bare.late().max(self.intact.late());
         self.bare.wait_until(ticks, late)?;
         self.intact.wait_until(ticks, late)?;
+        // Nor whether a close waits for it: what is opened next may meet it or not.
+        if matches!(step.call, Call::Close { .. }) {
+            self.wait_for_transfers()?;
+        }
         if (&bare, &intact) == (&Answer::Begun, &Answer::Begun) {
             self.begun.push_back(Begun::new(*step, world));
         }
