@@ -366,17 +366,23 @@ impl World {
 
     /// Whether a process has changed names in a save.
     pub fn has_renamed(&self, process: u64) -> bool {
-        self.live.iter().any(|live| live.process == process && live.renamed)
+        self.any_renamed_by(|own| own == process)
     }
 
     /// Whether a process other than this one has changed names in a save.
     pub fn others_have_renamed(&self, process: u64) -> bool {
-        self.live.iter().any(|live| live.process != process && live.renamed)
+        self.any_renamed_by(|own| own != process)
     }
 
     /// Whether anybody has changed names in a save.
     pub fn any_renamed(&self) -> bool {
-        self.live.iter().any(|live| live.renamed)
+        self.any_renamed_by(|_| true)
+    }
+
+    /// In a save, or in one that may have begun again with the change.
+    fn any_renamed_by(&self, by: impl Fn(u64) -> bool) -> bool {
+        self.live.iter().any(|live| live.renamed && by(live.process))
+            || self.changed.iter().any(|file| self.may_save_again(*file, &by))
     }
 
     /// Whether a save has taken a file's name away.
