@@ -13,7 +13,7 @@ use crate::ledger::Ledger;
 use crate::machine::{Machine, PROGRAM, Versions, called};
 use crate::program::{Call, Program, Step, name_of};
 use crate::reports::{self, FILTERS, Met, Unlike, Watcher};
-use crate::world::World;
+use crate::world::{Open, World};
 
 /// How many programs a pair of machines runs before it is made anew.
 pub const FOLDERS: usize = 64;
@@ -399,8 +399,13 @@ impl Pair {
 
     /// One step on both.
     pub(crate) fn step(&mut self, step: &Step, ticks: i64, world: &mut World) -> Result<Told, Rc<Violation>> {
-        // Whether what is under way has been done when somebody looks is not said.
-        if matches!(step.call, Call::Attributes { .. } | Call::Stat { .. } | Call::Query { .. }) {
+        // Whether what is under way has been done when somebody looks is not said. And a write that begins a transaction again
+        // waits for it, with what is begun after that.
+        let looks = matches!(step.call, Call::Attributes { .. } | Call::Stat { .. } | Call::Query { .. });
+        let rests = |open: Open| open.redirected && !open.takes_part;
+        let begins = matches!(step.call, Call::Read { .. } | Call::Write { .. })
+            && step.call.slot().and_then(|slot| world.open(slot)).is_some_and(rests);
+        if looks || begins {
             self.wait_for_transfers()?;
         }
         self.bare.at(ticks)?;
