@@ -55,3 +55,37 @@ fn a_handle_sees_what_was_written_whatever_the_save_has_made_of_the_security() {
     scene.assert_committed(FILE, OLD);
     scene.end();
 }
+
+/// A limit that the README names.
+#[test]
+fn a_lock_of_a_reading_handle_outlives_the_save_until_the_handle_is_closed() {
+    let scene = Scene::builder().rule(|rule| rule.strings("Processes", &["writer.exe"])).build();
+    let writer = scene.program("writer.exe");
+    let handle = scene.open_file(&writer);
+    let reads = writer.create_file(CreateOptions::open(FILE, GENERIC_READ)).unwrap();
+    writer.call(move |caller| caller.lock(reads, 0, 5, true, true)).unwrap();
+    writer.write(handle, 10, b"x").unwrap();
+    writer.close(handle).unwrap();
+    let other = scene.program("other.exe");
+    let theirs = other.create_file(CreateOptions::open(FILE, GENERIC_READ | GENERIC_WRITE)).unwrap();
+    assert_eq!(other.write(theirs, 0, b"y"), Err(Status::FILE_LOCK_CONFLICT));
+    assert_eq!(writer.call(move |caller| caller.unlock(reads, 0, 5)), Err(Status::RANGE_NOT_LOCKED));
+    writer.close(reads).unwrap();
+    assert_eq!(other.write(theirs, 0, b"y"), Ok(1));
+    scene.end();
+}
+
+/// A limit that the README names.
+#[test]
+fn a_lock_of_a_reading_handle_is_lost_where_the_save_goes_on_without_a_transaction() {
+    let scene = Scene::builder().rule(|rule| rule.strings("Processes", &["writer.exe"])).build();
+    let writer = scene.program("writer.exe");
+    let handle = scene.write_new(&writer);
+    let reads = writer.create_file(CreateOptions::open(FILE, GENERIC_READ)).unwrap();
+    writer.call(move |caller| caller.lock(reads, 0, 5, true, true)).unwrap();
+    let other = scene.program("other.exe");
+    let theirs = other.create_file(CreateOptions::open(FILE, GENERIC_READ | GENERIC_WRITE)).unwrap();
+    assert_eq!(other.write(theirs, 0, b"y"), Ok(1));
+    let _ = handle;
+    scene.end();
+}
