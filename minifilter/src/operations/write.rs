@@ -11,6 +11,7 @@ use super::Modifies;
 use super::create::has_stack;
 use super::swap::{came_back, enter, resumed, send, unknown};
 use crate::Intact;
+use crate::report::counters;
 use crate::save::below::Below;
 use crate::save::live::{Redirect, Role};
 use crate::save::state::Effect;
@@ -37,6 +38,10 @@ impl Operation for SwappedWrite {
 
     #[inline]
     fn before(data: &mut Callback<'_>) -> Before<Self::Carry> {
+        // Nearly all writes of a system: they pay for this question, and for no other.
+        if !counters::any_redirected() {
+            return Before::Pass;
+        }
         match Redirect::of(data) {
             Ok(None) => match Below::of_pages(data) {
                 Some(below) => Before::Watch(Either::Second(Either::Second(below))),

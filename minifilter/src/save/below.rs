@@ -25,7 +25,6 @@ use super::live::{Redirect, Save};
 use super::state::{Effect, Place};
 use super::wounds::Range;
 use crate::Intact;
-use crate::report::counters;
 
 /// What the registry calls it.
 pub const NAME: &U16Str = u16str!("Intact Below");
@@ -89,11 +88,11 @@ impl Context for Below {
 }
 
 impl Below {
-    /// The twin whose pages are about to be written, if it is one. IRQL up to APC_LEVEL.
+    /// The twin whose pages are about to be written, if it is one; asked only while any handle is redirected. IRQL up to APC_LEVEL.
     #[inline]
     pub fn of_pages(data: &Callback<'_>) -> Option<ContextRef<Self>> {
         let paging = data.irp_flags() & (IRP_PAGING_IO | IRP_SYNCHRONOUS_PAGING_IO) != 0;
-        if !counters::any_redirected() || !paging || data.is_fast_io() || !is_lower(data.instance()) {
+        if !paging || data.is_fast_io() || !is_lower(data.instance()) {
             return None;
         }
         ContextRef::of_handle(data.instance(), data.file()?).ok()?
