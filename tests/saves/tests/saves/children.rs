@@ -1,8 +1,9 @@
 //! `IncludeChildren`: what a program of a rule starts is one with it.
 
 use intact_saves::{FILE, Happened, NEW, OLD, Policy, Rule, Scene, SceneBuilder, failing_calls, seen};
-use lab::{CreateOptions, DELETE, GENERIC_READ, GENERIC_WRITE, Handle, Offset, Process, Status};
+use lab::{CreateOptions, DELETE, GENERIC_READ, GENERIC_WRITE, Offset, Process, Status};
 
+use crate::process_scope::{open, rename, save};
 use crate::unload::{DO_NOT_DETACH, driver};
 
 const ALL: u32 = GENERIC_READ | GENERIC_WRITE | DELETE;
@@ -24,25 +25,6 @@ fn rule(rule: Rule) -> Rule {
 
 fn families() -> SceneBuilder {
     Scene::builder().file(r"Saved\other.txt", OTHERS).rule(rule)
-}
-
-fn open(program: &Process, path: &str) -> Handle {
-    program.create_file(CreateOptions::open_if(path, ALL)).unwrap()
-}
-
-/// Writes the new version of a file and closes it.
-fn save(program: &Process, path: &str) {
-    let handle = open(program, path);
-    program.write(handle, 0, NEW).unwrap();
-    program.close(handle).unwrap();
-}
-
-fn rename(program: &Process, from: &'static str, to: &'static str) {
-    program.call(move |caller| {
-        let handle = caller.create_file(&CreateOptions::open(from, DELETE)).unwrap().handle;
-        caller.rename(handle, to, true).unwrap();
-        caller.close(handle).unwrap();
-    });
 }
 
 fn count(scene: &Scene, what: &Happened) -> usize {
@@ -123,7 +105,7 @@ fn a_name_that_one_member_gives_the_others_find() {
     let (writer, other) = (scene.program("writer.exe"), scene.program("other.exe"));
     let child = writer.start("mv.exe");
     save(&writer, FILE);
-    rename(&child, FILE, RENAMED);
+    rename(&child, FILE, RENAMED, true).unwrap();
     assert_eq!(writer.contents(RENAMED).unwrap(), NEW);
     assert_eq!(writer.contents(FILE), Err(Status::OBJECT_NAME_NOT_FOUND));
     assert_eq!(other.contents(FILE).unwrap(), OLD);

@@ -29,19 +29,24 @@ fn units() -> SceneBuilder {
     Scene::builder().file(r"Saved\other.txt", OTHERS).rule(rule)
 }
 
-fn open(program: &Process, path: &str) -> Handle {
+pub(crate) fn open(program: &Process, path: &str) -> Handle {
     program.create_file(CreateOptions::open_if(path, ALL)).unwrap()
 }
 
 /// Writes the new version of a file and closes it.
-fn save(program: &Process, path: &str) {
+pub(crate) fn save(program: &Process, path: &str) {
     let handle = open(program, path);
     program.write(handle, 0, NEW).unwrap();
     program.close(handle).unwrap();
 }
 
 /// Renames as programs do: a handle of its own, closed at once.
-fn rename(program: &Process, from: &'static str, to: &'static str, replace: bool) -> Result<(), Status> {
+pub(crate) fn rename(
+    program: &Process,
+    from: &'static str,
+    to: &'static str,
+    replace: bool,
+) -> Result<(), Status> {
     program.call(move |caller| {
         let handle = caller.create_file(&CreateOptions::open(from, DELETE))?.handle;
         let renamed = caller.rename(handle, to, replace);
