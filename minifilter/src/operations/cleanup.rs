@@ -87,6 +87,8 @@ fn abandoned(instance: Instance<'_>, redirect: ContextRef<Redirect>) {
 }
 
 fn stop_reading(instance: Instance<'_>, redirect: &ContextRef<Redirect>) {
+    // Before its file object is cleaned up: no end of the save gives it locks after that.
+    drop(redirect.forget_own());
     // What somebody is still on his way through, suspended, is closed when the file object goes, with its context.
     if let Some(twin) = redirect.gate.close_and_hold(Some(PATIENCE_MS)) {
         if twin.is_open() {

@@ -106,6 +106,7 @@ impl Reader {
         let Ok(id) = file.id(instance) else { return };
         let place = Place { file: id, stream: stream_of(name.stream()) };
         let Ok(redirect) = Redirect::new(opened.file, how, Some(save.clone()), None, place) else { return };
+        redirect.may_go_back_to(file);
         if redirect.set_on_handle(instance, file).is_err() {
             redirect.close_twin(None);
         } else if save.enlist(&redirect) {

@@ -385,7 +385,7 @@ impl Save {
         }
         for twin in twins.iter_mut().filter(|twin| twin.live && twin.redirect.role == Role::Reader) {
             if twin.reopen_locked(self, instance, Some(&inside), true).is_err() {
-                twin.release();
+                twin.redirect.go_back(&twin.held, instance);
             }
         }
         Ok(())
@@ -400,7 +400,7 @@ impl Save {
                 // With a save that rests it waits for the next transaction.
                 let stays = twin.live && self.rests();
                 if !stays || twin.reopen_locked(self, instance, None, true).is_err() {
-                    twin.release();
+                    twin.redirect.go_back(&twin.held, instance);
                 }
             } else if twin.live {
                 // Somebody may have come in between, past all of our care: the program must not notice.
@@ -462,12 +462,6 @@ impl Twin<'_> {
         if self.held.is_open() {
             locks::give_back(&self.redirect.locks, self.held.object(), instance);
         }
-        self.held.close();
-    }
-
-    /// A reader goes back to its own file.
-    fn release(&self) {
-        self.redirect.gate.close();
         self.held.close();
     }
 

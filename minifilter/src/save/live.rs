@@ -5,8 +5,8 @@ use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use intact_policy::{Scope, Settings};
 use kernel::callback::Callback;
 use kernel::context::{Context, ContextKind, ContextRef};
-use kernel::file::{FileObject, LowerFile};
-use kernel::gate::Gate;
+use kernel::file::{FileObject, FileRef, LowerFile};
+use kernel::gate::{Gate, Held};
 use kernel::instance::Instance;
 use kernel::pool::{PoolSlice, PoolVec, Shared, Tag};
 use kernel::process::{Process, ProcessKey, current_thread_is_terminating};
@@ -20,7 +20,7 @@ use super::below;
 use super::fate::{Fate, leaves};
 use super::files::{Files, Pass};
 use super::limits::Activity;
-use super::locks::Locks;
+use super::locks::{self, Locks};
 use super::mapping::Mapping;
 use super::outcome::{Ending, Facts, Outcome, Reason, is_clean, outcome};
 use super::partners::Partners;
@@ -533,7 +533,7 @@ impl Save {
         self.look_after_partners();
         let facts = self.state.lock().break_off(self.settings.on_exit);
         if let Some(facts) = facts {
-            self.close_twins(&self.writers, None);
+            self.close_writers();
             self.finish(intact, instance, files, facts, None);
             // Whoever still has a handle is told that nothing works on it any more.
             self.state.lock().lose(Status::FILE_CLOSED.0 as u32);
@@ -554,7 +554,7 @@ impl Save {
         // over.
         let _alone = self.gate.close_and_hold(Some(PATIENCE_MS));
         // Handles of a transaction die with it (txf-ktm §4.4): those that read go back to their own files first.
-        self.close_twins(&self.readers, Some(PATIENCE_MS));
+        self.send_readers_back(instance);
         let mode = core::mem::replace(&mut *self.mode.write(), Mode::Over);
         let (decided, result) = match mode {
             Mode::Transacted(transaction) => {
@@ -606,15 +606,28 @@ impl Save {
         self.ended.set();
     }
 
-    /// Takes twins out of use: no operation enters any more, those inside come out, the handles close. One that somebody
-    /// does not come out of in time is closed with its handle.
-    fn close_twins(&self, list: &PushLock<PoolVec<ContextRef<Redirect>>>, patience: Option<u32>) {
-        loop {
-            let next = list.write().pop();
-            let Some(redirect) = next else { return };
-            redirect.close_twin(patience);
+    /// Takes the twins of those that write out of use: no operation enters any more, those inside come out, the handles
+    /// close.
+    fn close_writers(&self) {
+        while let Some(redirect) = pop(&self.writers) {
+            redirect.close_twin(None);
         }
     }
+
+    /// As [`Self::close_writers`], of those that only read, which go back to their own files. One whose twin somebody does
+    /// not come out of in time is closed with its handle.
+    fn send_readers_back(&self, instance: Instance<'_>) {
+        while let Some(redirect) = pop(&self.readers) {
+            match redirect.gate.hold(Some(PATIENCE_MS)) {
+                Some(twin) => redirect.go_back(&twin, instance),
+                None => redirect.gate.close(),
+            }
+        }
+    }
+}
+
+fn pop(list: &PushLock<PoolVec<ContextRef<Redirect>>>) -> Option<ContextRef<Redirect>> {
+    list.write().pop()
 }
 
 impl Drop for Save {
@@ -667,6 +680,9 @@ pub struct Redirect {
     pub emptied: AtomicBool,
     /// The sections that are being made over it.
     pub mapping: Mapping,
+    /// Of a handle that only reads, from its open to the end of its save or its cleanup: the application's file object, to
+    /// which its locks go back.
+    own: SpinLock<Option<FileRef>>,
     /// What keeps the driver here as long as a redirected handle writes; readers have none.
     pass: Option<Pass>,
 }
@@ -706,6 +722,7 @@ impl Redirect {
                 cleaned_up,
                 emptied,
                 mapping: Mapping::new(),
+                own: SpinLock::new(None),
                 pass,
             },
         )
@@ -719,6 +736,34 @@ impl Redirect {
             self.mapping.abandon();
             twin.close();
         }
+        drop(self.forget_own());
+    }
+
+    /// Its save ends before the handle does: the locks that are taken through it go back to this file object then. IRQL up to
+    /// DISPATCH_LEVEL.
+    pub fn may_go_back_to(&self, own: FileObject<'_>) {
+        *self.own.lock() = Some(own.reference());
+    }
+
+    /// A handle that only reads is closed, or the save that it saw is over: its own file object goes without us. IRQL up to
+    /// DISPATCH_LEVEL.
+    pub fn forget_own(&self) -> Option<FileRef> {
+        self.own.lock().take()
+    }
+
+    /// A handle that only reads goes back to its own file object, with the locks that it holds. `twin`: nobody is inside.
+    /// PASSIVE_LEVEL. A lock for which somebody else was faster is lost.
+    pub fn go_back(&self, twin: &Held<'_, LowerFile>, instance: Instance<'_>) {
+        self.mapping.abandon();
+        if twin.is_open() {
+            locks::end(&self.locks, twin.object(), instance);
+        }
+        twin.close();
+        if let Some(own) = self.forget_own() {
+            let _ = locks::take_again(&self.locks, own.object(), instance);
+        }
+        // Not before: what gives a lock back waits until it is where it will be.
+        self.gate.close();
     }
 
     /// Whether any handle is redirected that the instance of an operation may see. Any IRQL.

@@ -22,7 +22,6 @@ const MEGABYTES: &str = "tests/saves/tests/saves/limits.rs";
 const NAMES: &str = "tests/saves/tests/saves/names.rs";
 const POLICY: &str = "tests/saves/tests/saves/policy.rs";
 const PROCESS: &str = "tests/saves/tests/saves/process_scope.rs";
-const READING_HANDLES: &str = "tests/saves/tests/saves/reading_handles.rs";
 const REFUSALS: &str = "tests/saves/tests/saves/refusals.rs";
 const RESTING: &str = "tests/saves/tests/saves/resting.rs";
 const SECTIONS: &str = "tests/saves/tests/saves/sections.rs";
@@ -205,11 +204,6 @@ pub const LIMITS: &[Limit] = &[
             (ADMISSIONS, "who_is_let_in_finds_what_is_there_and_both_write_on"),
             (ADMISSIONS, "a_save_that_could_not_commit_keeps_them_out"),
             (ADMISSIONS, "a_save_that_has_given_a_name_or_is_mapped_keeps_them_out"),
-            (READING_HANDLES, "a_lock_of_a_reading_handle_outlives_the_save_until_the_handle_is_closed"),
-            (
-                READING_HANDLES,
-                "a_lock_of_a_reading_handle_is_lost_where_the_save_goes_on_without_a_transaction",
-            ),
         ],
     },
     Limit {

@@ -1,7 +1,9 @@
 //! Handles that only read, in a process that saves: what is theirs ends with them.
 
 use intact_saves::{FILE, NEW, OLD, Scene};
-use lab::{CreateOptions, GENERIC_READ, GENERIC_WRITE, Status};
+
+use lab::{CreateOptions, GENERIC_READ, GENERIC_WRITE, Handle, Process, Status};
+use lab_executive::import::FaultKind;
 
 #[test]
 fn closing_a_reading_handle_gives_its_locks_back() {
@@ -56,36 +58,104 @@ fn a_handle_sees_what_was_written_whatever_the_save_has_made_of_the_security() {
     scene.end();
 }
 
-/// A limit that the README names.
+/// A byte of the locked part, written by somebody else.
+fn write_as_other(scene: &Scene, at: u64) -> Result<usize, Status> {
+    let other = scene.program("other.exe");
+    let handle = other.create_file(CreateOptions::open(FILE, GENERIC_READ | GENERIC_WRITE)).unwrap();
+    let written = other.write(handle, at, b"y");
+    other.close(handle).unwrap();
+    written
+}
+
+fn lock(program: &Process, handle: Handle, start: u64) {
+    program.call(move |caller| caller.lock(handle, start, 5, true, true)).unwrap();
+}
+
+fn unlock(program: &Process, handle: Handle, start: u64) -> Result<(), Status> {
+    program.call(move |caller| caller.unlock(handle, start, 5))
+}
+
+/// STATUS_INSUFFICIENT_RESOURCES.
+const SHORTAGE: i32 = 0xC000_009A_u32.cast_signed();
+
+fn scene_of_writer() -> Scene {
+    Scene::builder().rule(|rule| rule.strings("Processes", &["writer.exe"])).build()
+}
+
+/// What it locks during a save, before and after it, is its own until it gives it back or is closed.
 #[test]
-fn a_lock_of_a_reading_handle_outlives_the_save_until_the_handle_is_closed() {
-    let scene = Scene::builder().rule(|rule| rule.strings("Processes", &["writer.exe"])).build();
+fn the_locks_of_a_reading_handle_stay_with_it_when_the_save_ends() {
+    let scene = scene_of_writer();
     let writer = scene.program("writer.exe");
     let handle = scene.open_file(&writer);
     let reads = writer.create_file(CreateOptions::open(FILE, GENERIC_READ)).unwrap();
-    writer.call(move |caller| caller.lock(reads, 0, 5, true, true)).unwrap();
+    lock(&writer, reads, 0);
+    lock(&writer, reads, 5);
     writer.write(handle, 10, b"x").unwrap();
     writer.close(handle).unwrap();
-    let other = scene.program("other.exe");
-    let theirs = other.create_file(CreateOptions::open(FILE, GENERIC_READ | GENERIC_WRITE)).unwrap();
-    assert_eq!(other.write(theirs, 0, b"y"), Err(Status::FILE_LOCK_CONFLICT));
-    assert_eq!(writer.call(move |caller| caller.unlock(reads, 0, 5)), Err(Status::RANGE_NOT_LOCKED));
+    assert_eq!(write_as_other(&scene, 0), Err(Status::FILE_LOCK_CONFLICT));
+    unlock(&writer, reads, 0).unwrap();
+    assert_eq!(unlock(&writer, reads, 0), Err(Status::RANGE_NOT_LOCKED));
+    assert_eq!(write_as_other(&scene, 0), Ok(1));
+    assert_eq!(write_as_other(&scene, 5), Err(Status::FILE_LOCK_CONFLICT));
+    lock(&writer, reads, 0);
     writer.close(reads).unwrap();
-    assert_eq!(other.write(theirs, 0, b"y"), Ok(1));
+    assert_eq!((write_as_other(&scene, 0), write_as_other(&scene, 5)), (Ok(1), Ok(1)));
     scene.end();
 }
 
-/// A limit that the README names.
 #[test]
-fn a_lock_of_a_reading_handle_is_lost_where_the_save_goes_on_without_a_transaction() {
-    let scene = Scene::builder().rule(|rule| rule.strings("Processes", &["writer.exe"])).build();
+fn the_locks_of_a_reading_handle_stay_with_it_when_the_save_is_rolled_back() {
+    let scene = scene_of_writer();
     let writer = scene.program("writer.exe");
     let handle = scene.write_new(&writer);
     let reads = writer.create_file(CreateOptions::open(FILE, GENERIC_READ)).unwrap();
-    writer.call(move |caller| caller.lock(reads, 0, 5, true, true)).unwrap();
-    let other = scene.program("other.exe");
-    let theirs = other.create_file(CreateOptions::open(FILE, GENERIC_READ | GENERIC_WRITE)).unwrap();
-    assert_eq!(other.write(theirs, 0, b"y"), Ok(1));
-    let _ = handle;
+    lock(&writer, reads, 0);
+    scene.lab.with_volume(|volume| volume.set_free_space(Some(0)));
+    assert_eq!(writer.write(handle, 100_000, &[7; 100_000]), Err(Status::DISK_FULL));
+    writer.close(handle).unwrap();
+    scene.assert_committed(FILE, OLD);
+    assert_eq!(write_as_other(&scene, 0), Err(Status::FILE_LOCK_CONFLICT));
+    unlock(&writer, reads, 0).unwrap();
+    assert_eq!(writer.read(reads, 0, 64).unwrap(), OLD);
+    writer.close(reads).unwrap();
+    scene.end();
+}
+
+/// The transaction of a handle that only reads is gone: it goes on with its own file, and with its locks.
+#[test]
+fn the_locks_of_a_reading_handle_stay_with_it_when_it_cannot_be_opened_again() {
+    let scene = scene_of_writer();
+    let writer = scene.program("writer.exe");
+    let handle = scene.write_new(&writer);
+    let reads = writer.create_file(CreateOptions::open(FILE, GENERIC_READ)).unwrap();
+    lock(&writer, reads, 0);
+    // The writing twin is opened again, and the reading one is not.
+    scene.lab.executive().calls.surprise("FltCreateFileEx2", 1, FaultKind::Status(SHORTAGE));
+    writer.flush(handle).unwrap();
+    scene.assert_committed(FILE, NEW);
+    assert_eq!(writer.write(handle, 0, b"x"), Err(Status::FILE_LOCK_CONFLICT));
+    unlock(&writer, reads, 0).unwrap();
+    assert_eq!(writer.write(handle, 0, b"x"), Ok(1));
+    assert_eq!(writer.read(reads, 0, 1).unwrap(), &NEW[..1]);
+    writer.close(handle).unwrap();
+    writer.close(reads).unwrap();
+    scene.end();
+}
+
+#[test]
+fn the_locks_of_a_reading_handle_stay_with_it_when_the_save_goes_on_without_a_transaction() {
+    let scene = scene_of_writer();
+    let writer = scene.program("writer.exe");
+    let handle = scene.write_new(&writer);
+    let reads = writer.create_file(CreateOptions::open(FILE, GENERIC_READ)).unwrap();
+    lock(&writer, reads, 0);
+    // Letting it in demotes the save.
+    assert_eq!(write_as_other(&scene, 0), Err(Status::FILE_LOCK_CONFLICT));
+    assert_eq!(writer.write(handle, 0, b"x"), Err(Status::FILE_LOCK_CONFLICT));
+    unlock(&writer, reads, 0).unwrap();
+    assert_eq!(write_as_other(&scene, 0), Ok(1));
+    writer.close(handle).unwrap();
+    writer.close(reads).unwrap();
     scene.end();
 }
