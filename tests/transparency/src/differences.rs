@@ -454,8 +454,25 @@ fn may_still_write(situation: &Situation<'_>) -> bool {
     }
 }
 
+/// An open that replaces a file finds the attributes that a save changes as they were: those that it has to name are asked for
+/// before share modes are.
+fn must_name_old_attributes(situation: &Situation<'_>) -> bool {
+    const READ_ONLY: u32 = 0x1;
+    const HIDDEN_AND_SYSTEM: u32 = 0x6;
+    let Call::Open { name, disposition: 0 | 4 | 5, attributes, .. } = situation.step.call else {
+        return false;
+    };
+    let denies = |old: &Version| {
+        old.whole.attributes & (READ_ONLY | HIDDEN_AND_SYSTEM & !(attributes as u32)) != 0
+            && situation.world.others_save(situation.process(), old.id)
+    };
+    situation.bare.is(Status::SHARING_VIOLATION)
+        && situation.intact.is(Status::ACCESS_DENIED)
+        && situation.committed(name).is_some_and(denies)
+}
+
 fn others_see_the_old_version(situation: &Situation<'_>) -> bool {
-    if may_still_write(situation) {
+    if may_still_write(situation) || must_name_old_attributes(situation) {
         return true;
     }
     let Some(file) = situation.file() else { return false };
@@ -489,10 +506,12 @@ fn listings_show_the_old_version(situation: &Situation<'_>) -> bool {
         })
 }
 
-/// The status, and what was told; what waits has been told nothing yet.
+/// The status, and what was told; what waits has been told nothing yet, and what was cancelled never.
 fn told(answer: &Answer) -> Option<(u32, Vec<Record>)> {
-    let Answer::Done(Value::Lines(lines)) = answer else {
-        return (*answer == Answer::Waits).then(|| (Status::SUCCESS.0, Vec::new()));
+    let lines = match answer {
+        Answer::Done(Value::Lines(lines)) => lines,
+        Answer::Waits => return Some((Status::SUCCESS.0, Vec::new())),
+        answer => return answer.is(Status::CANCELLED).then(|| (Status::CANCELLED.0, Vec::new())),
     };
     let (status, changes) = lines.split_first()?;
     let change = |line: &String| {
@@ -507,7 +526,9 @@ fn told(answer: &Answer) -> Option<(u32, Vec<Record>)> {
 fn changes(situation: &Situation<'_>) -> Option<[(u32, Vec<Record>); 2]> {
     let asks = matches!(situation.step.call, Call::Watch { .. } | Call::Changes { .. });
     let both = [told(situation.bare).filter(|_| asks)?, told(situation.intact)?];
-    let ended = both.iter().any(|(status, _)| *status == Status::NOTIFY_CLEANUP.0);
+    // Its handle was closed, or its process has ended, before anything was told.
+    let ended = [Status::NOTIFY_CLEANUP.0, Status::CANCELLED.0];
+    let ended = both.iter().all(|(status, _)| ended.contains(status));
     (!ended && !situation.met.saved.is_empty()).then_some(both)
 }
 
@@ -719,6 +740,17 @@ fn deleted_files_go_with_the_save(situation: &Situation<'_>) -> bool {
 fn an_exchange_ends_waits_for_locks(situation: &Situation<'_>) -> bool {
     let ends = match situation.step.call {
         Call::Flush { .. } => in_a_save(situation),
+        Call::Control { code, .. } if is_done_without(code) => in_a_save(situation),
+        // What is modified is in a transaction again.
+        Call::Write { .. }
+        | Call::Basic { .. }
+        | Call::Set { .. }
+        | Call::SetEa { .. }
+        | Call::SetSecurity { .. }
+        | Call::Map { .. }
+        | Call::Rename { .. }
+        | Call::Link { .. }
+        | Call::Dispose { .. } => situation.open().is_some_and(|open| open.rests()),
         // Somebody is let in.
         Call::Open { .. } => situation.world.any_save(),
         _ => false,

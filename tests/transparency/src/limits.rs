@@ -143,8 +143,9 @@ pub const LIMITS: &[Limit] = &[
     },
     Limit {
         begins: "Making a file sparse and making holes are not possible in a transaction",
-        differences: &["refused-controls"],
+        differences: &["refused-controls", "an-exchange-ends-waits-for-locks"],
         tests: &[
+            (SPARSE, "who_waits_for_a_lock_of_a_file_that_becomes_sparse_is_told_that_it_was_not_granted"),
             (SPARSE, "a_file_becomes_sparse_at_once_and_what_is_written_then_is_a_save"),
             (SPARSE, "what_was_written_before_is_published_and_the_rest_goes_on_as_without_intact"),
             (

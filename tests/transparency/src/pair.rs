@@ -13,7 +13,7 @@ use crate::ledger::Ledger;
 use crate::machine::{Machine, PROGRAM, Versions, called};
 use crate::program::{Call, Program, Step, name_of};
 use crate::reports::{self, FILTERS, Met, Unlike, Watcher};
-use crate::world::{Open, World};
+use crate::world::World;
 
 /// How many programs a pair of machines runs before it is made anew.
 pub const FOLDERS: usize = 64;
@@ -348,8 +348,10 @@ impl Pair {
             _ => return,
         };
         let Some(open) = step.call.fields().first().and_then(|(_, slot)| world.open(*slot)) else { return };
-        // Names that its process gives it are part of the save, through whatever handle.
-        if !open.redirected && !world.is_saved(open.file) {
+        // Names that its process gives it are part of the save, through whatever handle; and what a save has published is not
+        // told again under a name that the file gets later.
+        let known = self.met.names.contains_key(&open.file);
+        if !known && !open.redirected && !world.is_saved(open.file) {
             return;
         }
         let name = name.map(|name| name.split(':').next().unwrap_or_default().to_ascii_lowercase());
@@ -364,7 +366,7 @@ impl Pair {
         }
         let names = self.met.names.entry(open.file).or_default();
         names.extend(paths.iter().cloned());
-        if names.len() > 1 {
+        if names.len() > 1 || matches!(step.call, Call::Rename { .. } | Call::Link { .. }) {
             self.met.linked.extend(names.iter().cloned());
         }
         self.met.saved.extend(folders.collect::<Vec<_>>());
@@ -402,9 +404,8 @@ impl Pair {
         // Whether what is under way has been done when somebody looks is not said. And a write that begins a transaction again
         // waits for it, with what is begun after that.
         let looks = matches!(step.call, Call::Attributes { .. } | Call::Stat { .. } | Call::Query { .. });
-        let rests = |open: Open| open.redirected && !open.takes_part;
         let begins = matches!(step.call, Call::Read { .. } | Call::Write { .. })
-            && step.call.slot().and_then(|slot| world.open(slot)).is_some_and(rests);
+            && step.call.slot().and_then(|slot| world.open(slot)).is_some_and(|open| open.rests());
         if looks || begins {
             self.wait_for_transfers()?;
         }
@@ -497,9 +498,10 @@ impl Pair {
         for (path, version) in &mut bare {
             // The program ends with its handles closed before the views go (`mapped-files-change-with-the-save`); one that is
             // deleted then changes its folder then. A stream that is deleted in a save changes its file when the save ends.
+            // What a save deletes is gone with it, although others have it open (`deleted-files-go-with-the-save`).
             let late = world.mapped().contains(&version.id)
                 || world.is_disposed(version.id)
-                || version.whole.directory && !world.mapped().is_empty();
+                || version.whole.directory && (!world.mapped().is_empty() || self.has_lost(path, world));
             if let Some(own) = intact.get(path).filter(|_| late) {
                 version.allow_other_times(own);
                 if world.keeps_streams(version.id) {
@@ -514,6 +516,17 @@ impl Pair {
             step: None,
             what: format!("what is left at the end\n{}", what.join("\n")),
         })
+    }
+
+    /// Whether a file that was called so in this folder was deleted by a save while somebody else had it open.
+    fn has_lost(&self, folder: &str, world: &World) -> bool {
+        let folder = folder.to_ascii_lowercase();
+        let above = |name: &String| name.rsplit_once('\\').map_or("", |(above, _)| above) == folder;
+        world
+            .deleted()
+            .iter()
+            .filter_map(|file| self.met.names.get(file))
+            .any(|names| names.iter().any(above))
     }
 
     /// Takes the machines apart: whatever Intact left behind is a failure.

@@ -20,6 +20,7 @@ pub const FILTERS: [u32; 6] = [
 const ADDED: u32 = 1;
 const REMOVED: u32 = 2;
 const MODIFIED: u32 = 3;
+const RENAMED_TO: u32 = 5;
 const REMOVED_STREAM: u32 = 7;
 const MODIFIED_STREAM: u32 = 8;
 
@@ -170,8 +171,8 @@ pub fn unlike(bare: &[Record], intact: &[Record], met: &Met, over: bool) -> Opti
 
 impl Met {
     /// What is told of a file or stream: changes once between two records that are about names; none before it is gone, its
-    /// file or itself, nor, of a read-only file, after it was made, nor of one that has or had several names; and nothing of one
-    /// that came and went.
+    /// file or itself, nor, of a read-only file, after it was made, nor of one that has or had several names; one name given
+    /// once; and nothing of one that came and went.
     fn merged(&self, records: &[Record], name: &str) -> Vec<Record> {
         let changes = |record: &Record| matches!(record.0, MODIFIED | MODIFIED_STREAM);
         let (read_only, linked) = (self.read_only.contains(name), self.linked.contains(file_of(name)));
@@ -191,7 +192,10 @@ impl Met {
             }
             let made = merged.last().is_none_or(|last| last.0 == ADDED);
             let known = linked || merged.last().is_some_and(changes) || read_only && made;
-            if is_it && !(changes(record) && known) {
+            // A name of the file that another one of its names is renamed to.
+            let given =
+                matches!(record.0, ADDED | RENAMED_TO) && merged.last().is_some_and(|last| last.0 == ADDED);
+            if is_it && !(changes(record) && known) && !given {
                 merged.push((record.0, name.to_owned()));
             }
         }
@@ -266,6 +270,17 @@ mod tests {
         assert!(unlike(&changed, &[], &met, true).is_some());
         met.linked.insert("saved".into());
         assert_eq!(unlike(&changed, &[], &met, true), None, "it may be told under another name");
+        for again in [1, 5] {
+            let twice = told(&[(2, "saved"), (1, "saved"), (again, "saved"), (2, "saved")]);
+            assert_eq!(
+                unlike(&twice, &twice[..1], &met, true),
+                None,
+                "a link, and another name renamed to it"
+            );
+            assert!(unlike(&twice[..3], &twice[..1], &met, true).is_some());
+        }
+        let renamed = told(&[(5, "saved"), (2, "saved")]);
+        assert!(unlike(&renamed, &[], &met, true).is_some(), "it came with a name of before");
     }
 
     #[test]

@@ -34,6 +34,13 @@ pub struct Open {
     pub save: Option<usize>,
 }
 
+impl Open {
+    /// Whether its save is over, or had none: what is modified through it may begin one.
+    pub fn rests(&self) -> bool {
+        self.redirected && !self.takes_part
+    }
+}
+
 /// A save that lives, as far as the program's handles tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Live {
@@ -61,6 +68,9 @@ pub struct World {
     views: [Option<View>; VIEWS as usize],
     /// Saves of which handles were closed while the file was mapped, and who closed them.
     postponed: Vec<(usize, u64)>,
+    /// Files that were closed while they were mapped through a handle whose save was over: mapping them has begun another one, if
+    /// nothing was published before.
+    again: Vec<usize>,
     /// Files that were closed before their views had gone.
     late: Vec<usize>,
     /// Files that were mapped.
@@ -121,8 +131,7 @@ impl World {
             (Call::Rename { slot, .. } | Call::Link { slot, .. } | Call::Dispose { slot, .. }, _) => {
                 let open = self.open(slot);
                 let save = open.and_then(|open| open.save);
-                self.changed
-                    .extend(open.filter(|open| open.redirected && !open.takes_part).map(|open| open.file));
+                self.changed.extend(open.filter(Open::rests).map(|open| open.file));
                 if let (Some(open), Some(save), Some(target)) = (open, save, target)
                     && open.takes_part
                     && open.file != target
@@ -167,6 +176,8 @@ impl World {
         let live = &self.live;
         self.displaced.retain(|(save, _)| live.iter().any(|live| live.number == *save));
         self.postponed.retain(|(save, _)| live.iter().any(|live| live.number == *save));
+        self.again
+            .retain(|file| views.iter().flatten().any(|view| view.open.rests() && view.open.file == *file));
     }
 
     /// A handle's save was asked for what a transaction does not do: it is over, and its handles go on without one. It stays where
@@ -189,6 +200,10 @@ impl World {
             && self.is_mapped(save)
         {
             self.postponed.push((save, process));
+            self.late.push(open.file);
+        }
+        if open.rests() && self.is_mapped_at_rest(open.file) {
+            self.again.push(open.file);
             self.late.push(open.file);
         }
     }
@@ -265,9 +280,13 @@ impl World {
 
     /// Whether a handle of a save of this file was closed while the file was mapped, and somebody has it mapped still.
     pub fn is_postponed(&self, file: usize) -> bool {
-        self.live
-            .iter()
-            .any(|live| live.file == file && self.postponed.iter().any(|(save, _)| *save == live.number))
+        let waits = |live: &Live| self.postponed.iter().any(|(save, _)| *save == live.number);
+        self.again.contains(&file) || self.live.iter().any(|live| live.file == file && waits(live))
+    }
+
+    /// Whether a file is mapped through a handle whose save is over.
+    fn is_mapped_at_rest(&self, file: usize) -> bool {
+        self.views.iter().flatten().any(|view| view.open.rests() && view.open.file == file)
     }
 
     /// Whether a file was closed before its views had gone.
@@ -292,9 +311,8 @@ impl World {
 
     /// Whether a save of this file keeps everybody out: names were changed in it, or it is mapped.
     pub fn keeps_out(&self, file: usize) -> bool {
-        let loose = |open: &Open| open.file == file && open.redirected && !open.takes_part;
-        let mapped = self.views.iter().flatten().any(|view| loose(&view.open));
-        let again = (mapped || self.changed.contains(&file)) && self.may_save_again(file, |_| true);
+        let again = (self.is_mapped_at_rest(file) || self.changed.contains(&file))
+            && self.may_save_again(file, |_| true);
         again
             || self.live.iter().any(|live| live.file == file && (live.renamed || self.is_mapped(live.number)))
     }
@@ -318,7 +336,7 @@ impl World {
     /// what is modified through them begins one.
     fn may_save_again(&self, file: usize, by: impl Fn(u64) -> bool) -> bool {
         let all = self.slots.iter().flatten().map(|(_, open)| open).filter(|open| open.file == file);
-        let mut theirs = all.clone().filter(|open| open.redirected && !open.takes_part && by(open.process));
+        let mut theirs = all.clone().filter(|open| open.rests() && by(open.process));
         let writes = |open: &Open| open.granted & TXF_WRITER != 0;
         theirs.any(|own| {
             all.clone().all(|open| !writes(open) || open.redirected && open.process == own.process)

@@ -64,6 +64,28 @@ fn what_was_written_before_is_published_and_the_rest_goes_on_as_without_intact()
     scene.end();
 }
 
+/// Its transaction ends, and the handles that wait in it are closed with it (txf-ktm §4.4).
+#[test]
+fn who_waits_for_a_lock_of_a_file_that_becomes_sparse_is_told_that_it_was_not_granted() {
+    let scene = Scene::new();
+    let writer = scene.program("writer.exe");
+    let options = || lab::CreateOptions::open(FILE, lab::GENERIC_READ | lab::GENERIC_WRITE).share(7);
+    let first = writer.create_file(options()).unwrap();
+    let second = writer.create_file(options()).unwrap();
+    writer.call(move |caller| caller.lock(first, 0, 4, true, true)).unwrap();
+    let waiting = writer.submit(move |caller| caller.lock(second, 0, 4, true, true));
+    assert_eq!(writer.read(first, 0, 4).unwrap(), OLD[..4]);
+    assert!(!waiting.is_done());
+    assert_eq!(make_sparse(&writer, first), Ok(()));
+    assert_eq!(waiting.wait().unwrap(), Err(Status::LOCK_NOT_GRANTED));
+    let taken = writer.call(move |caller| caller.lock(second, 0, 4, true, false));
+    assert_eq!(taken, Err(Status::LOCK_NOT_GRANTED), "who had it has it still");
+    writer.call(move |caller| caller.unlock(first, 0, 4)).unwrap();
+    assert_eq!(writer.call(move |caller| caller.lock(second, 0, 4, true, false)), Ok(()));
+    writer.kill(1);
+    scene.end();
+}
+
 /// A rule that lets nothing pass without a transaction; a save with a wound, with a new name, with its file mapped.
 #[test]
 fn where_the_save_cannot_do_without_its_transaction_it_is_told_as_by_a_volume_that_does_not_know_it() {
