@@ -73,8 +73,8 @@ pub mod driver {
     use crate::save::below::{self, Below};
     use crate::save::clock::Clock;
     use crate::save::files::Files;
-    use crate::save::live::Redirect;
     use crate::save::postponed::Postponed;
+    use crate::save::redirect::Redirect;
     use crate::settings::in_force::InForce;
     use crate::settings::reload::Reloader;
     use kernel::fltkernel::*;

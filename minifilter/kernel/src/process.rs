@@ -45,6 +45,13 @@ impl ProcessKey {
     }
 }
 
+/// The process that the current thread belongs to, whichever it is attached to. It lives as the thread does. Up to
+/// DISPATCH_LEVEL.
+fn of_current_thread() -> PEPROCESS {
+    // SAFETY: the current thread is alive.
+    unsafe { crate::ffi::IoThreadToProcess(crate::ffi::PsGetCurrentThread()) }
+}
+
 impl Process<'_> {
     /// # Safety
     /// The process outlives `'a`.
@@ -83,8 +90,7 @@ impl Process<'_> {
 
     /// Whether the current thread is one of its own, and not of another process and attached to it. Up to DISPATCH_LEVEL.
     pub fn is_of_current_thread(self) -> bool {
-        // SAFETY: the current thread is alive.
-        unsafe { crate::ffi::IoThreadToProcess(crate::ffi::PsGetCurrentThread()) == self.raw }
+        of_current_thread() == self.raw
     }
 
     /// The path of its image: `\Device\HarddiskVolume1\…\winword.exe`. PASSIVE_LEVEL.

@@ -16,10 +16,11 @@ use kernel::work::{self, Work};
 
 use crate::Intact;
 use crate::save::leaving;
-use crate::save::live::{Redirect, Role, ending_of};
+use crate::save::leaving::ending_of;
 use crate::save::locks;
 use crate::save::outcome::Ending;
 use crate::save::postponed::Closed;
+use crate::save::redirect::{Redirect, Role};
 
 const TAG: Tag = Tag::new(b"InCl");
 

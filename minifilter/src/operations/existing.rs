@@ -23,7 +23,8 @@ use crate::Intact;
 use crate::report::Why;
 use crate::save::failure::{Failure, classify};
 use crate::save::files::Pass;
-use crate::save::live::{How, Redirect, Save, stream_of};
+use crate::save::live::{Save, stream_of};
+use crate::save::redirect::{How, Redirect};
 use crate::save::state::Place;
 
 const TAG: Tag = Tag::new(b"InEx");

@@ -12,7 +12,7 @@ use super::create::has_stack;
 use super::swap::{came_back, redirected, unknown};
 use crate::Intact;
 use crate::save::failure::told;
-use crate::save::live::{Redirect, Role};
+use crate::save::redirect::{Redirect, Role};
 use crate::save::state::Effect;
 
 /// `IRP_MN_FLUSH_DATA_ONLY` and `IRP_MN_FLUSH_NO_SYNC`: data leave the cache, but nobody waits for the disk.

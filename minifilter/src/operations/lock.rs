@@ -14,8 +14,8 @@ use kernel::fltkernel::IRP_MJ_LOCK_CONTROL;
 use kernel::pool::Tag;
 
 use super::swap::{came_back, enter, unknown};
-use crate::save::live::Redirect;
 use crate::save::locks::{Asked, is_lock};
+use crate::save::redirect::Redirect;
 use crate::save::state::Effect;
 
 const TAG: Tag = Tag::new(b"InLo");

@@ -18,7 +18,8 @@ use crate::Intact;
 use crate::report::Why;
 use crate::save::failure::{Failure, classify};
 use crate::save::files::Pass;
-use crate::save::live::{How, Redirect, stream_of};
+use crate::save::live::stream_of;
+use crate::save::redirect::{How, Redirect};
 use crate::save::state::{Place, Stream, UNNAMED};
 
 const TAG: Tag = Tag::new(b"InNe");

@@ -18,8 +18,9 @@ use super::existing::Twin;
 use super::swap::resume;
 use crate::Intact;
 use crate::save::files::Files;
-use crate::save::live::{Redirect, Save, stream_of};
+use crate::save::live::{Save, stream_of};
 use crate::save::outcome::Ending;
+use crate::save::redirect::Redirect;
 use crate::save::settling;
 use crate::save::state::Place;
 

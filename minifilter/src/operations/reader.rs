@@ -14,7 +14,8 @@ use super::opening::{accept_same, came_through, is_case_sensitive};
 use super::view::Alias;
 use crate::Intact;
 use crate::save::files::Files;
-use crate::save::live::{How, Redirect, Save, stream_of};
+use crate::save::live::{Save, stream_of};
+use crate::save::redirect::{How, Redirect};
 use crate::save::state::Place;
 
 const SHARE_ALL: u32 = FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE;

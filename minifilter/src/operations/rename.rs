@@ -23,7 +23,8 @@ use super::names::{self, Request};
 use super::swap::{Answer, after, came_back_untouched, enter, redirected, resumed, unknown};
 use super::way;
 use crate::save::failure::{Failure, classify};
-use crate::save::live::{Redirect, Save};
+use crate::save::live::Save;
+use crate::save::redirect::Redirect;
 use crate::save::state::Effect;
 use crate::save::wounds::Change;
 

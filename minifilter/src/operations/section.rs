@@ -11,7 +11,7 @@ use kernel::fltkernel::{
 
 use super::swap::{enter, resumed};
 use super::{Modifies, NO_SECTION};
-use crate::save::live::{Redirect, Role};
+use crate::save::redirect::{Redirect, Role};
 
 /// A section of a writing handle becomes a section of its twin, so that what is written through it is part of the save. A
 /// reader's section maps the last committed version.

@@ -6,7 +6,7 @@ use kernel::fltkernel::{IRP_MJ_NETWORK_QUERY_OPEN, IRP_MJ_QUERY_OPEN};
 
 use crate::report::counters;
 use crate::save::files::Files;
-use crate::save::live::Redirect;
+use crate::save::redirect::Redirect;
 
 /// A shortcut that is not for redirected handles: it comes again as a request.
 pub struct NoShortcut<const MAJOR: u8>;

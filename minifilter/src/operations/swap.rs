@@ -18,7 +18,8 @@ use crate::Intact;
 use crate::report::counters;
 use crate::save::failure::{is_transaction_problem, is_unsupported, told};
 use crate::save::files::Files;
-use crate::save::live::{Redirect, Role, Save};
+use crate::save::live::Save;
+use crate::save::redirect::{Redirect, Role};
 use crate::save::state::Effect;
 use crate::save::wounds::{Change, Range};
 

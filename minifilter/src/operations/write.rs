@@ -13,7 +13,7 @@ use super::swap::{came_back, enter, resumed, send, unknown};
 use crate::Intact;
 use crate::report::counters;
 use crate::save::below::Below;
-use crate::save::live::{Redirect, Role};
+use crate::save::redirect::{Redirect, Role};
 use crate::save::state::Effect;
 use crate::save::wounds::Range;
 

@@ -21,7 +21,8 @@ use wdk_sys::{IRP_PAGING_IO, IRP_SYNCHRONOUS_PAGING_IO};
 use widestring::{U16Str, u16str};
 
 use super::files::Files;
-use super::live::{Redirect, Save};
+use super::live::Save;
+use super::redirect::Redirect;
 use super::state::{Effect, Place};
 use super::wounds::Range;
 use crate::Intact;

@@ -27,9 +27,10 @@ use widestring::U16Str;
 
 use super::below;
 use super::files::Files;
-use super::live::{How, Mode, Redirect, Role, Save, stream_of};
+use super::live::{Mode, Save, stream_of};
 use super::locks;
 use super::outcome::Reason;
+use super::redirect::{How, Redirect, Role};
 use super::state::Flush;
 use crate::Intact;
 use crate::operations::decision::{FILE_OPEN, locks_in_transaction};

@@ -2,14 +2,16 @@
 
 use core::sync::atomic::Ordering;
 
+use kernel::Status;
 use kernel::context::ContextRef;
 use kernel::file::{FileObject, LowerFile};
 use kernel::gate::Held;
 use kernel::instance::Instance;
+use kernel::process::{Process, current_thread_is_terminating};
 
-use super::live::Redirect;
 use super::locks;
 use super::outcome::Ending;
+use super::redirect::Redirect;
 use super::settling;
 use crate::Intact;
 
@@ -64,4 +66,16 @@ pub fn flush(redirect: &Redirect, twin: &LowerFile, instance: Instance<'_>) {
 pub fn leave_late(intact: &Intact, instance: Instance<'_>, redirect: &ContextRef<Redirect>, ending: Ending) {
     let twin = redirect.gate.close_and_hold(None);
     leave(intact, instance, redirect, twin, ending, None);
+}
+
+/// How a handle of this process comes to be closed. The exit status is set before handles are swept (txf-ktm §8.2). A
+/// process that exits with 259, the value that means "alive", is told by its thread. A thread of another process that closes
+/// for it (a debugger that ends it, a tool that closes handles) knows nothing of what it had left to do.
+pub fn ending_of(process: Process<'_>) -> Ending {
+    let status = process.exit_status();
+    if status != Status::PENDING || current_thread_is_terminating() || !process.is_of_current_thread() {
+        Ending::ProcessEnded(status.0 as u32)
+    } else {
+        Ending::Closed
+    }
 }

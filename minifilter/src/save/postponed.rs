@@ -18,8 +18,8 @@ use kernel::{Result, Status};
 
 use super::attendant::{Attendant, Attended};
 use super::leaving;
-use super::live::Redirect;
 use super::outcome::Ending;
+use super::redirect::Redirect;
 use crate::Intact;
 
 const TAG: Tag = Tag::new(b"InPp");

@@ -88,7 +88,6 @@ unsafe extern "C" fn routine<W: Watcher>(process: PEPROCESS, _: HANDLE, created:
         return watcher.ended(process);
     }
     // SAFETY: the routine runs in the thread that made the process (txf-ktm §8.1), whose process lives as it does.
-    let creator =
-        unsafe { Process::from_raw(crate::ffi::IoThreadToProcess(crate::ffi::PsGetCurrentThread())) };
+    let creator = unsafe { Process::from_raw(super::of_current_thread()) };
     watcher.started(creator, process);
 }
