@@ -613,7 +613,7 @@ fn streams_of_a_save(situation: &Situation<'_>) -> bool {
 
 fn space(situation: &Situation<'_>) -> bool {
     matches!(situation.step.call, Call::QueryVolume { class: 3 | 7, .. })
-        && situation.world.any_save()
+        && (situation.world.any_save() || situation.world.any_may_save_again())
         && situation.bare.is_done()
         && situation.intact.is_done()
 }

@@ -432,6 +432,13 @@ impl World {
         self.slots.iter().flatten().any(|(_, open)| writes(open) && !inside(open))
     }
 
+    /// Whether a save may have begun again, of whatever file.
+    pub fn any_may_save_again(&self) -> bool {
+        let slots = self.slots.iter().flatten().map(|(_, open)| open);
+        let mapped = self.views.iter().flatten().any(|view| view.open.rests());
+        mapped || slots.clone().any(|open| open.rests() && self.may_save_again(open.file, |_| true))
+    }
+
     /// Whether anybody saves anything.
     pub fn any_save(&self) -> bool {
         !self.live.is_empty()

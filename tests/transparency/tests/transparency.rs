@@ -193,6 +193,13 @@ const MORE: &[(&str, &str)] = &[
          p0 close slot=0\n\
          p0 open slot=0 name=0 how=0 root=0 access=0 share=0 disposition=0 options=0 attributes=0 allocation=0 ea=0 security=0",
     ),
+    (
+        "space",
+        "p0 open slot=2 name=0 how=0 root=0 access=0x40000000 share=0 disposition=1 options=0 attributes=0 allocation=0 ea=0 security=0\n\
+         p0 control slot=2 code=0x980c8 first=0 second=0 output=0\n\
+         p0 set slot=2 class=20 value=0\n\
+         p0 query-volume slot=2 class=7 length=32",
+    ),
     // What a transaction does not do ends it; what is modified then begins another one.
     (
         "an-exchange-ends-waits-for-locks",
