@@ -161,6 +161,7 @@ fn or_without(
         Err(answer) => return answer.into(),
     };
     if let Some(save) = save.filter(|save| save.is_transacted()) {
+        lend_position(data, &entered);
         let tried = entered.inside().object().control_as(data.instance(), data);
         let status = tried.err().unwrap_or(Status::SUCCESS);
         data.set_status(status, 0);
@@ -263,12 +264,17 @@ pub(super) fn enter(redirect: ContextRef<Redirect>) -> Result<Entered<Redirect>,
 }
 
 pub(super) fn send(data: &mut Callback<'_>, redirect: &Entered<Redirect>) {
-    let twin = redirect.inside().object();
-    // The position is part of some information classes, also where reads and writes do without it.
+    lend_position(data, redirect);
+    data.send_to(redirect.inside().object());
+}
+
+/// The twin has the handle's position, until [`came_back`]: it is part of some information classes, also where reads and writes
+/// do without it.
+#[inline]
+fn lend_position(data: &Callback<'_>, redirect: &Entered<Redirect>) {
     if let Some(file) = data.file() {
-        twin.set_position(file.position());
+        redirect.inside().object().set_position(file.position());
     }
-    data.send_to(twin);
 }
 
 /// After a swapped operation; `twin` if it may have moved the position. Up to DISPATCH_LEVEL.

@@ -6,6 +6,8 @@ use lab::{Handle, Process, Status};
 const SET_SPARSE: u32 = 0x9_00C4;
 const SET_ZERO_DATA: u32 = 0x9_80C8;
 const QUERY_ALLOCATED_RANGES: u32 = 0x9_40CF;
+/// FilePositionInformation.
+const POSITION: u32 = 14;
 const SPARSE_FILE: u32 = 0x200;
 const NOT_IN_A_TRANSACTION: &str = "its program asked for something that is not possible in a transaction";
 
@@ -83,6 +85,21 @@ fn who_waits_for_a_lock_of_a_file_that_becomes_sparse_is_told_that_it_was_not_gr
     writer.call(move |caller| caller.unlock(first, 0, 4)).unwrap();
     assert_eq!(writer.call(move |caller| caller.lock(second, 0, 4, true, false)), Ok(()));
     writer.kill(1);
+    scene.end();
+}
+
+#[test]
+fn the_position_stays_where_it_is_when_the_control_is_refused() {
+    let scene = Scene::new();
+    let writer = scene.program("writer.exe");
+    // Superseding makes a save of it, and the handle may not write.
+    let options = lab::CreateOptions::new(lab::Name::Path(FILE.into()), lab::GENERIC_READ, 0).share(7);
+    let handle = writer.create_file(options.options(0x20)).unwrap();
+    writer.call(move |caller| caller.set_information(handle, POSITION, &3_u64.to_le_bytes())).unwrap();
+    assert_eq!(make_sparse(&writer, handle), Err(Status::ACCESS_DENIED));
+    let position = writer.call(move |caller| caller.query_information(handle, POSITION, 8)).unwrap();
+    assert_eq!(position, 3_u64.to_le_bytes());
+    writer.close(handle).unwrap();
     scene.end();
 }
 
