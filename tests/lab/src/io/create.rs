@@ -182,12 +182,23 @@ pub(super) fn flags_of(open: &Open) -> u32 {
     flags
 }
 
+/// What goes before the name of a create that is relative to this file (minifilter-rules §3.5). One that was opened by its id is
+/// asked for its name.
+fn prefix_of(io: &super::Io, related: &File) -> Vec<u16> {
+    if !related.by_id {
+        return related.opened_as.borrow().clone();
+    }
+    let open = related.open.get();
+    let name = open.and_then(|open| io.volume.borrow_mut().as_mut()?.name(open).ok());
+    name.map_or_else(Vec::new, |name| name.0)
+}
+
 fn make_file(lab: &Executive, open: &Open, mount: usize) -> Rc<File> {
     let io = lab.io();
     let body: *mut FILE_OBJECT =
         lab.objects.create(lab, &io.file_type(), size_of::<FILE_OBJECT>(), None).cast();
     let by_id = open.options & FILE_OPEN_BY_FILE_ID != 0;
-    let mut path = open.related.as_ref().map_or_else(Vec::new, |related| related.opened_as.borrow().clone());
+    let mut path = open.related.as_ref().map_or_else(Vec::new, |related| prefix_of(&io, related));
     if !by_id {
         let stream = open.name.first() == Some(&u16::from(b':'));
         if open.related.is_some()

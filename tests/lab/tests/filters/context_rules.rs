@@ -273,6 +273,23 @@ fn a_name_across_a_junction_is_refused() {
     clean(&lab, &program);
 }
 
+/// minifilter-rules §3.5.
+#[test]
+fn a_name_relative_to_a_folder_that_was_opened_by_its_id_is_whole() {
+    let (lab, program) = lab_with(1);
+    lab.with_volume(|volume| volume.put_file(r"folder\inner", b"here").unwrap());
+    let by_id = program.call(|caller| {
+        let open = caller.create_file(&CreateOptions::open(r"C:\folder", GENERIC_READ).options(1)).unwrap();
+        let id = caller.information(open.handle).unwrap().id;
+        caller.create_file(&CreateOptions::new(Name::Id(id), GENERIC_READ, 1).options(1)).unwrap().handle
+    });
+    Made::new().on(IRP_MJ_CREATE, Some(parts), None).load::<0>(&lab, "385100").unwrap();
+    let below = CreateOptions::new(Name::Relative(by_id, "inner".into()), GENERIC_READ, 1);
+    program.create_file(below).unwrap();
+    assert_eq!(notes()[2..4], [r"\folder\", "inner"]);
+    clean(&lab, &program);
+}
+
 unsafe extern "win64" fn parts(data: Data, _: Related, _: *mut PVOID) -> i32 {
     let mut name: *mut FLT_FILE_NAME_INFORMATION = std::ptr::null_mut();
     // SAFETY: callback data is valid during the callback; the strings live as long as the name, which is released once.

@@ -42,13 +42,14 @@ impl Volume {
         self.lock_for(request.transaction, number)?;
         let view = View::of(request.transaction);
         let mut record = self.folded(view, number)?;
-        let mut removed = Vec::new();
+        let (mut removed, mut gone) = (Vec::new(), vec![key.clone()]);
         if key.is_empty() {
             let in_use: Vec<Key> = self.opens_of(number).map(|open| open.stream.clone()).collect();
             record.streams.retain(|other, stream| {
                 let keep = other.is_empty() || in_use.contains(other);
                 if !keep {
                     removed.append(&mut stream.runs);
+                    gone.push(other.clone());
                 }
                 keep
             });
@@ -76,7 +77,8 @@ impl Volume {
         self.put_or_release(request, number, record, &added)?;
         self.drop_clusters(request.transaction, &removed);
         if request.transaction.is_none() {
-            self.valid_ahead.remove(&(number, key.clone()));
+            // What the cache knows of a stream is not true of another one that gets its name.
+            self.valid_ahead.retain(|(file, stream), _| *file != number || !gone.contains(stream));
         }
         Ok(())
     }

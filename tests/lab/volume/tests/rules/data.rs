@@ -70,6 +70,21 @@ fn what_a_transaction_cut_off_does_not_come_back_outside() {
     assert!(found[..100].iter().all(|&byte| byte == 0xAA) && found[100..].iter().all(|&byte| byte == 0));
 }
 
+/// What was known of the old one is not true of the new one.
+#[test]
+fn a_stream_that_went_with_an_overwrite_and_is_made_again_holds_what_is_written_then() {
+    let mut lab = lab();
+    let replace = |path| CreateRequest::path(path).access(WRITE).disposition(Disposition::Supersede);
+    for byte in [b'1', b'2'] {
+        let stream = lab.create(replace("f:s")).unwrap().open;
+        lab.write(stream, 0, &[byte]).unwrap();
+        lab.close(stream);
+        assert_eq!(lab.contents("f:s").unwrap().as_bytes(), [byte]);
+        let file = lab.create(replace("f")).unwrap().open;
+        lab.close(file);
+    }
+}
+
 /// A cluster that a transaction gave back belongs to whoever gets it next.
 #[test]
 fn a_transaction_writes_nothing_into_clusters_that_it_gave_back() {
