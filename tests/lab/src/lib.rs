@@ -54,10 +54,11 @@ pub mod verifier;
 
 pub use assembly::{Builder, Lab, PowerState, TransactionState};
 pub use caller::{
-    Caller, Change, Changes, CreateOptions, Created, DELETE, DIRECTORY, DirectoryEntry, GENERIC_READ,
-    GENERIC_WRITE, Handle, Information, MappedFile, NON_DIRECTORY, Name, NetworkOpen, Offset,
-    READ_ATTRIBUTES, SHARE_ALL, SYNCHRONIZE, SYNCHRONOUS,
+    Acknowledgement, Caller, Change, Changes, CreateOptions, Created, DELETE, DIRECTORY, DirectoryEntry,
+    GENERIC_READ, GENERIC_WRITE, Handle, Information, MappedFile, NON_DIRECTORY, Name, NetworkOpen, Offset,
+    OplockBreak, READ_ATTRIBUTES, SHARE_ALL, SYNCHRONIZE, SYNCHRONOUS,
 };
+pub use io::Oplock;
 pub use lab_executive::Violation;
 pub use lab_volume::Status;
 pub use process::{Pending, Process, spawn_call};

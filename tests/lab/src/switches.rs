@@ -114,6 +114,26 @@ switches! {
         "Are those who watch the folder above told that a directory's entries have changed?":
         "yes" => |lab| lab.switches(|s| s.directory_changes_are_reported = true),
         "no" => |lab| lab.switches(|s| s.directory_changes_are_reported = false);
+    oplock_breaks_before_transactional_check "minifilter-rules §2.9"
+        "Is a batch or filter oplock broken before an open is refused because of a transaction?":
+        "yes" => |lab| lab.switches(|s| s.oplock_breaks_before_transactional_check = true),
+        "no" => |lab| lab.switches(|s| s.oplock_breaks_before_transactional_check = false);
+    filter_oplock_needs_shared_reading "minifilter-rules §2.9"
+        "Which opens break a filter oplock?":
+        "those that write, and those that do not share reading" => |lab| lab.switches(|s| s.filter_oplock_needs_shared_reading = true),
+        "those that write and do not share reading" => |lab| lab.switches(|s| s.filter_oplock_needs_shared_reading = false);
+    handle_oplock_breaks_unwaited "minifilter-rules §2.9"
+        "Does an open with FILE_COMPLETE_IF_OPLOCKED that fails with a sharing violation break an oplock that caches the handle?":
+        "no" => |lab| lab.switches(|s| s.handle_oplock_breaks_unwaited = false),
+        "yes" => |lab| lab.switches(|s| s.handle_oplock_breaks_unwaited = true);
+    unwaited_break_is_told "minifilter-rules §2.9"
+        "Does an open with FILE_COMPLETE_IF_OPLOCKED succeed with OPLOCK_BREAK_IN_PROGRESS where nobody waits for the break?":
+        "no" => |lab| lab.switches(|s| s.unwaited_break_is_told = false),
+        "yes" => |lab| lab.switches(|s| s.unwaited_break_is_told = true);
+    reserve_opfilter_breaks_first "minifilter-rules §2.9"
+        "Are others' oplocks broken before an open with FILE_RESERVE_OPFILTER is refused beside their handles?":
+        "no" => |lab| lab.switches(|s| s.reserve_opfilter_breaks_first = false),
+        "yes" => |lab| lab.switches(|s| s.reserve_opfilter_breaks_first = true);
     instances_at_dismount "minifilter-rules §2.7"
         "When are instances torn down if a volume is dismounted while files are open?":
         "with the dismount" => |lab| lab.instances_outlive_dismount(false),

@@ -126,6 +126,14 @@ impl Thread {
         format!("thread {:#x} \"{}\"", self.id, self.name)
     }
 
+    /// What it waits for, as a report of a deadlock would say; `None` if it does not wait.
+    pub fn waits_for(&self) -> Option<String> {
+        match &*self.state.borrow() {
+            State::Waiting(wait) => Some(wait.what.to_string()),
+            _ => None,
+        }
+    }
+
     /// Whether the thread has run to its end.
     pub fn finished(&self) -> bool {
         matches!(*self.state.borrow(), State::Finished)

@@ -16,9 +16,11 @@ impl Caller<'_> {
     ) -> Result<Created, Status> {
         let open = device::request(rest, options.access, options.share, options.disposition, options.options);
         match device::open(self.lab, device, &open, options.inherit) {
-            Ok((handle, information)) => {
-                Ok(Created { handle: Handle(handle), information: information as u32 })
-            }
+            Ok((handle, information)) => Ok(Created {
+                handle: Handle(handle),
+                status: Status::SUCCESS,
+                information: information as u32,
+            }),
             Err(status) => Err(Status(status.cast_unsigned())),
         }
     }

@@ -5,12 +5,14 @@ mod directory;
 mod information;
 mod mapping;
 mod more;
+mod oplocks;
 mod path;
 mod transaction;
 
 pub use directory::{Change, Changes, DirectoryEntry};
 pub use information::{Information, NetworkOpen};
 pub use mapping::MappedFile;
+pub use oplocks::{Acknowledgement, OplockBreak};
 
 use std::rc::Rc;
 
@@ -162,6 +164,8 @@ impl CreateOptions {
 pub struct Created {
     /// The handle.
     pub handle: Handle,
+    /// SUCCESS, or OPLOCK_BREAK_IN_PROGRESS.
+    pub status: Status,
     /// IoStatus.Information: FILE_OPENED (1), FILE_CREATED (2) and so on.
     pub information: u32,
 }
@@ -270,15 +274,29 @@ impl<'a> Caller<'a> {
     /// # Errors
     /// Those of NtCreateFile.
     pub fn create_file(&self, options: &CreateOptions) -> Result<Created, Status> {
+        self.create_file_or_information(options).map_err(|(status, _)| status)
+    }
+
+    /// NtCreateFile.
+    ///
+    /// # Errors
+    /// Those of NtCreateFile, with IoStatus.Information: FILE_OPBATCH_BREAK_UNDERWAY (9) where an oplock is being broken all
+    /// the same.
+    pub fn create_file_or_information(&self, options: &CreateOptions) -> Result<Created, (Status, u32)> {
         if let Name::Path(path) = &options.name
             && let Some((device, rest)) = devices::of_path(self.lab, path)
         {
-            return self.open_device(&device, &rest, options);
+            return self.open_device(&device, &rest, options).map_err(|status| (status, 0));
         }
-        let open = self.open_request(options)?;
-        let opened = create::open(self.lab, open).map_err(|(status, _)| Status(status.cast_unsigned()))?;
+        let open = self.open_request(options).map_err(|status| (status, 0))?;
+        let opened = create::open(self.lab, open)
+            .map_err(|(status, information)| (Status(status.cast_unsigned()), information as u32))?;
         let handle = create::make_handle(self.lab, &opened, false, options.inherit);
-        Ok(Created { handle: Handle(handle), information: opened.information as u32 })
+        Ok(Created {
+            handle: Handle(handle),
+            status: Status(opened.status.cast_unsigned()),
+            information: opened.information as u32,
+        })
     }
 
     /// NtReadFile; no offset reads where the file object stands.

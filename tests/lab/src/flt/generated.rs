@@ -181,7 +181,7 @@ fn hand_over(
     }
     let handle = create::make_handle(lab, &opened, kernel, false);
     memory::write(arguments.handle, std::ptr::with_exposed_provenance_mut(handle));
-    finish(status::SUCCESS, opened.information)
+    finish(opened.status, opened.information)
 }
 
 /// FltCancelFileOpen.

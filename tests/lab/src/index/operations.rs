@@ -87,4 +87,23 @@ list! {
         "A request ends with STATUS_NOTIFY_CLEANUP" => a_request_ends_with_its_handle_its_directory_or_by_request, a_request_for_changes_ends_with_its_handle_its_thread_or_by_request, a_dismount_ends_every_request_for_changes;
         "Transactions: a handle outside hears of their changes" => a_transaction_is_reported_outside_when_it_commits, what_a_transaction_did_not_commit_is_never_reported, a_watch_inside_a_transaction_is_told_at_once_and_ends_with_it, a_commit_reports_what_is_not_closed_and_what_was_asked_for_meanwhile, a_directory_that_a_transaction_deletes_is_watched_until_the_commit;
     }
+    "minifilter-rules §2.9" {
+        "Requests, on a handle of a stream" => an_oplock_is_asked_for_on_an_asynchronous_handle_of_a_file, a_request_that_says_what_no_oplock_is_is_refused;
+        "need that the stream has no other open" => an_oplock_needs_a_stream_that_nobody_else_has_open_or_locked, no_oplock_is_granted_beside_a_transaction;
+        "Beside others: Level 1" => oplocks_are_granted_beside_others_by_the_table;
+        "A break ends the request with SUCCESS" => an_open_breaks_what_it_breaks_and_waits_where_it_must, who_waits_for_an_acknowledgement_can_be_cancelled;
+        "An open of an existing stream breaks no oplock" => an_open_for_attributes_breaks_nothing;
+        "By an open otherwise" => an_open_breaks_what_it_breaks_and_waits_where_it_must, a_sharing_violation_is_held_back_until_a_handle_is_closed;
+        "A filter oplock is broken to none" => what_breaks_a_filter_oplock_goes_by_switch;
+        "Batch and filter are broken before share modes" => a_sharing_violation_is_held_back_until_a_handle_is_closed, a_transactions_conflict_comes_before_or_after_a_break_by_switch;
+        "FILE_COMPLETE_IF_OPLOCKED: the open does not wait" => an_open_that_does_not_wait_is_told_of_the_break, an_open_that_does_not_wait_breaks_a_cached_handle_by_switch;
+        "FILE_OPEN_REQUIRING_OPLOCK: CANNOT_BREAK_OPLOCK" => an_open_that_requires_an_oplock_breaks_none;
+        "FILE_RESERVE_OPFILTER: OPLOCK_NOT_GRANTED" => an_open_that_reserves_a_filter_oplock_is_the_only_one;
+        "By a read (not of a transacted reader)" => a_read_breaks_those_who_may_have_written;
+        "By a write that is no paging I/O" => a_write_a_size_and_a_lock_break_by_the_table;
+        "By a rename of the file or of a folder above" => a_rename_and_a_deletion_break_who_caches_the_handle;
+        "Acknowledgements: FSCTL_OPLOCK_BREAK_ACKNOWLEDGE" => each_acknowledgement_does_what_it_says, what_comes_before_the_acknowledgement_lowers_what_is_kept;
+        "FSCTL_OPLOCK_BREAK_NOTIFY 0x00090014" => who_wants_to_know_is_told_when_no_break_is_under_way;
+        "The cleanup of the handle ends its oplocks" => an_oplock_ends_with_its_handle_or_its_request;
+    }
 }

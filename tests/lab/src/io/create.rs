@@ -109,6 +109,8 @@ impl Open {
 /// A file object that the file system has opened; the caller holds its first reference.
 pub(crate) struct Opened {
     pub(crate) file: Rc<File>,
+    /// SUCCESS or OPLOCK_BREAK_IN_PROGRESS.
+    pub(crate) status: i32,
     pub(crate) information: usize,
     /// What a handle to it may do.
     pub(crate) granted: u32,
@@ -422,7 +424,8 @@ fn finish(
             ),
         );
     }
-    Ok(Ended::Opened(Opened { file: file.clone(), information: result.Information, granted }))
+    let (status, information) = (result.Status, result.Information);
+    Ok(Ended::Opened(Opened { file: file.clone(), status, information, granted }))
 }
 
 fn string(value: lab_nt::UNICODE_STRING) -> UNICODE_STRING {

@@ -12,8 +12,8 @@
 //! | `imports` | `Io…` and `FsRtl…` routines |
 //!
 //! Not modelled, and so never seen by a filter here: a data cache with a lazy writer (writes go through to the
-//! volume model, which has its own idea of what is durable; pages that views modify are kept), MDL reads and writes, oplocks
-//! and opfilters, quotas, the cancelling of requests that a filter has, extra create parameters of programs.
+//! volume model, which has its own idea of what is durable; pages that views modify are kept), MDL reads and writes, oplock keys,
+//! quotas, the cancelling of requests that a filter has, extra create parameters of programs.
 
 pub(crate) mod buffers;
 pub(crate) mod close;
@@ -28,6 +28,7 @@ pub mod section;
 
 /// The imports of drivers that have devices.
 pub use device::imports as device_imports;
+pub use file_system::oplocks::Oplock;
 pub use file_system::pace::SLOWEST;
 
 use std::cell::{Cell, OnceCell, RefCell};
@@ -66,6 +67,7 @@ pub struct Io {
     pub(crate) access_from_security_context: Cell<bool>,
     /// Decides what asynchronous reads and writes take time, and how much; `None`: none do.
     pub(crate) pace: Cell<Option<u64>>,
+    pub(crate) oplocks: file_system::oplocks::Oplocks,
     /// When those go over that take time, and which requests they are.
     pub(crate) transfers: RefCell<BTreeSet<(i64, u64)>>,
 }

@@ -73,6 +73,21 @@ pub struct Switches {
     /// Whether a directory of which the entries change is reported to those who watch what is above it
     /// (`minifilter-rules §2.8`).
     pub directory_changes_are_reported: bool,
+    /// Whether a batch or filter oplock is broken before a transacted open is refused beside others, or others beside a
+    /// transaction's (`minifilter-rules §2.9`).
+    pub oplock_breaks_before_transactional_check: bool,
+    /// Whether a filter oplock is broken by an open that writes or does not share reading; else only by one that does both
+    /// (`minifilter-rules §2.9`).
+    pub filter_oplock_needs_shared_reading: bool,
+    /// Whether an open that does not wait for oplocks breaks those that cache a handle, when it fails with a sharing
+    /// violation (`minifilter-rules §2.9`).
+    pub handle_oplock_breaks_unwaited: bool,
+    /// Whether an open that does not wait for oplocks is told of a break for which nobody waits
+    /// (`minifilter-rules §2.9`).
+    pub unwaited_break_is_told: bool,
+    /// Whether an open that reserves a filter oplock breaks others' oplocks before it is refused beside other opens
+    /// (`minifilter-rules §2.9`).
+    pub reserve_opfilter_breaks_first: bool,
     /// Undo bytes that the log holds for live transactions; past it the transaction is aborted with LOG_FULL
     /// (`txf-ktm §4.6`).
     pub log_capacity: u64,
@@ -106,6 +121,11 @@ impl Default for Switches {
             any_cleanup_reports_writes: false,
             commit_reports_each_change: false,
             directory_changes_are_reported: true,
+            oplock_breaks_before_transactional_check: true,
+            filter_oplock_needs_shared_reading: true,
+            handle_oplock_breaks_unwaited: false,
+            unwaited_break_is_told: false,
+            reserve_opfilter_breaks_first: false,
             log_capacity: 512 * 1024 * 1024,
             write_out_sectors: 256,
             lazy_writer_interval: 4096,

@@ -32,6 +32,7 @@ mod managers;
 mod names;
 mod neighbours;
 mod opens;
+mod oplocks;
 mod own_transactions;
 mod policy;
 mod process_scope;

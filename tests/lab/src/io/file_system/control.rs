@@ -4,6 +4,7 @@ use lab_executive::status;
 use lab_volume::{Reparse, Status};
 
 use super::bytes::{Bytes, Fields, give};
+use super::oplocks::{self, Cause};
 use super::{Answer, Call, fail, status_of};
 use crate::io::{dismount, section};
 use crate::memory;
@@ -17,7 +18,6 @@ const QUERY_ALLOCATED_RANGES: u32 = 0x9_40CF;
 const SET_REPARSE_POINT: u32 = 0x9_00A4;
 const GET_REPARSE_POINT: u32 = 0x9_00A8;
 const DELETE_REPARSE_POINT: u32 = 0x9_00AC;
-const REQUEST_OPLOCKS: [u32; 5] = [0x9_0000, 0x9_0004, 0x9_0008, 0x9_005C, 0x9_0240];
 const LOCK_VOLUME: u32 = 0x9_0018;
 const UNLOCK_VOLUME: u32 = 0x9_001C;
 const DISMOUNT_VOLUME: u32 = 0x9_0020;
@@ -58,6 +58,7 @@ pub(super) fn control(call: &Call<'_>) -> Answer {
             if from < 0 || to < from {
                 return fail(status::INVALID_PARAMETER);
             }
+            oplocks::check(call, Cause::Write)?;
             call.with_volume(|volume| volume.zero_data(open, from.cast_unsigned(), to.cast_unsigned()))
                 .map(|()| 0)
         }
@@ -84,11 +85,7 @@ pub(super) fn control(call: &Call<'_>) -> Answer {
             let tag = fields.u32(0)?;
             call.with_volume(|volume| volume.delete_reparse(open, tag)).map(|()| 0)
         }
-        code if REQUEST_OPLOCKS.contains(&code) => {
-            call.with_volume(|volume| volume.may_grant_oplock(open))?;
-            // Oplocks are not modelled: nobody gets one (txf-ktm §4.8 for the refusal's status).
-            fail(0xC000_00E2_u32.cast_signed())
-        }
+        code if oplocks::is_control(code) => oplocks::control(call, code, &fields, output, out_len),
         _ => fail(status_of::INVALID_DEVICE_REQUEST),
     }
 }

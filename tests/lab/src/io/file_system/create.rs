@@ -4,6 +4,7 @@ use lab_executive::status;
 use lab_nt::{ACCESS_STATE, FILE_OBJECT, FO_CACHE_SUPPORTED, IO_SECURITY_CONTEXT, SL_OPEN_TARGET_DIRECTORY};
 use lab_volume::{Create, CreateRequest, Created, Disposition, FileId, Options, Share, Status, Target, Wide};
 
+use super::oplocks::{self, Oplocked};
 use super::{Answer, Call, Failure, fail, status_of};
 use crate::io::file::StreamKey;
 use crate::memory;
@@ -58,11 +59,8 @@ pub(super) fn create(call: &Call<'_>) -> Answer {
     request.ignore_share = packet.ignore_share;
     request.subject = packet.subject.clone();
     request.open_target_directory = u32::from(call.iopb.OperationFlags) & SL_OPEN_TARGET_DIRECTORY != 0;
-    let created = crate::ktm::with_ktm(call.lab, |ktm| {
-        call.lab.io().with_volume(call.lab, |volume| volume.create(ktm, request))
-    });
-    crate::ktm::pump(call.lab);
-    match created.map_err(Failure::from)? {
+    let (created, oplock) = oplocks::create(call, &request)?;
+    match created {
         Create::Reparse(stop) => {
             let tag = stop.reparse.tag;
             *packet.reparse.borrow_mut() = Some(stop);
@@ -70,7 +68,13 @@ pub(super) fn create(call: &Call<'_>) -> Answer {
         }
         Create::Opened(created) => {
             opened(call, &created, options, u32::from(parameters.ShareAccess), context.AccessState);
-            Ok(created.action as usize)
+            match oplock {
+                Oplocked::No => Ok(created.action as usize),
+                Oplocked::BreakInProgress => Err(Failure {
+                    status: Status::OPLOCK_BREAK_IN_PROGRESS.0.cast_signed(),
+                    information: created.action as usize,
+                }),
+            }
         }
     }
 }

@@ -8,6 +8,7 @@ mod control;
 mod create;
 pub(crate) mod directory;
 mod information;
+pub(crate) mod oplocks;
 pub(crate) mod pace;
 mod query_open;
 pub(crate) mod reparse;
@@ -180,6 +181,7 @@ fn cleanup(call: &Call<'_>) -> Answer {
     let process = call.process();
     // Cleanup does not fail (txf-ktm §8.1); a disk error shows elsewhere.
     let _ = call.with_volume(|volume| volume.cleanup(open, process));
+    call.lab.io().oplocks.closed(&call.file);
     call.file.set_flags(lab_nt::FO_CLEANUP_COMPLETE);
     Ok(0)
 }

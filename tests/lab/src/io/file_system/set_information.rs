@@ -6,6 +6,7 @@ use lab_nt::{FO_CLEANUP_COMPLETE, FO_FILE_SIZE_CHANGED};
 use lab_volume::{BasicUpdate, DispositionFlags, NameFlags, NameTarget, Wide};
 
 use super::bytes::Fields;
+use super::oplocks::{self, Cause};
 use super::{Answer, Call, Failure, fail, status_of};
 use crate::io::section;
 use crate::memory;
@@ -41,6 +42,7 @@ pub(super) fn set(call: &Call<'_>) -> Answer {
                 _ => NameFlags::empty(),
             };
             let target = name_target(call, &fields)?;
+            oplocks::check_link(call, &target)?;
             call.with_volume(|volume| volume.link(open, &target, flags))?;
         }
         Class::FileDispositionInformation => {
@@ -54,12 +56,16 @@ pub(super) fn set(call: &Call<'_>) -> Answer {
         Class::FileModeInformation => {}
         Class::FileAllocationInformation => {
             let size = size(&fields)?;
+            oplocks::check(call, Cause::Write)?;
             call.with_volume(|volume| volume.set_allocation(open, size))?;
             truncate_views(call, size);
             call.file.set_flags(FO_FILE_SIZE_CHANGED);
         }
         Class::FileEndOfFileInformation => {
             let size = size(&fields)?;
+            if parameters.AdvanceOnly == 0 {
+                oplocks::check(call, Cause::Write)?;
+            }
             // Cc's own call moves the end forward only (minifilter-rules §2.2).
             let now = call.with_volume(|volume| volume.standard(open))?.size;
             if parameters.AdvanceOnly == 0 || size > now {
@@ -70,6 +76,7 @@ pub(super) fn set(call: &Call<'_>) -> Answer {
         }
         Class::FileValidDataLengthInformation => {
             let size = size(&fields)?;
+            oplocks::check(call, Cause::Write)?;
             call.with_volume(|volume| volume.set_valid_data_length(open, size))?;
         }
         _ => return fail(status::INVALID_INFO_CLASS),
@@ -104,6 +111,7 @@ fn basic_update(fields: &Fields<'_>) -> Result<BasicUpdate, Failure> {
 fn rename(call: &Call<'_>, fields: &Fields<'_>, flags: NameFlags) -> Result<(), Failure> {
     let open = call.open();
     let target = name_target(call, fields)?;
+    oplocks::check_rename(call, &target)?;
     call.with_volume(|volume| volume.rename(open, &target, flags))
 }
 
@@ -127,6 +135,9 @@ fn name_target(call: &Call<'_>, fields: &Fields<'_>) -> Result<NameTarget, Failu
 
 fn dispose(call: &Call<'_>, flags: DispositionFlags) -> Result<(), Failure> {
     let open = call.open();
+    if flags.contains(DispositionFlags::DELETE) {
+        oplocks::check(call, Cause::Delete)?;
+    }
     call.with_volume(|volume| volume.set_disposition(open, flags))?;
     let on_close = flags.contains(DispositionFlags::ON_CLOSE);
     if !on_close {

@@ -8,6 +8,7 @@ use lab_nt::{
 };
 use lab_volume::{Io, LockOwner, Status, WriteAt};
 
+use super::oplocks::{self, Cause};
 use super::pace::Pace;
 use super::{Answer, Call, Failure, fail, is_paging, status_of};
 use crate::flt::passage;
@@ -105,6 +106,10 @@ pub(super) fn read(call: &Call<'_>) -> Answer {
     let offset = u64::try_from(offset).or_else(|_| fail(status::INVALID_PARAMETER))?;
     let io =
         Io { process: call.process(), key: parameters.Key, paging: is_paging(call), write_through: false };
+    // A transacted reader keeps writers out: there is no oplock to break (minifilter-rules §2.9).
+    if !io.paging && call.file.transaction.is_none() {
+        oplocks::check(call, Cause::Read)?;
+    }
     let area = section::area_of(call.lab, &call.file).filter(|_| !io.paging);
     if let Some(area) = area.as_ref().filter(|_| is_uncached(call)) {
         flush_views(call, area)?;
@@ -136,6 +141,9 @@ pub(super) fn write(call: &Call<'_>) -> Answer {
     let io =
         Io { process: call.process(), key: parameters.Key, paging: is_paging(call), write_through: through };
     let data = memory::bytes(at, parameters.Length as usize);
+    if !io.paging {
+        oplocks::check(call, Cause::Write)?;
+    }
     let area = section::area_of(call.lab, &call.file).filter(|_| !io.paging);
     if let Some(area) = area.as_ref().filter(|_| is_uncached(call)) {
         flush_views(call, area)?;
@@ -193,6 +201,7 @@ pub(super) fn lock_control(call: &Call<'_>) -> Answer {
     let start = parameters.ByteOffset.cast_unsigned();
     let length =
         if parameters.Length.is_null() { 0 } else { memory::read(parameters.Length).cast_unsigned() };
+    oplocks::check(call, Cause::Lock)?;
     match call.iopb.MinorFunction {
         LOCK => {
             // minifilter-rules §2.2: what is meaningful depends on how it came.

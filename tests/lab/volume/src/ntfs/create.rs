@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::grant::{grant_creator, implied_access};
+use super::oplocks::{Existing, OplockCheck, Stage};
 use super::record::{Change, Entry, FileId, FileRecord, ROOT, RecordNumber, Stream, Times};
 use super::request::{Action, Create, CreateRequest, Created, Disposition, Options, ReparseStop, Target};
 use super::security::{self, access, attributes};
@@ -23,6 +24,20 @@ impl Volume {
     /// [`no_transactions`](crate::Switches::no_transactions) and RM_NOT_ACTIVE (`§4.12`),
     /// TRANSACTION_FREEZE_IN_PROGRESS, and the conflicts of `§4.2` and `§4.3`.
     pub fn create(&mut self, ktm: &mut Ktm, request: CreateRequest) -> Result<Create, Status> {
+        self.create_checked(ktm, request, &mut |_, _| Ok(()))
+    }
+
+    /// As [`create`](Volume::create), asking `oplocks` on the way to an open of a stream that exists. What it refuses is
+    /// refused, before anything has been done.
+    ///
+    /// # Errors
+    /// Those of [`create`](Volume::create), and what `oplocks` says.
+    pub fn create_checked(
+        &mut self,
+        ktm: &mut Ktm,
+        request: CreateRequest,
+        oplocks: OplockCheck<'_>,
+    ) -> Result<Create, Status> {
         self.report_aborts(ktm);
         if self.disk.power_is_gone() {
             return Err(Status::DEVICE_POWER_FAILURE);
@@ -38,7 +53,7 @@ impl Volume {
         if let Some(tx) = request.transaction {
             self.admit(ktm, tx)?;
         }
-        let created = self.create_admitted(request)?;
+        let created = self.create_admitted(request, oplocks)?;
         self.lazy_writer();
         Ok(created)
     }
@@ -67,7 +82,11 @@ impl Volume {
         if self.transactions.contains_key(&tx) { Ok(()) } else { Err(Status::TRANSACTION_NOT_ACTIVE) }
     }
 
-    fn create_admitted(&mut self, request: CreateRequest) -> Result<Create, Status> {
+    fn create_admitted(
+        &mut self,
+        request: CreateRequest,
+        oplocks: OplockCheck<'_>,
+    ) -> Result<Create, Status> {
         if request.target == Target::Path(Wide::new()) {
             return self.open_volume(&request).map(Create::Opened);
         }
@@ -86,7 +105,7 @@ impl Volume {
         {
             return Ok(Create::Reparse(ReparseStop { reparse: reparse.clone(), unparsed: 0 }));
         }
-        self.open_existing(&request, found, number).map(Create::Opened)
+        self.open_existing(&request, found, number, oplocks).map(Create::Opened)
     }
 
     fn open_volume(&mut self, request: &CreateRequest) -> Result<Created, Status> {
@@ -118,7 +137,7 @@ impl Volume {
         let asked = found.path.components.last().cloned();
         let path = Path { components: Vec::new(), stream: None, names_data: false, trailing: false };
         let found = Found { link: above, record: Some(link.parent), path };
-        let opened = self.open_existing(&request, found, link.parent)?;
+        let opened = self.open_existing(&request, found, link.parent, &mut |_, _| Ok(()))?;
         Ok(Created { action, last_component: asked, ..opened })
     }
 
@@ -127,6 +146,7 @@ impl Volume {
         request: &CreateRequest,
         found: Found,
         number: RecordNumber,
+        oplocks: OplockCheck<'_>,
     ) -> Result<Created, Status> {
         let view = View::of(request.transaction);
         let record = self.record(view, number).ok_or(Status::OBJECT_NAME_NOT_FOUND)?.clone();
@@ -181,10 +201,26 @@ impl Volume {
         } else {
             effective
         };
-        let writer = self.transactional_check(request.transaction, number, for_lock)?;
-        if !request.ignore_share {
-            self.share_check(number, &key, effective, request.share)?;
+        let existing = exists.then(|| {
+            let opens = self.opens_of(number).filter(|open| open.stream == key).count();
+            Existing { id: FileId::new(number, record.sequence), stream: key.clone(), opens, access: granted }
+        });
+        let mut ask = |stage| existing.as_ref().map_or(Ok(()), |existing| oplocks(stage, existing));
+        let late = !self.switches.oplock_breaks_before_transactional_check;
+        if !late {
+            ask(Stage::BeforeSharing)?;
         }
+        let writer = self.transactional_check(request.transaction, number, for_lock)?;
+        if late {
+            ask(Stage::BeforeSharing)?;
+        }
+        if !request.ignore_share
+            && let Err(status) = self.share_check(number, &key, effective, request.share)
+        {
+            ask(Stage::SharingViolation)?;
+            return Err(status);
+        }
+        ask(Stage::Passed)?;
         if writer && record.attributes & attributes::ENCRYPTED != 0 && request.transaction.is_some() {
             return Err(Status::EFS_NOT_ALLOWED_IN_TRANSACTION);
         }

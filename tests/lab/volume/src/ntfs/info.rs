@@ -202,19 +202,6 @@ impl Volume {
         })
     }
 
-    /// Whether an oplock could be granted: never while a transaction has the file (`txf-ktm §4.8`). Oplocks
-    /// themselves are not modelled.
-    ///
-    /// # Errors
-    /// OPLOCK_NOT_GRANTED.
-    pub fn may_grant_oplock(&mut self, id: OpenId) -> Result<(), Status> {
-        let open = self.live_file(id)?;
-        let number = open.file.number();
-        let held = self.locked_by_other(number, None).is_some()
-            || self.opens_of(number).any(|open| open.transaction.is_some() && open.ended.is_none());
-        if held { Err(Status::OPLOCK_NOT_GRANTED) } else { Ok(()) }
-    }
-
     /// Renames, or moves within the volume.
     ///
     /// # Errors
@@ -362,7 +349,7 @@ impl Volume {
     }
 
     /// Finds the directory of a new name.
-    fn target_link(&self, target: &NameTarget, old: &Link, view: View) -> Result<Link, Status> {
+    pub(super) fn target_link(&self, target: &NameTarget, old: &Link, view: View) -> Result<Link, Status> {
         let (mut parent, path) = match target.directory {
             Some(directory) => {
                 let directory = self.open(directory)?;

@@ -69,7 +69,8 @@ impl Disposition {
         [Supersede, Open, Create, OpenIf, Overwrite, OverwriteIf].get(value as usize).copied()
     }
 
-    pub(super) fn replaces(self) -> bool {
+    /// Whether what exists is replaced.
+    pub fn replaces(self) -> bool {
         matches!(self, Disposition::Supersede | Disposition::Overwrite | Disposition::OverwriteIf)
     }
 }
