@@ -163,7 +163,9 @@ fn accept(
     case_sensitive: bool,
 ) -> Verdict {
     let Opened { file, status, information, granted } = opened;
-    if status == Status::OPLOCK_BREAK_IN_PROGRESS {
+    // Beside the handles of a save nobody has an oplock that has to be waited for, and what this open has done to the save's
+    // version is not taken back.
+    if status == Status::OPLOCK_BREAK_IN_PROGRESS && !part.joined() {
         candidate.passes(Why::Oplock, status);
         return Verdict::Pass;
     }

@@ -1,10 +1,11 @@
 //! Programs that hold oplocks on a file which another program saves: both are told what they are told without Intact, and the
 //! driver waits for nobody's acknowledgement in an open of its own.
 
-use intact_saves::{FILE, Happened, NEW, Rule, Scene, SceneBuilder};
+use intact_saves::{FILE, Happened, NEW, OLD, Rule, Scene, SceneBuilder};
+use lab::switches::SWITCHES;
 use lab::{
-    Acknowledgement, CreateOptions, Created, DELETE, GENERIC_READ, GENERIC_WRITE, Handle, Name, Offset,
-    Oplock, OplockBreak, Pending, Process, SHARE_ALL, Status,
+    Acknowledgement, Builder, CreateOptions, Created, DELETE, GENERIC_READ, GENERIC_WRITE, Handle, Name,
+    Offset, Oplock, OplockBreak, Pending, Process, SHARE_ALL, Status,
 };
 
 const ALL: u32 = GENERIC_READ | GENERIC_WRITE;
@@ -158,16 +159,159 @@ fn run(scene: &Scene, case: Case) -> Told {
     }
 }
 
-#[test]
-fn who_holds_an_oplock_and_who_saves_are_told_what_they_are_told_without_intact() {
+/// The same, whatever Windows does where its documentation leaves it open.
+fn told_alike(cases: impl Iterator<Item = Case>, setting: impl Fn(Builder) -> Builder) -> usize {
     let mut saved = 0;
-    for case in cases() {
-        let scene = builder().build();
+    for case in cases {
+        let scene = builder().lab(&setting).build();
         let with = run(&scene, case);
-        let without = run(&builder().bare().build(), case);
+        let without = run(&builder().lab(&setting).bare().build(), case);
         assert_eq!(with, without, "{case:?}\n{:?}", scene.happened());
         saved += usize::from(scene.happened().contains(&Happened::Committed));
         scene.end();
     }
+    saved
+}
+
+#[test]
+fn who_holds_an_oplock_and_who_saves_are_told_what_they_are_told_without_intact() {
+    let saved = told_alike(cases().into_iter(), |lab| lab);
     assert!(saved > 20, "{saved} of the opens were saves all the same");
+}
+
+#[test]
+fn they_are_told_so_whichever_way_windows_breaks_oplocks() {
+    let switches: Vec<_> =
+        SWITCHES.iter().filter(|switch| switch.source == "minifilter-rules §2.9").collect();
+    assert!(switches.len() >= 5);
+    for (number, switch) in switches.iter().enumerate() {
+        for setting in &switch.settings[1..] {
+            // Told of a break, one passes through: then the save is not one, and its open is told the same.
+            told_alike(cases().into_iter().skip(number).step_by(5), setting.apply);
+        }
+    }
+}
+
+/// Kinds that one has alone, and others that a sharing violation breaks.
+#[test]
+fn an_open_that_would_have_to_wait_goes_on_without_a_transaction_and_says_so() {
+    for kind in [Oplock::Level1, Oplock::Batch, Oplock::ReadWrite, Oplock::ReadWriteHandle, Oplock::Filter] {
+        let scene = builder().build();
+        let (holder, writer) = (scene.program("holder.exe"), scene.program("writer.exe"));
+        let handle = open(&holder, GENERIC_READ, SHARE_ALL);
+        let oplock = request(&scene, &holder, handle, kind);
+        let opening = writer.submit(|caller| caller.create_file(&CreateOptions::open(FILE, ALL)));
+        settle(&scene);
+        assert!(
+            oplock.is_done() && !opening.is_done(),
+            "{kind:?}: told, and waited for by the program's own open"
+        );
+        scene.assert_happened(&[Happened::PassedThrough("an oplock is being broken".into())]);
+        assert_eq!(waits_in_a_drivers_open(&scene), [""; 0]);
+        holder.close(handle).unwrap();
+        let handle = opening.wait().unwrap().unwrap().handle;
+        writer.write(handle, 0, NEW).unwrap();
+        writer.kill(1);
+        scene.assert_committed(FILE, NEW);
+        // The next one is a save again.
+        let next = scene.program("writer.exe");
+        let handle = next.create_file(CreateOptions::overwrite_if(FILE, ALL)).unwrap();
+        next.write(handle, 0, b"half").unwrap();
+        next.kill(1);
+        scene.assert_committed(FILE, NEW);
+        scene.end();
+    }
+}
+
+#[test]
+fn who_lets_nothing_pass_is_denied_until_the_oplock_is_out_of_the_way() {
+    let rule = |rule: Rule| rule.strings("Processes", &["writer.exe"]).text("OnUnavailable", "Deny");
+    let scene = Scene::builder().rule(rule).build();
+    let (holder, writer) = (scene.program("holder.exe"), scene.program("writer.exe"));
+    let handle = open(&holder, GENERIC_READ, SHARE_ALL);
+    let oplock = request(&scene, &holder, handle, Oplock::Batch);
+    let options = CreateOptions::open(FILE, ALL);
+    assert_eq!(writer.create_file(options.clone()), Err(Status::SHARING_VIOLATION));
+    settle(&scene);
+    assert!(oplock.is_done(), "the holder is told");
+    assert_eq!(writer.create_file(options.clone()), Err(Status::SHARING_VIOLATION));
+    let acknowledged =
+        holder.submit(move |caller| caller.acknowledge_oplock(handle, Acknowledgement::Accept));
+    settle(&scene);
+    assert!(!acknowledged.is_done(), "it has a level 2 oplock now");
+    let handle = writer.create_file(options).unwrap();
+    writer.write(handle, 0, NEW).unwrap();
+    settle(&scene);
+    assert!(acknowledged.is_done(), "which the write breaks");
+    writer.close(handle).unwrap();
+    scene.assert_committed(FILE, NEW);
+    scene.end();
+}
+
+/// txf-ktm §4.8.
+#[test]
+fn an_oplock_is_refused_during_a_save_and_granted_after_it() {
+    for kind in Oplock::ALL {
+        let scene = builder().build();
+        let (outsider, writer) = (scene.program("outsider.exe"), scene.program("writer.exe"));
+        let handle = open(&writer, ALL, SHARE_ALL);
+        writer.write(handle, 0, NEW).unwrap();
+        let reader = open(&outsider, GENERIC_READ, SHARE_ALL);
+        for (program, handle) in [(&writer, handle), (&outsider, reader)] {
+            let refused = request(&scene, program, handle, kind);
+            assert!(refused.is_done(), "{kind:?} is refused");
+            assert_eq!(refused.wait().unwrap(), Err(Status::OPLOCK_NOT_GRANTED), "{kind:?}");
+        }
+        writer.close(handle).unwrap();
+        scene.assert_committed(FILE, NEW);
+        let granted = request(&scene, &outsider, reader, kind);
+        assert!(!granted.is_done(), "{kind:?} is granted after it");
+        scene.end();
+    }
+}
+
+#[test]
+fn who_has_a_shared_oplock_is_told_when_a_save_writes_and_reads_the_old_version_until_it_ends() {
+    for kind in [Oplock::Level2, Oplock::Read, Oplock::ReadHandle] {
+        let scene = builder().build();
+        let (holder, writer) = (scene.program("holder.exe"), scene.program("writer.exe"));
+        let handle = open(&holder, GENERIC_READ, SHARE_ALL);
+        let oplock = request(&scene, &holder, handle, kind);
+        let saving = scene.open_file(&writer);
+        settle(&scene);
+        assert!(!oplock.is_done(), "{kind:?}: the open breaks nothing");
+        writer.write(saving, 0, NEW).unwrap();
+        settle(&scene);
+        assert_eq!(oplock.wait().unwrap().unwrap().to, None, "{kind:?}");
+        assert_eq!(holder.read(handle, 0, 100).unwrap(), OLD, "{kind:?}");
+        writer.close(saving).unwrap();
+        assert_eq!(holder.read(handle, 0, 100).unwrap(), NEW, "{kind:?}");
+        scene.assert_one_commit();
+        scene.end();
+    }
+}
+
+/// A second open of the file that is being saved belongs to the save, whatever it is told about oplocks.
+#[test]
+fn an_open_of_a_save_under_way_stays_in_it_when_it_is_told_of_a_break() {
+    for told in [false, true] {
+        let setting = |lab: Builder| lab.switches(|s| s.unwaited_break_is_told = told);
+        for kind in [Oplock::Level2, Oplock::Read, Oplock::ReadHandle] {
+            let scene = builder().lab(setting).build();
+            let (holder, writer) = (scene.program("holder.exe"), scene.program("writer.exe"));
+            let handle = open(&holder, GENERIC_READ, SHARE_ALL);
+            let oplock = request(&scene, &holder, handle, kind);
+            let first = scene.open_file(&writer);
+            let second = writer.create_file(CreateOptions::overwrite_if(FILE, ALL)).unwrap();
+            settle(&scene);
+            assert!(oplock.is_done(), "{kind:?}");
+            writer.write(second, 0, NEW).unwrap();
+            assert_eq!(writer.read(first, 0, 100).unwrap(), NEW, "{kind:?} {told}");
+            writer.close(second).unwrap();
+            scene.assert_committed(FILE, OLD);
+            writer.close(first).unwrap();
+            scene.assert_committed(FILE, NEW);
+            scene.end();
+        }
+    }
 }
