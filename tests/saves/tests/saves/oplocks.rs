@@ -43,7 +43,8 @@ fn request(scene: &Scene, program: &Process, handle: Handle, kind: Oplock) -> Re
 fn waits_in_a_drivers_open(scene: &Scene) -> Vec<String> {
     let threads = scene.lab.executive().scheduler.threads();
     let waits = threads.iter().filter_map(|thread| thread.waits_for());
-    waits.filter(|what| what.contains("oplock") && what.contains("made by a filter")).collect()
+    let creates = |what: &String| what.contains("IRP_MJ_CREATE") && what.contains("made by a filter");
+    waits.filter(|what| what.contains("oplock") && creates(what)).collect()
 }
 
 /// What the holder does when its oplock is broken.
@@ -312,6 +313,49 @@ fn an_open_of_a_save_under_way_stays_in_it_when_it_is_told_of_a_break() {
             writer.close(first).unwrap();
             scene.assert_committed(FILE, NEW);
             scene.end();
+        }
+    }
+}
+
+/// Programs that save by renaming a new file over the old one.
+#[test]
+fn a_rename_over_a_file_with_an_oplock_is_told_what_it_is_told_without_intact() {
+    const FRESH: &str = r"C:\Saved\fresh.txt";
+    let run = |scene: &Scene, kind: Oplock, closes: bool| {
+        let (holder, writer) = (scene.program("holder.exe"), scene.program("writer.exe"));
+        writer.put(FRESH, NEW).unwrap();
+        let handle = open(&holder, GENERIC_READ, SHARE_ALL);
+        let oplock = request(scene, &holder, handle, kind);
+        let renaming = writer.submit(|caller| caller.rename_path(FRESH, FILE, true));
+        settle(scene);
+        let at_once = renaming.is_done();
+        // Whoever else comes is not kept waiting with it.
+        let outsider = scene.program("outsider.exe");
+        let reading = outsider.submit(|caller| caller.contents(FRESH));
+        settle(scene);
+        let read = reading.is_done();
+        let broken = oplock.is_done().then(|| oplock.wait().unwrap());
+        if closes {
+            holder.close(handle).unwrap();
+        } else {
+            holder.kill(1);
+        }
+        let renamed = renaming.wait().unwrap();
+        scene.exit_all();
+        // A process's save is committed a little after its end.
+        scene.pass(3000);
+        (at_once, broken, read, renamed, scene.committed(FILE), scene.committed(FRESH))
+    };
+    for scope in ["Handle", "Process"] {
+        for kind in Oplock::ALL {
+            for closes in [true, false] {
+                let rule = |rule: Rule| rule.strings("Processes", &["writer.exe"]).text("Scope", scope);
+                let scene = Scene::builder().rule(rule).build();
+                let with = run(&scene, kind, closes);
+                let without = run(&Scene::builder().bare().build(), kind, closes);
+                assert_eq!(with, without, "{scope} {kind:?} {closes}: {:?}", scene.happened());
+                scene.end();
+            }
         }
     }
 }
