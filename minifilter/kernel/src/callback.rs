@@ -153,6 +153,9 @@ pub trait Operation: 'static {
     const SKIP: u32 = 0;
     /// Whether [`Self::after`] is wanted at all. `IRP_MJ_SHUTDOWN` cannot have it.
     const WATCHES: bool = true;
+    /// Tells whether all of them pass now, whatever they are about. It is asked first, at any IRQL, and an operation that has
+    /// nothing to do with the filter costs no more than the answer: no register is saved for what would follow.
+    const PASSES: Option<fn() -> bool> = None;
     /// What is carried between the two.
     type Carry: Carry;
 
@@ -183,7 +186,7 @@ impl OperationEntry {
         OperationEntry(FLT_OPERATION_REGISTRATION {
             MajorFunction: O::MAJOR,
             Flags: O::SKIP,
-            PreOperation: Some(before::<O>),
+            PreOperation: Some(if O::PASSES.is_some() { may_pass::<O> } else { before::<O> }),
             PostOperation: if O::WATCHES { Some(after::<O>) } else { None },
             Reserved1: null_mut(),
         })
@@ -210,6 +213,21 @@ impl OperationEntry {
 
 /// # Safety
 /// Called by the Filter Manager.
+unsafe extern "system" fn may_pass<O: Operation>(
+    data: *mut FLT_CALLBACK_DATA,
+    objects: *const FLT_RELATED_OBJECTS,
+    carried: *mut PVOID,
+) -> FLT_PREOP_CALLBACK_STATUS {
+    if O::PASSES.is_some_and(|passes| passes()) {
+        return FLT_PREOP_SUCCESS_NO_CALLBACK;
+    }
+    // SAFETY: as this one is called.
+    unsafe { before::<O>(data, objects, carried) }
+}
+
+/// # Safety
+/// Called by the Filter Manager, or as by it.
+#[inline(never)]
 unsafe extern "system" fn before<O: Operation>(
     data: *mut FLT_CALLBACK_DATA,
     objects: *const FLT_RELATED_OBJECTS,

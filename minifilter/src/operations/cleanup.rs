@@ -15,6 +15,7 @@ use kernel::section;
 use kernel::work::{self, Work};
 
 use crate::Intact;
+use crate::report::counters;
 use crate::save::leaving;
 use crate::save::leaving::ending_of;
 use crate::save::locks;
@@ -34,6 +35,7 @@ pub struct Cleanup;
 impl Operation for Cleanup {
     const MAJOR: u8 = IRP_MJ_CLEANUP;
     const WATCHES: bool = false;
+    const PASSES: Option<fn() -> bool> = Some(counters::none_redirected);
     type Carry = ();
 
     fn before(data: &mut Callback<'_>) -> Before<()> {
@@ -59,6 +61,7 @@ pub struct Close;
 impl Operation for Close {
     const MAJOR: u8 = IRP_MJ_CLOSE;
     const WATCHES: bool = false;
+    const PASSES: Option<fn() -> bool> = Some(counters::none_redirected);
     type Carry = ();
 
     #[inline]

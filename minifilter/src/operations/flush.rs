@@ -11,6 +11,7 @@ use kernel::{Status, process};
 use super::create::has_stack;
 use super::swap::{came_back, redirected, unknown};
 use crate::Intact;
+use crate::report::counters;
 use crate::save::failure::told;
 use crate::save::redirect::{Redirect, Role};
 use crate::save::state::Effect;
@@ -23,6 +24,7 @@ pub struct Flush;
 
 impl Operation for Flush {
     const MAJOR: u8 = IRP_MJ_FLUSH_BUFFERS;
+    const PASSES: Option<fn() -> bool> = Some(counters::none_redirected);
     type Carry = Either<Entered<Redirect>, ()>;
 
     fn before(data: &mut Callback<'_>) -> Before<Self::Carry> {

@@ -14,6 +14,7 @@ use kernel::fltkernel::IRP_MJ_LOCK_CONTROL;
 use kernel::pool::Tag;
 
 use super::swap::{came_back, enter, unknown};
+use crate::report::counters;
 use crate::save::locks::{Asked, is_lock};
 use crate::save::redirect::Redirect;
 use crate::save::state::Effect;
@@ -36,6 +37,7 @@ pub struct Request {
 
 impl Operation for SwappedLock {
     const MAJOR: u8 = IRP_MJ_LOCK_CONTROL;
+    const PASSES: Option<fn() -> bool> = Some(counters::none_redirected);
     type Carry = Parcel<Request>;
 
     fn before(data: &mut Callback<'_>) -> Before<Self::Carry> {

@@ -22,6 +22,7 @@ use super::Modifies;
 use super::names::{self, Request};
 use super::swap::{Answer, after, came_back_untouched, enter, redirected, resumed, unknown};
 use super::way;
+use crate::report::counters;
 use crate::save::failure::{Failure, classify};
 use crate::save::live::Save;
 use crate::save::redirect::Redirect;
@@ -35,6 +36,7 @@ pub struct SetInformation;
 
 impl Operation for SetInformation {
     const MAJOR: u8 = IRP_MJ_SET_INFORMATION;
+    const PASSES: Option<fn() -> bool> = Some(counters::none_redirected);
     /// Nothing: somebody else's change of names, which may meet a save.
     type Carry = Either<Entered<Redirect>, ()>;
 

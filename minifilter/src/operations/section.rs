@@ -11,6 +11,7 @@ use kernel::fltkernel::{
 
 use super::swap::{enter, resumed};
 use super::{Modifies, NO_SECTION};
+use crate::report::counters;
 use crate::save::redirect::{Redirect, Role};
 
 /// A section of a writing handle becomes a section of its twin, so that what is written through it is part of the save. A
@@ -19,6 +20,7 @@ pub struct Section;
 
 impl Operation for Section {
     const MAJOR: u8 = IRP_MJ_ACQUIRE_FOR_SECTION_SYNCHRONIZATION;
+    const PASSES: Option<fn() -> bool> = Some(counters::none_redirected);
     type Carry = ContextRef<Redirect>;
 
     fn before(data: &mut Callback<'_>) -> Before<Self::Carry> {
@@ -68,6 +70,7 @@ pub struct SectionMade;
 impl Operation for SectionMade {
     const MAJOR: u8 = IRP_MJ_RELEASE_FOR_SECTION_SYNCHRONIZATION;
     const WATCHES: bool = false;
+    const PASSES: Option<fn() -> bool> = Some(counters::none_redirected);
     type Carry = ();
 
     fn before(data: &mut Callback<'_>) -> Before<()> {

@@ -14,6 +14,7 @@ pub struct NoShortcut<const MAJOR: u8>;
 impl<const MAJOR: u8> Operation for NoShortcut<MAJOR> {
     const MAJOR: u8 = MAJOR;
     const WATCHES: bool = false;
+    const PASSES: Option<fn() -> bool> = Some(counters::none_redirected);
     type Carry = ();
 
     #[inline]
@@ -41,6 +42,7 @@ pub struct NetworkQueryOpen;
 impl Operation for NetworkQueryOpen {
     const MAJOR: u8 = IRP_MJ_NETWORK_QUERY_OPEN;
     const WATCHES: bool = false;
+    const PASSES: Option<fn() -> bool> = Some(counters::none_redirected);
     type Carry = ();
 
     fn before(data: &mut Callback<'_>) -> Before<()> {
@@ -54,6 +56,7 @@ pub struct QueryOpen;
 impl Operation for QueryOpen {
     const MAJOR: u8 = IRP_MJ_QUERY_OPEN;
     const WATCHES: bool = false;
+    const PASSES: Option<fn() -> bool> = Some(counters::none_redirected);
     type Carry = ();
 
     fn before(data: &mut Callback<'_>) -> Before<()> {

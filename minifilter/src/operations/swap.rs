@@ -28,6 +28,7 @@ pub struct Swapped<const MAJOR: u8>;
 
 impl<const MAJOR: u8> Operation for Swapped<MAJOR> {
     const MAJOR: u8 = MAJOR;
+    const PASSES: Option<fn() -> bool> = Some(counters::none_redirected);
     /// Redirected, or an untouched handle that may be in a save's way.
     type Carry = Either<Entered<Redirect>, ()>;
 

@@ -32,16 +32,13 @@ pub struct Write {
 
 impl Operation for SwappedWrite {
     const MAJOR: u8 = IRP_MJ_WRITE;
+    const PASSES: Option<fn() -> bool> = Some(counters::none_redirected);
     /// Most writes say where they go, and need nothing but the redirect: no memory is allocated for them.
     /// (The pages of a twin come by below it.)
     type Carry = Either<Entered<Redirect>, Either<Parcel<Write>, ContextRef<Below>, 2>>;
 
     #[inline]
     fn before(data: &mut Callback<'_>) -> Before<Self::Carry> {
-        // Nearly all writes of a system: they pay for this question, and for no other.
-        if !counters::any_redirected() {
-            return Before::Pass;
-        }
         match Redirect::of(data) {
             Ok(None) => match Below::of_pages(data) {
                 Some(below) => Before::Watch(Either::Second(Either::Second(below))),

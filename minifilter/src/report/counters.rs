@@ -181,6 +181,12 @@ pub fn any_redirected() -> bool {
     REDIRECTED.load(Ordering::Relaxed) != 0
 }
 
+/// Whether none is: nearly every operation of a system has nothing to do with a save. Any IRQL.
+#[inline]
+pub fn none_redirected() -> bool {
+    !any_redirected()
+}
+
 /// A handle is redirected. Before its context is set, so that no operation on it misses it.
 pub fn redirected() {
     REDIRECTED.fetch_add(1, Ordering::SeqCst);

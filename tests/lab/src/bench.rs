@@ -120,7 +120,11 @@ impl Counters {
     }
 }
 
-fn measure(driver: &DriverFile, policy: Option<&[u8]>, rounds: usize) -> Result<Costs> {
+/// Measures a driver; `policy`: registry values for it, as a .reg file. One at a time in a process, in one thread.
+///
+/// # Errors
+/// A driver that does not load, or a rule that it breaks.
+pub fn measure(driver: &DriverFile, policy: Option<&[u8]>, rounds: usize) -> Result<Costs> {
     // Nothing that the seed decides may change the path through the driver.
     let lab = Lab::builder()
         .config(|config| config.preempt_per_mille = 0)
@@ -131,7 +135,8 @@ fn measure(driver: &DriverFile, policy: Option<&[u8]>, rounds: usize) -> Result<
         let applied = lab.executive().change_registry(|registry| registry.apply(policy));
         applied.map_err(|error| anyhow::anyhow!("the registry file: {error}"))?;
     }
-    let loaded = lab.load(&driver.path, &driver.service(0)).map_err(|error| anyhow::anyhow!("{error}"))?;
+    let loaded =
+        lab.load(&driver.path, &driver.service(0, &lab)).map_err(|error| anyhow::anyhow!("{error}"))?;
     let steps = Steps::watch(image(&lab, &loaded)?)?;
     let program = lab.process("bench.exe");
     let mut operations = Vec::new();

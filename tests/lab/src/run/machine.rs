@@ -55,11 +55,15 @@ impl DriverFile {
     }
 
     /// The service of the driver at this place in the list, from the top.
-    pub(crate) fn service(&self, place: usize) -> Service {
+    pub(crate) fn service(&self, place: usize, lab: &Lab) -> Service {
         let name = self.path.file_stem().unwrap_or(self.path.as_os_str()).to_string_lossy();
         // The System Recovery group, each below the one before.
         let altitude = self.altitude.clone().unwrap_or_else(|| (225_000 - 100 * place).to_string());
-        Service::new(&name, &altitude)
+        let mut service = Service::new(&name, &altitude);
+        if lab.has_instances(&service.name) {
+            service.instances.clear();
+        }
+        service
     }
 }
 
@@ -121,11 +125,7 @@ impl Machine {
             applied.map_err(|error| anyhow::anyhow!("the registry file: {error}"))?;
         }
         for (place, driver) in setup.drivers.iter().enumerate() {
-            let mut service = driver.service(place);
-            if lab.has_instances(&service.name) {
-                service.instances.clear();
-            }
-            let loaded = lab.load(&driver.path, &service);
+            let loaded = lab.load(&driver.path, &driver.service(place, &lab));
             loaded.map_err(|error| anyhow::anyhow!("{error}"))?;
         }
         Ok(Machine { lab, progress: Rc::default() })
