@@ -89,15 +89,13 @@ mod tests {
     use crate::workspace;
 
     #[test]
-    fn every_explanation_names_a_function_that_is_there() {
+    fn every_explanation_is_about_a_change_that_is_there() {
         let root = workspace::root();
         let mutants = copy::mutants(&copy::sources(root).unwrap());
         for explanation in read(root).unwrap() {
-            let is_there = mutants.iter().any(|mutant| {
-                mutant.file == explanation.file && mutant.change.function == explanation.function
-            });
-            let Explanation { file, function, .. } = explanation;
-            assert!(is_there, "{FILE} explains a change of {function} in {file}, where none is");
+            let is_there = mutants.iter().any(|mutant| explanation.is_about(mutant));
+            let Explanation { file, function, change, text } = explanation;
+            assert!(is_there, "{FILE} explains {change} of {text} in {function}, {file}, where that is not");
         }
     }
 
