@@ -504,6 +504,10 @@ impl Pair {
                 || version.whole.directory && (!world.mapped().is_empty() || self.has_lost(path, world));
             if let Some(own) = intact.get(path).filter(|_| late) {
                 version.allow_other_times(own);
+                if world.mapped().contains(&version.id) && world.is_disposed(version.id) {
+                    // The pages of a stream are written before the save in which it is deleted ends; bare they go with it.
+                    version.whole.times.write = own.whole.times.write;
+                }
                 if world.keeps_streams(version.id) {
                     // For replacing it, too, what is closed and mapped is open (`closed-but-mapped-is-open`).
                     version.allow_more_streams(own);
