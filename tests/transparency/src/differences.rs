@@ -143,8 +143,9 @@ pub const LIST: &[Difference] = &[
     Difference {
         id: "refused-controls",
         reason: "compression is never part of a transaction, nor are making a file sparse and zeroing, which cannot be had without \
-                 one while names are changed in the save, or its file is mapped",
-        source: "txf-ktm §4.9",
+                 one while names are changed in the save, or its file is mapped; and a request for an oplock is refused before it is \
+                 looked at",
+        source: "txf-ktm §4.9, §4.8",
         example: "p0 open slot=0 name=0 how=0 root=0 access=0xC0010000 share=7 disposition=1 options=0x20 attributes=0 allocation=0 ea=0 security=0\n\
                   p0 link slot=0 name=10 replace=0 ex=0\n\
                   p0 control slot=0 code=0x980c8 first=0 second=10 output=0",
@@ -630,6 +631,10 @@ fn is_ours(situation: &Situation<'_>) -> bool {
 fn refused_controls(situation: &Situation<'_>) -> bool {
     let Call::Control { code, .. } = situation.step.call else { return false };
     let keeps_out = || situation.open().is_some_and(|open| situation.world.keeps_out(open.file));
+    // FSCTL_REQUEST_OPLOCK, malformed.
+    if code == 0x9_0240 {
+        return is_ours(situation) && !situation.bare.is_done() && situation.intact.is(Status(0xC000_00E2));
+    }
     (code == 0x9_C040 || is_done_without(code) && keeps_out())
         && is_ours(situation)
         && situation.intact.is(Status(0xC000_0010))
