@@ -120,6 +120,9 @@ struct Generator<'a> {
     folders: Vec<u64>,
     /// Which slots hold a handle whose requests may be under way together.
     loose: Vec<u64>,
+    /// Whether it has an open that deletes on close. What such an open maps to write keeps saves of the file from committing
+    /// (README, Limits): it maps nothing to write.
+    fleeting: bool,
     /// Percentage of handles that are so.
     overlapped: u64,
     /// It is much about sparse files.
@@ -140,9 +143,20 @@ pub fn program(seed: u64, focus: &Focus) -> Program {
     }
     let (held, mapped) = ([None; SLOTS as usize], [None; VIEWS as usize]);
     let overlapped = if focus.late { [20, 20, 20, 80][random.below(4)] } else { 0 };
-    let (folders, loose) = Default::default();
-    let mut generator =
-        Generator { random, focus, held, mapped, folders, loose, overlapped, sparse, processes, names };
+    let (folders, loose, fleeting) = Default::default();
+    let mut generator = Generator {
+        random,
+        focus,
+        held,
+        mapped,
+        folders,
+        loose,
+        fleeting,
+        overlapped,
+        sparse,
+        processes,
+        names,
+    };
     let length = 3 + generator.below(focus.steps as u64 - 2);
     let steps = (0..length).map(|_| generator.step()).collect();
     Program { steps }
@@ -221,6 +235,7 @@ impl Generator<'_> {
         }
         if self.focus.names && access & (DELETE | 0x1000_0000) != 0 && self.chance(10) {
             options |= 0x1000;
+            self.fleeting = true;
         }
         let access = if self.chance(90) { access | SYNCHRONIZE } else { access };
         let held = self.held();
@@ -310,7 +325,7 @@ impl Generator<'_> {
         let view = free.unwrap_or_else(|| self.below(VIEWS));
         self.mapped[view as usize] = self.held[slot as usize];
         let size = if self.chance(60) { 0 } else { self.size() };
-        Call::Map { slot, view, writable: u64::from(self.chance(70)), size }
+        Call::Map { slot, view, writable: u64::from(self.chance(70) && !self.fleeting), size }
     }
 
     fn on_view(&mut self, view: u64) -> Call {

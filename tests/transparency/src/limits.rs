@@ -138,6 +138,7 @@ pub const LIMITS: &[Limit] = &[
         ],
         tests: &[
             (SECTIONS, "a_section_of_an_empty_file_is_refused"),
+            (SECTIONS, "what_is_mapped_past_a_save_keeps_it_from_committing"),
             (REFUSALS, "controls_are_refused_with_statuses_that_programs_know"),
         ],
     },

@@ -1,7 +1,7 @@
 //! Programs that save by mapping the file.
 
 use intact_saves::{FILE, NEW, OLD, Scene};
-use lab::{Caller, Handle, MappedFile, Offset, Status};
+use lab::{Caller, CreateOptions, DELETE, GENERIC_READ, GENERIC_WRITE, Handle, MappedFile, Offset, Status};
 use lab_executive::import::{Failure, FaultKind, PlannedFault};
 
 const UNCERTAIN: &str = "a part of what was asked for may be missing";
@@ -421,5 +421,29 @@ fn a_file_that_was_only_read_through_a_view_is_not_modified() {
     });
     writer.close(handle).unwrap();
     scene.assert_rolled_back("nothing was modified");
+    scene.end();
+}
+
+/// A limit that the README names. An open that deletes on close takes no part in a save; a section that it has made keeps the
+/// transaction of its file from committing (txf-ktm §4.5).
+#[test]
+fn what_is_mapped_past_a_save_keeps_it_from_committing() {
+    const DELETE_ON_CLOSE: u32 = 0x1000;
+    const STREAM: &str = r"C:\Saved\report.txt:notes";
+    let scene = Scene::builder().file(r"Saved\report.txt:notes", OLD).build();
+    let writer = scene.program("writer.exe");
+    let passes = CreateOptions::open(STREAM, GENERIC_READ | GENERIC_WRITE | DELETE).options(DELETE_ON_CLOSE);
+    let notes = writer.create_file(passes).unwrap();
+    let view = writer.call(move |caller| caller.create_section_of(notes, true, None).unwrap());
+    writer.close(notes).unwrap();
+    let handle = scene.open_file(&writer);
+    writer.write(handle, 0, b"x").unwrap();
+    writer.close(handle).unwrap();
+    scene.assert_committed(FILE, OLD);
+    writer.call(move |caller| caller.close_section(view));
+    let handle = scene.open_file(&writer);
+    writer.write(handle, 0, b"x").unwrap();
+    writer.close(handle).unwrap();
+    scene.assert_committed(FILE, &[b"x", &OLD[1..]].concat());
     scene.end();
 }
