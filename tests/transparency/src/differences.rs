@@ -756,8 +756,10 @@ fn an_exchange_ends_waits_for_locks(situation: &Situation<'_>) -> bool {
         | Call::Rename { .. }
         | Call::Link { .. }
         | Call::Dispose { .. } => situation.open().is_some_and(|open| open.rests()),
-        // Somebody is let in.
-        Call::Open { .. } => situation.world.any_save(),
+        // Somebody is let in; or the save ends, and a handle that only reads goes back to its own file.
+        Call::Open { .. } | Call::Close { .. } | Call::Exit { .. } | Call::Kill { .. } => {
+            situation.world.any_save()
+        }
         _ => false,
     };
     ends && *situation.bare == Answer::Waits && situation.intact.is(Status::LOCK_NOT_GRANTED)

@@ -24,6 +24,7 @@ const POLICY: &str = "tests/saves/tests/saves/policy.rs";
 const PROCESS: &str = "tests/saves/tests/saves/process_scope.rs";
 const REFUSALS: &str = "tests/saves/tests/saves/refusals.rs";
 const RESTING: &str = "tests/saves/tests/saves/resting.rs";
+const READING_HANDLES: &str = "tests/saves/tests/saves/reading_handles.rs";
 const SECTIONS: &str = "tests/saves/tests/saves/sections.rs";
 const SPARSE: &str = "tests/saves/tests/saves/sparse.rs";
 const TERMINATIONS: &str = "tests/saves/tests/saves/terminations.rs";
@@ -201,11 +202,16 @@ pub const LIMITS: &[Limit] = &[
             "changes-are-told-with-the-save",
             "read-only-files-change-after-they-were-made",
             "space",
+            "an-exchange-ends-waits-for-locks",
         ],
         tests: &[
             (ADMISSIONS, "who_is_let_in_finds_what_is_there_and_both_write_on"),
             (ADMISSIONS, "a_save_that_could_not_commit_keeps_them_out"),
             (ADMISSIONS, "a_save_that_has_given_a_name_or_is_mapped_keeps_them_out"),
+            (
+                READING_HANDLES,
+                "who_waits_for_a_lock_to_read_when_the_save_ends_is_told_that_it_was_not_granted",
+            ),
         ],
     },
     Limit {

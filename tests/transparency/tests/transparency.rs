@@ -201,6 +201,17 @@ const MORE: &[(&str, &str)] = &[
          p0 query-volume slot=2 class=7 length=32",
     ),
     // What a transaction does not do ends it; what is modified then begins another one.
+    // The save ends that a reading handle saw.
+    (
+        "an-exchange-ends-waits-for-locks",
+        "p1 open slot=2 name=0 how=0 root=0 access=0x80100000 share=7 disposition=1 options=0x20 attributes=0 allocation=0 ea=0 security=0\n\
+         p1 lock slot=2 start=0 length=1 exclusive=1 wait=0\n\
+         p0 open slot=0 name=0 how=0 root=0 access=0xC0100000 share=7 disposition=1 options=0x20 attributes=0 allocation=0 ea=0 security=0\n\
+         p0 write slot=0 at=5 length=1 fill=0\n\
+         p0 open slot=1 name=0 how=0 root=0 access=0x80100000 share=7 disposition=1 options=0 attributes=0 allocation=0 ea=0 security=0\n\
+         p0 lock slot=1 start=0 length=1 exclusive=1 wait=1\n\
+         p0 close slot=0",
+    ),
     (
         "an-exchange-ends-waits-for-locks",
         "p0 open slot=1 name=0 how=0 root=0 access=0x40000000 share=0 disposition=0 options=0 attributes=0 allocation=0 ea=0 security=0\n\

@@ -159,3 +159,26 @@ fn the_locks_of_a_reading_handle_stay_with_it_when_the_save_goes_on_without_a_tr
     writer.close(reads).unwrap();
     scene.end();
 }
+
+/// A limit that the README names: what waits ends with the twin that it waits at.
+#[test]
+fn who_waits_for_a_lock_to_read_when_the_save_ends_is_told_that_it_was_not_granted() {
+    let scene = scene_of_writer();
+    let (writer, other) = (scene.program("writer.exe"), scene.program("other.exe"));
+    let theirs = other.create_file(CreateOptions::open(FILE, GENERIC_READ)).unwrap();
+    lock(&other, theirs, 0);
+    let handle = scene.open_file(&writer);
+    writer.write(handle, 10, b"x").unwrap();
+    let mut options = CreateOptions::open(FILE, GENERIC_READ);
+    options.options = 0;
+    let reads = writer.create_file(options).unwrap();
+    let waits = writer.submit(move |caller| caller.lock(reads, 0, 5, true, false));
+    assert_eq!(writer.read(handle, 10, 1).unwrap(), b"x");
+    assert!(!waits.is_done());
+    writer.close(handle).unwrap();
+    assert_eq!(waits.wait().unwrap(), Err(Status::LOCK_NOT_GRANTED));
+    unlock(&other, theirs, 0).unwrap();
+    lock(&writer, reads, 0);
+    writer.close(reads).unwrap();
+    scene.end();
+}

@@ -55,8 +55,10 @@ impl Volume {
         let cut = allocation.is_some() || size < old.size;
         let removed = if cut { stream.remove(keep, u64::MAX) } else { Vec::new() };
         let added = match allocation {
-            // Holes below the end would show what their new clusters held.
-            Some(bytes) if sparse => self.extend(open.transaction, &mut stream, old.size, bytes)?,
+            // Holes below the end would show what their new clusters held, also that in which the end is.
+            Some(bytes) if sparse => {
+                self.extend(open.transaction, &mut stream, old.size.next_multiple_of(CLUSTER_BYTES), bytes)?
+            }
             Some(bytes) => self.extend(open.transaction, &mut stream, 0, bytes)?,
             None if sparse => Vec::new(),
             None => self.extend(open.transaction, &mut stream, old.size.min(size), size)?,

@@ -282,3 +282,71 @@ fn the_holes_of_a_sparse_file_outlive_its_allocation() {
     assert_eq!(lab.volume.read(open, 0, 9, Io::default()).unwrap(), b"\0\0\0\0\0data");
     lab.volume.check().unwrap();
 }
+
+/// Whatever becomes of its sizes and holes, nobody reads what free clusters held.
+#[test]
+fn a_sparse_file_never_shows_what_its_clusters_held_before() {
+    for seed in 0..400_u64 {
+        let mut random = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+        let mut below = |bound: u64| {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            random % bound
+        };
+        let mut lab = lab();
+        let stale = lab.make("stale").unwrap();
+        lab.write(stale, 0, &[0xAA; 200_000]).unwrap();
+        lab.volume.flush(stale).unwrap();
+        lab.delete(stale).unwrap();
+        lab.close(stale);
+        let mut open = lab.make("s").unwrap();
+        lab.volume.set_sparse(open, true).unwrap();
+        let mut told = Vec::new();
+        let mut expected: Vec<u8> = Vec::new();
+        for _ in 0..12 {
+            let at = [0, 1, 512, 4_095, 4_096, 9_000, 20_000][below(7) as usize];
+            let length = [1, 24, 600, 4_096, 9_000][below(5) as usize];
+            match below(7) {
+                0 | 1 => {
+                    lab.write(open, at, &vec![0x11; length]).unwrap();
+                    let end = at as usize + length;
+                    expected.resize(expected.len().max(end), 0);
+                    expected[at as usize..end].fill(0x11);
+                    told.push(format!("write {at} {length}"));
+                }
+                2 => {
+                    lab.volume.set_end_of_file(open, at).unwrap();
+                    expected.resize(at as usize, 0);
+                    told.push(format!("end {at}"));
+                }
+                3 => {
+                    lab.volume.set_allocation(open, at).unwrap();
+                    expected.truncate((at as usize).div_ceil(4_096) * 4_096);
+                    let kept = expected.len().min(at as usize);
+                    expected.truncate(kept);
+                    told.push(format!("allocation {at}"));
+                }
+                4 => {
+                    lab.volume.zero_data(open, at, at + length as u64).unwrap();
+                    let end = expected.len().min(at as usize + length);
+                    if (at as usize) < end {
+                        expected[at as usize..end].fill(0);
+                    }
+                    told.push(format!("zero {at} {length}"));
+                }
+                5 => {
+                    lab.volume.flush(open).unwrap();
+                    told.push("flush".into());
+                }
+                _ => {
+                    lab.close(open);
+                    open = lab.open("s", WRITE).unwrap();
+                    told.push("again".into());
+                }
+            }
+            assert!(lab.read(open).unwrap_or_default() == expected, "seed {seed}: {told:?}");
+        }
+        lab.volume.check().unwrap();
+    }
+}
