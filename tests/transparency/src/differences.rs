@@ -631,9 +631,10 @@ fn is_ours(situation: &Situation<'_>) -> bool {
 fn refused_controls(situation: &Situation<'_>) -> bool {
     let Call::Control { code, .. } = situation.step.call else { return false };
     let keeps_out = || situation.open().is_some_and(|open| situation.world.keeps_out(open.file));
-    // FSCTL_REQUEST_OPLOCK, malformed.
+    // FSCTL_REQUEST_OPLOCK, malformed: of a file that a save has open it is said first that none is granted.
     if code == 0x9_0240 {
-        return is_ours(situation) && !situation.bare.is_done() && situation.intact.is(Status(0xC000_00E2));
+        let ours = situation.open().is_some_and(|open| situation.world.may_be_ours(open.file));
+        return ours && !situation.bare.is_done() && situation.intact.is(Status(0xC000_00E2));
     }
     (code == 0x9_C040 || is_done_without(code) && keeps_out())
         && is_ours(situation)

@@ -369,6 +369,11 @@ impl World {
         self.live.iter().any(|live| live.file == file) || self.may_save_again(file, |_| true)
     }
 
+    /// Whether anybody has a file open through Intact, in a save or after one.
+    pub fn may_be_ours(&self, file: usize) -> bool {
+        self.slots.iter().flatten().any(|(_, open)| open.file == file && open.redirected)
+    }
+
     /// Whether anybody saves a file now, for certain: it has not only handles whose next modification begins a save.
     pub fn is_certainly_saved(&self, file: usize) -> bool {
         self.live.iter().any(|live| live.file == file)
