@@ -41,6 +41,8 @@ callback! {
     PFLT_TRANSACTION_NOTIFICATION_CALLBACK(*const FLT_RELATED_OBJECTS, PFLT_CONTEXT, u32) -> NTSTATUS;
     /// Body of a generic work item: the item, the object it was queued with (filter or instance), its context.
     PFLT_GENERIC_WORKITEM_ROUTINE(PFLT_GENERIC_WORKITEM, PVOID, PVOID);
+    /// An extra create parameter goes: its memory, which is freed next, and its type (minifilter-rules §1.10).
+    PFSRTL_EXTRA_CREATE_PARAMETER_CLEANUP_CALLBACK(PVOID, LPCGUID);
     /// Body of a deferred I/O work item.
     PFLT_DEFERRED_IO_WORKITEM_ROUTINE(PFLT_DEFERRED_IO_WORKITEM, *mut FLT_CALLBACK_DATA, PVOID);
 }

@@ -46,10 +46,23 @@ macro_rules! for_each_function {
             fn FltGetRequestorProcessId(CallbackData: *mut FLT_CALLBACK_DATA) -> u32;
             fn FltIsOperationSynchronous(CallbackData: *mut FLT_CALLBACK_DATA) -> BOOLEAN;
             fn FltGetTopInstance(Volume: PFLT_VOLUME, Instance: *mut PFLT_INSTANCE) -> NTSTATUS;
-            fn FltGetEcpListFromCallbackData(Filter: PFLT_FILTER, CallbackData: *mut FLT_CALLBACK_DATA, EcpList: *mut PECP_LIST) -> NTSTATUS;
             fn FltCompletePendedPreOperation(CallbackData: *mut FLT_CALLBACK_DATA, CallbackStatus: FLT_PREOP_CALLBACK_STATUS, Context: PVOID);
             fn FltCompletePendedPostOperation(CallbackData: *mut FLT_CALLBACK_DATA);
             fn FltDoCompletionProcessingWhenSafe(Data: *mut FLT_CALLBACK_DATA, FltObjects: *const FLT_RELATED_OBJECTS, CompletionContext: PVOID, Flags: u32, SafePostCallback: PFLT_POST_OPERATION_CALLBACK, RetPostOperationStatus: *mut FLT_POSTOP_CALLBACK_STATUS) -> BOOLEAN;
+
+            fn FltGetEcpListFromCallbackData(Filter: PFLT_FILTER, CallbackData: *mut FLT_CALLBACK_DATA, EcpList: *mut PECP_LIST) -> NTSTATUS;
+            fn FltSetEcpListIntoCallbackData(Filter: PFLT_FILTER, CallbackData: *mut FLT_CALLBACK_DATA, EcpList: PECP_LIST) -> NTSTATUS;
+            fn FltAllocateExtraCreateParameterList(Filter: PFLT_FILTER, Flags: u32, EcpList: *mut PECP_LIST) -> NTSTATUS;
+            fn FltFreeExtraCreateParameterList(Filter: PFLT_FILTER, EcpList: PECP_LIST);
+            fn FltAllocateExtraCreateParameter(Filter: PFLT_FILTER, EcpType: LPCGUID, SizeOfContext: u32, Flags: u32, CleanupCallback: PFSRTL_EXTRA_CREATE_PARAMETER_CLEANUP_CALLBACK, PoolTag: u32, EcpContext: *mut PVOID) -> NTSTATUS;
+            fn FltFreeExtraCreateParameter(Filter: PFLT_FILTER, EcpContext: PVOID);
+            fn FltInsertExtraCreateParameter(Filter: PFLT_FILTER, EcpList: PECP_LIST, EcpContext: PVOID) -> NTSTATUS;
+            fn FltRemoveExtraCreateParameter(Filter: PFLT_FILTER, EcpList: PECP_LIST, EcpType: LPCGUID, EcpContext: *mut PVOID, EcpContextSize: *mut u32) -> NTSTATUS;
+            fn FltFindExtraCreateParameter(Filter: PFLT_FILTER, EcpList: PECP_LIST, EcpType: LPCGUID, EcpContext: *mut PVOID, EcpContextSize: *mut u32) -> NTSTATUS;
+            fn FltGetNextExtraCreateParameter(Filter: PFLT_FILTER, EcpList: PECP_LIST, CurrentEcpContext: PVOID, NextEcpType: LPGUID, NextEcpContext: *mut PVOID, NextEcpContextSize: *mut u32) -> NTSTATUS;
+            fn FltAcknowledgeEcp(Filter: PFLT_FILTER, EcpContext: PVOID);
+            fn FltIsEcpAcknowledged(Filter: PFLT_FILTER, EcpContext: PVOID) -> BOOLEAN;
+            fn FltIsEcpFromUserMode(Filter: PFLT_FILTER, EcpContext: PVOID) -> BOOLEAN;
 
             fn FltCreateFileEx2(Filter: PFLT_FILTER, Instance: PFLT_INSTANCE, FileHandle: *mut HANDLE, FileObject: *mut PFILE_OBJECT, DesiredAccess: u32, ObjectAttributes: POBJECT_ATTRIBUTES, IoStatusBlock: PIO_STATUS_BLOCK, AllocationSize: *mut i64, FileAttributes: u32, ShareAccess: u32, CreateDisposition: u32, CreateOptions: u32, EaBuffer: PVOID, EaLength: u32, Flags: u32, DriverContext: PIO_DRIVER_CREATE_CONTEXT) -> NTSTATUS;
             fn FltClose(FileHandle: HANDLE) -> NTSTATUS;

@@ -68,6 +68,10 @@ pub type PIO_STATUS_BLOCK = *mut IO_STATUS_BLOCK;
 pub type PIO_DRIVER_CREATE_CONTEXT = *mut c_void;
 /// `ECP_LIST`.
 pub type PECP_LIST = *mut c_void;
+/// `GUID` of the caller's bindings, read only.
+pub type LPCGUID = *const c_void;
+/// `GUID` of the caller's bindings.
+pub type LPGUID = *mut c_void;
 /// `SECURITY_DESCRIPTOR`.
 pub type PSECURITY_DESCRIPTOR = *mut c_void;
 /// `IO_SECURITY_CONTEXT` of the caller's bindings.

@@ -102,6 +102,7 @@ pub fn tables() -> Vec<&'static [&'static Import]> {
     tables.extend([
         flt::imports::FILTERS,
         flt::imports::CONTEXTS,
+        flt::imports::EXTRA_PARAMETERS,
         flt::imports::NAMES,
         flt::imports::OPERATIONS,
         flt::imports::REQUESTS,

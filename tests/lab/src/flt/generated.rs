@@ -8,6 +8,7 @@ use lab_executive::{Lab, Mode, status};
 use lab_nt::OBJECT_ATTRIBUTES;
 
 use super::altitude::Altitude;
+use super::extra_parameters::ExtraOfCreate;
 use super::instance::Instance;
 use crate::io::create::{self, Open, Opened};
 use crate::io::file::{File, Transacted};
@@ -157,7 +158,7 @@ fn prepare(lab: &Lab, instance: Option<&Rc<Instance>>, arguments: &CreateArgumen
         open.security = file_system::self_relative(attributes.SecurityDescriptor.cast());
     }
     open.transaction = transaction;
-    open.ecp = ecp;
+    open.extra = Rc::new(ExtraOfCreate::of(ecp));
     open.ceiling = instance.map(|instance| instance.altitude.clone());
     open.mount = instance.map(|instance| instance.mount);
     open.ignore_share = arguments.flags & IO_IGNORE_SHARE_ACCESS_CHECK != 0;

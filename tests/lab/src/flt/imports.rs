@@ -1,12 +1,14 @@
 //! `FLTMGR.SYS`, as drivers import it.
 
 pub mod contexts;
+pub mod extra_parameters;
 pub mod filters;
 pub mod names;
 pub mod operations;
 pub mod requests;
 
 pub use contexts::CONTEXTS;
+pub use extra_parameters::EXTRA_PARAMETERS;
 pub use filters::FILTERS;
 pub use names::NAMES;
 pub use operations::OPERATIONS;
@@ -22,6 +24,7 @@ macro_rules! same_signatures {
 mod check {
     #![allow(unused_imports, reason = "a glob for each family")]
     use super::contexts::*;
+    use super::extra_parameters::*;
     use super::filters::*;
     use super::names::*;
     use super::operations::*;

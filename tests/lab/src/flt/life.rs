@@ -326,6 +326,7 @@ pub(crate) fn unregister(lab: &Executive, filter: &Rc<Filter>) {
         return;
     }
     let mut left = flt.contexts.of_filter(filter);
+    left.extend(flt.extra_parameters.left_by(filter));
     left.extend(flt.names.left_by(filter.image));
     left.extend(flt.work.left_by(filter.image));
     left.extend(flt.own_data.left_by(filter.image));

@@ -7,6 +7,7 @@
 //! | `request`, `passage` | one operation: callback data, down through the instances and up again |
 //! | `contract` | what callbacks may answer |
 //! | `contexts` | contexts and their references |
+//! | `extra_parameters` | ECPs, their lists, and the creates that have them |
 //! | `names` | file names, normalized and opened |
 //! | `own_data` | operations that filters make themselves |
 //! | `life` | registration, start, attach, detach, unload |
@@ -16,6 +17,7 @@
 pub mod altitude;
 pub(crate) mod contexts;
 pub(crate) mod contract;
+pub(crate) mod extra_parameters;
 pub(crate) mod generated;
 pub mod imports;
 pub mod instance;
@@ -41,6 +43,7 @@ use crate::Executive;
 use crate::opaque::OpaqueAddresses;
 use altitude::Altitude;
 use contexts::Contexts;
+use extra_parameters::ExtraParameters;
 use instance::{Filter, Instance, Stage};
 use names::Names;
 use request::Request;
@@ -103,6 +106,7 @@ pub struct FilterManager {
     pub(crate) active: RefCell<Vec<Rc<Request>>>,
     requests: Cell<u64>,
     pub(crate) contexts: Contexts,
+    pub(crate) extra_parameters: ExtraParameters,
     pub(crate) names: Names,
     pub(crate) work: WorkItems,
     pub(crate) own_data: own_data::OwnData,

@@ -85,4 +85,17 @@ list! {
         "FltCancelFileOpen: post-create only" => an_open_with_a_handle_is_not_cancelled, a_cancelled_open_is_cleaned_up_and_closed_below_and_fails_above;
         "it does not undo a create/overwrite" => a_cancelled_create_leaves_the_new_file;
     }
+    "minifilter-rules §1.10" {
+        "takes paged pool, or nonpaged with" => an_extra_parameter_is_in_paged_pool_if_not_told_otherwise;
+        "types are unique in a list" => an_extra_parameter_is_found_by_its_type_until_it_is_removed;
+        "Removing does not free" => an_extra_parameter_is_found_by_its_type_until_it_is_removed;
+        "the first, or the one after another, not circular" => extra_parameters_are_told_one_after_another;
+        "wants it removed from its list first" => the_cleanup_callback_of_an_extra_parameter_runs_when_it_goes, misuse_of_extra_parameters_stops_the_run, extra_parameters_that_nobody_frees_are_listed_when_their_filter_unloads;
+        "STATUS_INVALID_PARAMETER_3 if it has one" => only_a_create_without_a_list_is_given_one;
+        "may serve several creates" => the_extra_parameters_of_an_open_are_seen_below;
+        "is freed by the I/O manager when the create completes" => a_list_that_a_filter_sets_goes_with_the_create, a_list_that_a_filter_sets_is_there_behind_a_junction;
+        "inserts into the list of a create under way" => what_is_added_to_the_list_of_an_open_goes_with_it;
+        "FltAcknowledgeEcp marks an ECP" => an_acknowledged_extra_parameter_is_known_as_one;
+        "ECPs from lookaside lists" no "not served; an import of it is refused by name";
+    }
 }

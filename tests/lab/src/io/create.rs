@@ -16,6 +16,7 @@ use lab_volume::Subject;
 use super::file::{File, Transacted, counted};
 use crate::Executive;
 use crate::flt::altitude::Altitude;
+use crate::flt::extra_parameters::ExtraOfCreate;
 use crate::flt::passage;
 use crate::flt::request::{Form, Operation};
 use crate::memory;
@@ -36,8 +37,8 @@ const FILE_OPEN_BY_FILE_ID: u32 = 0x2000;
 pub(crate) struct CreatePacket {
     /// The transaction of the create.
     pub(crate) transaction: Option<Rc<Transacted>>,
-    /// ECP_LIST or null.
-    pub(crate) ecp: PVOID,
+    /// Its extra create parameters.
+    pub(crate) extra: Rc<ExtraOfCreate>,
     /// ACCESS_STATE, followed by IO_SECURITY_CONTEXT.
     pub(crate) access_state: *mut ACCESS_STATE,
     pub(crate) security_context: *mut IO_SECURITY_CONTEXT,
@@ -69,7 +70,7 @@ pub(crate) struct Open {
     /// A self-relative descriptor for a new file.
     pub(crate) security: Option<Vec<u8>>,
     pub(crate) transaction: Option<Rc<Transacted>>,
-    pub(crate) ecp: PVOID,
+    pub(crate) extra: Rc<ExtraOfCreate>,
     /// Only instances lower than this see the open and its later operations.
     pub(crate) ceiling: Option<Altitude>,
     /// On this mount of the volume; `None`: on the one that is mounted, or that of `related`.
@@ -96,7 +97,7 @@ impl Open {
             allocation: 0,
             security: None,
             transaction: None,
-            ecp: std::ptr::null_mut(),
+            extra: Rc::default(),
             ceiling: None,
             mount: None,
             ignore_share: false,
@@ -120,8 +121,17 @@ pub(crate) struct Opened {
 ///
 /// # Errors
 /// The status, and the information that came with it.
-pub(crate) fn open(lab: &Executive, mut open: Open) -> Result<Opened, (i32, usize)> {
+pub(crate) fn open(lab: &Executive, open: Open) -> Result<Opened, (i32, usize)> {
     check(&open).map_err(|status| (status, 0))?;
+    let extra = open.extra.clone();
+    lab.flt().extra_parameters.begin(lab, &extra);
+    let opened = follow(lab, open);
+    // Not before, so that what filters add is there behind a reparse point too (minifilter-rules §1.10).
+    lab.flt().extra_parameters.end(lab, &extra);
+    opened
+}
+
+fn follow(lab: &Executive, mut open: Open) -> Result<Opened, (i32, usize)> {
     for _ in 0..MOST_REPARSES {
         match open_once(lab, &open)? {
             Ended::Opened(opened) => return Ok(opened),
@@ -290,7 +300,7 @@ pub(super) fn make_packet(lab: &Executive, open: &Open) -> CreatePacket {
     memory::write(security_context, context);
     CreatePacket {
         transaction: open.transaction.clone(),
-        ecp: open.ecp,
+        extra: open.extra.clone(),
         access_state,
         security_context,
         ignore_share: open.ignore_share,

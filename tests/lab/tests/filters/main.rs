@@ -6,6 +6,7 @@ mod context_rules;
 mod contract;
 mod dismount;
 mod enlistments;
+mod extra_parameters;
 mod facts;
 mod inside;
 mod life;

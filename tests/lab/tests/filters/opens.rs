@@ -4,7 +4,6 @@ use crate::inside::*;
 use crate::made::{Data, Made, Related, iopb, note, notes, post_of, pre_of, rule};
 use crate::scene::{ALL, clean, lab_with};
 use fltkernel::*;
-use lab::flt::imports::operations::FltGetEcpListFromCallbackData;
 use lab::flt::imports::requests::FltCancelFileOpen;
 use lab::io::imports::IoGetTransactionParameterBlock;
 use lab::{CreateOptions, DIRECTORY, GENERIC_READ, GENERIC_WRITE, Status};
@@ -133,29 +132,6 @@ fn a_filters_open_without_an_instance_starts_at_the_top() {
         let (_, handle, file) = top.open(related);
         done_with(handle, file);
         assert_eq!(notes(), ["pre 1 0", "post 1 0 with 2"]);
-    });
-    scene.clean();
-}
-
-unsafe extern "win64" fn note_extra(data: Data, related: Related, _: *mut PVOID) -> i32 {
-    let mut list = std::ptr::null_mut();
-    // SAFETY: callback data and related objects are valid during the callback.
-    let status = unsafe { FltGetEcpListFromCallbackData((*related).Filter, data, &raw mut list) };
-    note(format!("{status} {:#x}", list.addr()));
-    FLT_PREOP_SUCCESS_NO_CALLBACK
-}
-
-/// minifilter-rules §1.3.
-#[test]
-fn the_extra_parameters_of_an_open_are_seen_below() {
-    let scene = Scene::new();
-    Made::new().on(IRP_MJ_CREATE, Some(note_extra), None).load::<1>(&scene.lab, "145100").unwrap();
-    scene.inside(|related| {
-        notes();
-        let context = Some([40, 0x5A50, 0, 0, 1]);
-        let (_, handle, file) = OwnOpen { context, ..OwnOpen::new(related, r"\a") }.open(related);
-        done_with(handle, file);
-        assert_eq!(notes(), ["0 0x5a50"]);
     });
     scene.clean();
 }

@@ -3,7 +3,6 @@
 use fltkernel::*;
 use lab_executive::imports;
 use lab_executive::irql::{APC_LEVEL, PASSIVE_LEVEL};
-use lab_executive::status;
 
 use crate::flt::request::Form;
 use crate::flt::{contract, passage};
@@ -48,21 +47,6 @@ imports! {
     [ceiling: DISPATCH_LEVEL, Modelled, source: "fltkernel/FltIsOperationSynchronous"]
     fn FltIsOperationSynchronous(lab; CallbackData: *mut FLT_CALLBACK_DATA) -> BOOLEAN {
         u8::from(!lab.flt().request_of(lab, CallbackData).asynchronous)
-    }
-
-    /// The create's ECP list, or null.
-    [ceiling: APC_LEVEL, Approximated("programs' creates have no ECPs"), source: "minifilter-rules §1.3, §2.6"]
-    fn FltGetEcpListFromCallbackData(lab; Filter: PFLT_FILTER, CallbackData: *mut FLT_CALLBACK_DATA, EcpList: *mut PECP_LIST) -> NTSTATUS {
-        lab.flt().filter(lab, Filter);
-        let request = lab.flt().request_of(lab, CallbackData);
-        memory::write(EcpList, std::ptr::null_mut());
-        match &request.create {
-            Some(packet) if request.major == IRP_MJ_CREATE => {
-                memory::write(EcpList, packet.ecp);
-                status::SUCCESS
-            }
-            _ => status::INVALID_PARAMETER,
-        }
     }
 
     /// Answers a pended pre-operation; the operation goes on in this thread.
