@@ -112,9 +112,10 @@ impl New {
             denies,
         } = self;
         let name = U16Str::from_slice(&name);
+        let list = data.extra_parameters(filter);
         // Who makes a file has the access that was asked for, whatever the file inherits; what "the most that is allowed"
         // is, its security says. For a new stream of a file that was there, it has been asked already.
-        let open = |access: u32, checked: bool, transaction: Option<&TransactionRef>| {
+        let open = |access: u32, checked: bool, extra, transaction: Option<&TransactionRef>| {
             Open {
                 name,
                 case_sensitive,
@@ -128,23 +129,23 @@ impl New {
                 checked,
                 ignore_share: false,
                 transaction,
-                extra: None,
+                extra,
             }
             .open(filter, instance)
             .and_then(|opened| accept_same(opened, file, instance))
         };
         let asks_for_most = created && rights.twin & MAXIMUM_ALLOWED != 0;
         let most = |transaction: Option<&TransactionRef>| {
-            open(MAXIMUM_ALLOWED, true, transaction).ok().map(|most| most.granted)
+            open(MAXIMUM_ALLOWED, true, None, transaction).ok().map(|most| most.granted)
         };
         // Outside the transaction, so that the file is not in it yet: what a transaction modifies nobody executes.
         let outside = if asks_for_most { most(None) } else { None };
         let open = |transaction: Option<&TransactionRef>| {
             if !asks_for_most {
-                return open(rights.twin, !created, transaction);
+                return open(rights.twin, !created, list, transaction);
             }
             let allowed = outside.or_else(|| most(transaction)).unwrap_or(0);
-            open((rights.twin & !MAXIMUM_ALLOWED) | allowed, false, transaction)
+            open((rights.twin & !MAXIMUM_ALLOWED) | allowed, false, list, transaction)
         };
         let modifies = outside.is_none_or(|allowed| decision::may_modify_as_allowed(rights.twin, allowed));
         let in_save = |part: &Part| {

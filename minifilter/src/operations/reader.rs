@@ -93,7 +93,7 @@ impl Reader {
             checked: false,
             ignore_share: true,
             transaction: inside.as_ref(),
-            extra: None,
+            extra: data.extra_parameters(filter),
         }
         .open(filter, instance)
         .and_then(|opened| accept_same(opened, file, instance));

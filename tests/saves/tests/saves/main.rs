@@ -18,6 +18,7 @@ mod data;
 mod denied;
 mod endings;
 mod exchanges;
+mod extra_parameters;
 mod faults;
 mod folders;
 mod going;
