@@ -1,8 +1,9 @@
 //! `IncludeChildren`: what a program of a rule starts is one with it.
 
 use intact_saves::{FILE, Happened, NEW, OLD, Policy, Rule, Scene, SceneBuilder, failing_calls, seen};
-use lab::{CreateOptions, DELETE, GENERIC_READ, GENERIC_WRITE, Offset, Process, Status};
+use lab::{CreateOptions, DELETE, GENERIC_READ, GENERIC_WRITE, Handle, Offset, Process, Status};
 
+use crate::going::dismount;
 use crate::process_scope::{open, rename, save};
 use crate::unload::{DO_NOT_DETACH, driver};
 
@@ -548,6 +549,90 @@ fn who_opens_to_write_takes_part_and_whoever_fails_later_changes_nothing_more() 
     assert_nothing_saved(&scene);
     assert_eq!(count(&scene, &Happened::RolledBack(DIED.into())), 1);
     scene.end();
+}
+
+/// References to objects that the driver has taken and not given back, since the driver was loaded, as far as its calls tell.
+fn references(scene: &Scene) -> i64 {
+    let counts = scene.lab.executive().calls.counts();
+    let sum = |names: [&str; 3]| -> u64 {
+        counts.iter().filter(|(name, _)| names.contains(*name)).map(|(_, count)| *count).sum()
+    };
+    let taken = sum(["ObfReferenceObject", "ObReferenceObjectSafe", "ObReferenceObjectByPointer"]);
+    let given = sum(["ObfDereferenceObject", "ObDereferenceObjectDeferDelete", ""]);
+    i64::try_from(taken).unwrap() - i64::try_from(given).unwrap()
+}
+
+/// Neither who takes part and goes on, nor who has ended well, is remembered more than once.
+#[test]
+fn however_long_a_family_saves_nothing_piles_up() {
+    let saved = |scene: &Scene, program: &Process| {
+        let handle = open(program, OTHER);
+        (0..10).for_each(|at| assert_eq!(program.write(handle, at, b"x"), Ok(1)));
+        program.close(handle).unwrap();
+        references(scene)
+    };
+    let scene = families().build();
+    let writer = scene.program("writer.exe");
+    let child = writer.start("cc.exe");
+    save(&writer, FILE);
+    let growth = |program: &Process| {
+        saved(&scene, program);
+        let before = saved(&scene, program);
+        saved(&scene, program) - before
+    };
+    assert_eq!(growth(&writer), growth(&child));
+    let alone =
+        Scene::builder().file(r"Saved\other.txt", OTHERS).rule(|rule| rule.text("Scope", "Process")).build();
+    let other = alone.program("writer.exe");
+    saved(&alone, &other);
+    let before = saved(&alone, &other);
+    assert_eq!(growth(&writer), saved(&alone, &other) - before, "as without children");
+    let children = |count: usize| {
+        (0..count).for_each(|_| {
+            let child = writer.start("cc.exe");
+            save(&child, OTHER);
+            child.exit(0);
+        });
+        references(&scene)
+    };
+    let (few, more) = (children(3), children(10));
+    let most = children(10);
+    assert_eq!(more - few, most - more);
+    assert!(most - more <= 10 * growth(&writer).abs(), "{few} {more} {most}");
+    scene.pass(SETTLED);
+    scene.end();
+    alone.end();
+}
+
+/// What a member has failed in is not published for anybody: not for who wants the file, nor because it is much, nor because the
+/// volume goes.
+#[test]
+fn what_has_failed_is_not_published_for_any_reason() {
+    const MEGABYTE: usize = 1 << 20;
+    let dismounts = |scene: &Scene, _: &Process, _: Handle| dismount(scene);
+    let asks = |scene: &Scene, _: &Process, _: Handle| {
+        let other = scene.program("other.exe");
+        let told = other.create_file(CreateOptions::open(FILE, ALL).share(7));
+        assert_eq!(told, Err(Status::SHARING_VIOLATION));
+    };
+    let writes = |_: &Scene, writer: &Process, handle: Handle| {
+        assert_eq!(writer.write(handle, 0, b"y"), Ok(1));
+    };
+    let reasons: [fn(&Scene, &Process, Handle); 3] = [dismounts, asks, writes];
+    for reason in reasons {
+        let scene = families().rule(|other| rule(other).number("MaxMegabytes", 1)).build();
+        let writer = scene.program("writer.exe");
+        let child = writer.start("cc.exe");
+        let handle = writer.create_file(CreateOptions::open(FILE, ALL).share(7)).unwrap();
+        save(&child, OTHER);
+        writer.write(handle, 0, &[b'x'; MEGABYTE + 1]).unwrap();
+        child.kill(1);
+        reason(&scene, &writer, handle);
+        let _ = writer.close(handle);
+        assert_not_saved_yet(&scene);
+        assert_eq!(count(&scene, &Happened::Committed), 0);
+        scene.end();
+    }
 }
 
 #[test]
