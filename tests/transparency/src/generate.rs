@@ -47,6 +47,8 @@ const GENERIC_READ: u64 = 0x8000_0000;
 const GENERIC_WRITE: u64 = 0x4000_0000;
 const SYNCHRONIZE: u64 = 0x10_0000;
 const DELETE: u64 = 0x1_0000;
+/// FILE_EXECUTE, GENERIC_EXECUTE, GENERIC_ALL, MAXIMUM_ALLOWED.
+const EXECUTES: u64 = 0x20 | 0x2000_0000 | 0x1000_0000 | 0x200_0000;
 
 /// Every kind of access that share modes, TxF or the information classes tell apart.
 const ACCESSES: [u64; 20] = [
@@ -120,9 +122,9 @@ struct Generator<'a> {
     folders: Vec<u64>,
     /// Which slots hold a handle whose requests may be under way together.
     loose: Vec<u64>,
-    /// Whether it has an open that deletes on close. What such an open maps to write keeps saves of the file from committing
-    /// (README, Limits): it maps nothing to write.
-    fleeting: bool,
+    /// Which slots hold a handle that may take no part in a save, because it deletes on close or executes. What is mapped to write
+    /// through one keeps saves of the file from committing (README, Limits): nothing is.
+    apart: Vec<u64>,
     /// Percentage of handles that are so.
     overlapped: u64,
     /// It is much about sparse files.
@@ -143,7 +145,7 @@ pub fn program(seed: u64, focus: &Focus) -> Program {
     }
     let (held, mapped) = ([None; SLOTS as usize], [None; VIEWS as usize]);
     let overlapped = if focus.late { [20, 20, 20, 80][random.below(4)] } else { 0 };
-    let (folders, loose, fleeting) = Default::default();
+    let (folders, loose, apart) = Default::default();
     let mut generator = Generator {
         random,
         focus,
@@ -151,7 +153,7 @@ pub fn program(seed: u64, focus: &Focus) -> Program {
         mapped,
         folders,
         loose,
-        fleeting,
+        apart,
         overlapped,
         sparse,
         processes,
@@ -235,7 +237,10 @@ impl Generator<'_> {
         }
         if self.focus.names && access & (DELETE | 0x1000_0000) != 0 && self.chance(10) {
             options |= 0x1000;
-            self.fleeting = true;
+        }
+        self.apart.retain(|apart| *apart != slot);
+        if options & 0x1000 != 0 || access & EXECUTES != 0 {
+            self.apart.push(slot);
         }
         let access = if self.chance(90) { access | SYNCHRONIZE } else { access };
         let held = self.held();
@@ -325,7 +330,7 @@ impl Generator<'_> {
         let view = free.unwrap_or_else(|| self.below(VIEWS));
         self.mapped[view as usize] = self.held[slot as usize];
         let size = if self.chance(60) { 0 } else { self.size() };
-        Call::Map { slot, view, writable: u64::from(self.chance(70) && !self.fleeting), size }
+        Call::Map { slot, view, writable: u64::from(self.chance(70) && !self.apart.contains(&slot)), size }
     }
 
     fn on_view(&mut self, view: u64) -> Call {
@@ -410,6 +415,9 @@ impl Generator<'_> {
             89..=91 => {
                 let (to, process) = (self.below(SLOTS), self.below(self.processes));
                 self.held[to as usize] = Some(process);
+                let apart = self.apart.contains(&slot);
+                self.apart.retain(|apart| *apart != to);
+                self.apart.extend(apart.then_some(to));
                 Call::Duplicate { slot, to, process }
             }
             _ if !self.focus.names => Call::Query { slot, class: 18, length: 1024 },
