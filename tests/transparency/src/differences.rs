@@ -733,7 +733,14 @@ fn replaced_files_keep_their_names(situation: &Situation<'_>) -> bool {
     let outside = situation.open().is_none_or(|open| !open.takes_part);
     let refused =
         [Status::SHARING_VIOLATION, Status::ACCESS_DENIED].iter().any(|status| situation.intact.is(*status));
-    displaced && outside && (refused || situation.looks() && situation.open().is_some())
+    // By another name that it has it is found, and has got no time of the change yet.
+    let but_for_times = match (situation.bare, situation.intact) {
+        (Answer::Done(bare), Answer::Done(intact)) => {
+            untimed(bare).is_some_and(|bare| untimed(intact) == Some(bare))
+        }
+        _ => false,
+    };
+    displaced && outside && (refused || situation.looks() && (situation.open().is_some() || but_for_times))
 }
 
 fn deleted_files_go_with_the_save(situation: &Situation<'_>) -> bool {

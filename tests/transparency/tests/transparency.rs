@@ -184,6 +184,16 @@ const MORE: &[(&str, &str)] = &[
          p0 close slot=1\n\
          p0 changes slot=1",
     ),
+    // By another name that the file has.
+    (
+        "replaced-files-keep-their-names",
+        "p0 open slot=0 name=7 how=0 root=0 access=0 share=0 disposition=0 options=0 attributes=0 allocation=0 ea=0 security=0\n\
+         p0 link slot=0 name=4 replace=0 ex=1\n\
+         p0 exit status=0x0\n\
+         p0 open slot=0 name=0 how=0 root=0 access=0 share=0 disposition=0 options=0 attributes=0 allocation=0 ea=0 security=0\n\
+         p0 link slot=0 name=7 replace=0 ex=1\n\
+         p0 attributes name=4",
+    ),
     // Mapping the file has begun a transaction again.
     (
         "closed-but-mapped-is-open",
