@@ -24,6 +24,7 @@ const POLICY: &str = "tests/saves/tests/saves/policy.rs";
 const PROCESS: &str = "tests/saves/tests/saves/process_scope.rs";
 const REFUSALS: &str = "tests/saves/tests/saves/refusals.rs";
 const RESTING: &str = "tests/saves/tests/saves/resting.rs";
+const OPLOCKS: &str = "tests/saves/tests/saves/oplocks.rs";
 const READING_HANDLES: &str = "tests/saves/tests/saves/reading_handles.rs";
 const SECTIONS: &str = "tests/saves/tests/saves/sections.rs";
 const SPARSE: &str = "tests/saves/tests/saves/sparse.rs";
@@ -217,10 +218,14 @@ pub const LIMITS: &[Limit] = &[
     Limit {
         begins: "A create by a thread that is not the requestor's own",
         differences: &[],
-        tests: &[(
-            "tests/saves/tests/saves/opens.rs",
-            "an_open_with_little_stack_left_passes_through_and_says_why",
-        )],
+        tests: &[
+            (
+                "tests/saves/tests/saves/opens.rs",
+                "an_open_with_little_stack_left_passes_through_and_says_why",
+            ),
+            (OPLOCKS, "an_open_that_would_have_to_wait_goes_on_without_a_transaction_and_says_so"),
+            (OPLOCKS, "an_oplock_is_refused_during_a_save_and_granted_after_it"),
+        ],
     },
     Limit {
         begins: "A program that catches its own error",
