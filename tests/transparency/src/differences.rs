@@ -455,16 +455,15 @@ fn may_still_write(situation: &Situation<'_>) -> bool {
     }
 }
 
-/// An open that replaces a file finds the attributes that a save changes as they were: those that it has to name are asked for
-/// before share modes are.
+/// An open finds the attributes that a save changes as they were: that the file is to be read only, and those that replacing it
+/// has to name, are asked for before share modes are.
 fn must_name_old_attributes(situation: &Situation<'_>) -> bool {
     const READ_ONLY: u32 = 0x1;
     const HIDDEN_AND_SYSTEM: u32 = 0x6;
-    let Call::Open { name, disposition: 0 | 4 | 5, attributes, .. } = situation.step.call else {
-        return false;
-    };
+    let Call::Open { name, disposition, attributes, .. } = situation.step.call else { return false };
+    let named = if matches!(disposition, 0 | 4 | 5) { HIDDEN_AND_SYSTEM & !(attributes as u32) } else { 0 };
     let denies = |old: &Version| {
-        old.whole.attributes & (READ_ONLY | HIDDEN_AND_SYSTEM & !(attributes as u32)) != 0
+        old.whole.attributes & (READ_ONLY | named) != 0
             && situation.world.others_save(situation.process(), old.id)
     };
     situation.bare.is(Status::SHARING_VIOLATION)
