@@ -460,11 +460,13 @@ fn may_still_write(situation: &Situation<'_>) -> bool {
 fn must_name_old_attributes(situation: &Situation<'_>) -> bool {
     const READ_ONLY: u32 = 0x1;
     const HIDDEN_AND_SYSTEM: u32 = 0x6;
-    let Call::Open { name, disposition, attributes, .. } = situation.step.call else { return false };
+    let Call::Open { name, disposition, options, attributes, .. } = situation.step.call else { return false };
     let named = if matches!(disposition, 0 | 4 | 5) { HIDDEN_AND_SYSTEM & !(attributes as u32) } else { 0 };
     let denies = |old: &Version| {
-        old.whole.attributes & (READ_ONLY | named) != 0
-            && situation.world.others_save(situation.process(), old.id)
+        // An open that deletes on close is no part of its own process's save either.
+        let outside = situation.world.others_save(situation.process(), old.id)
+            || options & 0x1000 != 0 && situation.world.is_saved(old.id);
+        outside && old.whole.attributes & (READ_ONLY | named) != 0
     };
     situation.bare.is(Status::SHARING_VIOLATION)
         && situation.intact.is(Status::ACCESS_DENIED)

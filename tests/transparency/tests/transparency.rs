@@ -174,6 +174,14 @@ const MORE: &[(&str, &str)] = &[
          p0 basic slot=0 creation=0 write=0 attributes=0x20\n\
          p2 open slot=1 name=4 how=0 root=0 access=0x2 share=0 disposition=1 options=0 attributes=0 allocation=0 ea=0 security=0",
     ),
+    (
+        "others-see-the-old-version",
+        "p0 open slot=0 name=0 how=0 root=0 access=0x2000000 share=0 disposition=0 options=0 attributes=0 allocation=0 ea=0 security=0\n\
+         p0 basic slot=0 creation=0 write=0 attributes=0x2\n\
+         p0 flush slot=0\n\
+         p0 basic slot=0 creation=0 write=0 attributes=0x20\n\
+         p0 open slot=1 name=0 how=0 root=0 access=0x10000 share=0 disposition=0 options=0x1000 attributes=0 allocation=0 ea=0 security=0",
+    ),
     // Who watches is told of the end of the save here, and has been told before, and then that his process has ended.
     (
         "changes-are-told-with-the-save",
