@@ -1,6 +1,6 @@
 //! A handle that made its file empty and is closed without having written a byte does not end its save.
 
-use intact_saves::{FILE, Happened, NEW, OLD, Rule, Scene, SceneBuilder};
+use intact_saves::{FILE, Happened, NEW, OLD, Rule, Scene, SceneBuilder, seen};
 use lab::{Caller, CreateOptions, DELETE, GENERIC_READ, GENERIC_WRITE, Handle, Offset, Process, Status};
 use lab_executive::import::{Failure, FaultKind, PlannedFault};
 
@@ -146,6 +146,8 @@ fn when_the_time_is_over_it_commits_as_without_intact() {
     empty(&writer);
     scene.pass(400);
     scene.assert_committed(FILE, OLD);
+    let waits = seen(&scene.lab).into_iter().find(|event| event.name() == "SaveWaits").unwrap();
+    assert_eq!(waits.number("ProcessId"), u64::from(writer.id()));
     scene.pass(200);
     scene.assert_committed(FILE, b"");
     scene.assert_one_commit();
