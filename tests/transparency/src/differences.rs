@@ -575,7 +575,11 @@ fn no_execution(situation: &Situation<'_>) -> bool {
     // By a name that its own save has given, its file is told only by the answer.
     let file = match situation.bare {
         Answer::Done(Value::Opened(_, _, file)) => Some(*file),
-        _ => situation.file(),
+        // By no name, below what a handle has open.
+        _ => situation.file().or_else(|| match situation.step.call {
+            Call::Open { how: 2, root, .. } => situation.world.open(root).map(|open| open.file),
+            _ => None,
+        }),
     };
     let saved = file.is_some_and(|file| situation.world.is_saved(file));
     let kept_out = file.is_some_and(|file| situation.world.keeps_out(file));

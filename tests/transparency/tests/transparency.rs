@@ -182,6 +182,15 @@ const MORE: &[(&str, &str)] = &[
          p0 basic slot=0 creation=0 write=0 attributes=0x20\n\
          p0 open slot=1 name=0 how=0 root=0 access=0x10000 share=0 disposition=0 options=0x1000 attributes=0 allocation=0 ea=0 security=0",
     ),
+    // It is asked before the attributes that replacing has to name, also by no name below a handle.
+    (
+        "no-execution",
+        "p0 open slot=0 name=4 how=0 root=0 access=0x2000000 share=0 disposition=0 options=0 attributes=0 allocation=0 ea=0 security=0\n\
+         p0 basic slot=0 creation=0 write=0 attributes=0x4\n\
+         p0 exit status=0x0\n\
+         p0 open slot=1 name=4 how=0 root=0 access=0x40000000 share=0 disposition=1 options=0 attributes=0 allocation=0 ea=0 security=0\n\
+         p0 open slot=0 name=8 how=2 root=1 access=0x20000000 share=0 disposition=0 options=0 attributes=0 allocation=0 ea=0 security=0",
+    ),
     // Who watches is told of the end of the save here, and has been told before, and then that his process has ended.
     (
         "changes-are-told-with-the-save",
