@@ -171,6 +171,10 @@ fn run(workload: &Workload, setting: Setting, faults: &[PlannedFault]) -> Result
     }
     // It is noticed a little later that a process has ended.
     scene.pass(200);
+    if faults.iter().any(|fault| fault.kind == FaultKind::Timeout) {
+        // Who was to be woken looks at the next interval only.
+        scene.pass(1_000);
+    }
     let tree = tree();
     scene.exit_all();
     let report = scene.lab.unload();
