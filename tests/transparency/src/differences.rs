@@ -684,6 +684,11 @@ fn readers_mappings_hold_nothing(situation: &Situation<'_>) -> bool {
 }
 
 fn closed_but_mapped_is_open(situation: &Situation<'_>) -> bool {
+    // By whatever name the save has given it.
+    let deleted = situation.bare.is(Status(0xC000_0034)) && situation.intact.is(Status::DELETE_PENDING);
+    if matches!(situation.step.call, Call::Open { .. }) && deleted {
+        return situation.world.keeps_a_deleted_file();
+    }
     let told = match situation.step.call {
         Call::Open { .. } => situation.intact.is(Status::SHARING_VIOLATION),
         // One that is deleted is still there.

@@ -284,6 +284,11 @@ impl World {
         self.again.contains(&file) || self.live.iter().any(|live| live.file == file && waits(live))
     }
 
+    /// Whether a file that is to be deleted was closed while it was mapped, and somebody has it mapped still.
+    pub fn keeps_a_deleted_file(&self) -> bool {
+        self.disposed.iter().any(|&file| self.is_postponed(file))
+    }
+
     /// Whether a file is mapped through a handle whose save is over.
     fn is_mapped_at_rest(&self, file: usize) -> bool {
         self.views.iter().flatten().any(|view| view.open.rests() && view.open.file == file)

@@ -219,6 +219,16 @@ const MORE: &[(&str, &str)] = &[
          p0 link slot=0 name=7 replace=0 ex=1\n\
          p0 attributes name=4",
     ),
+    // It is deleted when the last view has gone.
+    (
+        "closed-but-mapped-is-open",
+        "p0 open slot=0 name=0 how=0 root=0 access=0x10005 share=0 disposition=1 options=0 attributes=0 allocation=0 ea=0 security=0\n\
+         p0 rename slot=0 name=1 replace=0 ex=0\n\
+         p0 dispose slot=0 delete=1 ex=0\n\
+         p0 map slot=0 view=0 writable=0 size=0\n\
+         p0 close slot=0\n\
+         p0 open slot=0 name=1 how=0 root=0 access=0 share=0 disposition=1 options=0 attributes=0 allocation=0 ea=0 security=0",
+    ),
     // Mapping the file has begun a transaction again.
     (
         "closed-but-mapped-is-open",
