@@ -82,6 +82,16 @@ fn scene_of_writer() -> Scene {
     Scene::builder().rule(|rule| rule.strings("Processes", &["writer.exe"])).build()
 }
 
+/// A save with something written, and a handle of its program that only reads and has locked what [`lock`] locks from 0 on.
+fn saved_and_locked() -> (Scene, Process, Handle, Handle) {
+    let scene = scene_of_writer();
+    let writer = scene.program("writer.exe");
+    let handle = scene.write_new(&writer);
+    let reads = writer.create_file(CreateOptions::open(FILE, GENERIC_READ)).unwrap();
+    lock(&writer, reads, 0);
+    (scene, writer, handle, reads)
+}
+
 /// What it locks during a save, before and after it, is its own until it gives it back or is closed.
 #[test]
 fn the_locks_of_a_reading_handle_stay_with_it_when_the_save_ends() {
@@ -106,11 +116,7 @@ fn the_locks_of_a_reading_handle_stay_with_it_when_the_save_ends() {
 
 #[test]
 fn the_locks_of_a_reading_handle_stay_with_it_when_the_save_is_rolled_back() {
-    let scene = scene_of_writer();
-    let writer = scene.program("writer.exe");
-    let handle = scene.write_new(&writer);
-    let reads = writer.create_file(CreateOptions::open(FILE, GENERIC_READ)).unwrap();
-    lock(&writer, reads, 0);
+    let (scene, writer, handle, reads) = saved_and_locked();
     scene.lab.with_volume(|volume| volume.set_free_space(Some(0)));
     assert_eq!(writer.write(handle, 100_000, &[7; 100_000]), Err(Status::DISK_FULL));
     writer.close(handle).unwrap();
@@ -125,11 +131,7 @@ fn the_locks_of_a_reading_handle_stay_with_it_when_the_save_is_rolled_back() {
 /// The transaction of a handle that only reads is gone: it goes on with its own file, and with its locks.
 #[test]
 fn the_locks_of_a_reading_handle_stay_with_it_when_it_cannot_be_opened_again() {
-    let scene = scene_of_writer();
-    let writer = scene.program("writer.exe");
-    let handle = scene.write_new(&writer);
-    let reads = writer.create_file(CreateOptions::open(FILE, GENERIC_READ)).unwrap();
-    lock(&writer, reads, 0);
+    let (scene, writer, handle, reads) = saved_and_locked();
     // The writing twin is opened again, and the reading one is not.
     scene.lab.executive().calls.surprise("FltCreateFileEx2", 1, FaultKind::Status(SHORTAGE));
     writer.flush(handle).unwrap();
@@ -145,11 +147,7 @@ fn the_locks_of_a_reading_handle_stay_with_it_when_it_cannot_be_opened_again() {
 
 #[test]
 fn the_locks_of_a_reading_handle_stay_with_it_when_the_save_goes_on_without_a_transaction() {
-    let scene = scene_of_writer();
-    let writer = scene.program("writer.exe");
-    let handle = scene.write_new(&writer);
-    let reads = writer.create_file(CreateOptions::open(FILE, GENERIC_READ)).unwrap();
-    lock(&writer, reads, 0);
+    let (scene, writer, handle, reads) = saved_and_locked();
     // Letting it in demotes the save.
     assert_eq!(write_as_other(&scene, 0), Err(Status::FILE_LOCK_CONFLICT));
     assert_eq!(writer.write(handle, 0, b"x"), Err(Status::FILE_LOCK_CONFLICT));
