@@ -195,7 +195,7 @@ pub enum Refused {
     NoTransaction,
     /// There is no memory for it.
     NoMemory,
-    /// The file system has the same answer for the create itself.
+    /// What the file system answers to the create itself.
     Alike,
 }
 
@@ -209,6 +209,8 @@ pub fn refused(status: Status, way: Way, creates: bool) -> Refused {
         Status::SHARING_VIOLATION | Status::TRANSACTIONAL_CONFLICT if !joins => Refused::Rival,
         Status::INSUFFICIENT_RESOURCES => Refused::NoMemory,
         CANNOT_EXECUTE_FILE_IN_TRANSACTION if joins => Refused::LetIn,
+        // Only a stream of it is in the save: as a folder it is not ours, and what it is opened for is not known here.
+        Status::FILE_IS_A_DIRECTORY => Refused::Alike,
         _ if is_gone && way == Way::Extends => Refused::OthersLost,
         _ if is_gone && joins => Refused::Lost,
         _ if is_transaction_problem(status.0.cast_unsigned()) => Refused::NoTransaction,
@@ -490,6 +492,7 @@ mod tests {
             (CANNOT_EXECUTE_FILE_IN_TRANSACTION, [NoTransaction, NoTransaction, LetIn]),
             (not_active, [NoTransaction, OthersLost, Lost]),
             (denied, [Alike, Alike, Fails]),
+            (Status::FILE_IS_A_DIRECTORY, [Alike; 3]),
         ];
         for (status, expected) in cases {
             for (way, expected) in [Way::Begins, Way::Extends, Way::Joins].into_iter().zip(expected) {

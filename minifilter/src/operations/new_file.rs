@@ -13,7 +13,7 @@ use widestring::U16Str;
 
 use super::create::Candidate;
 use super::decision::{self, FILE_CREATED, FILE_OPEN, MAXIMUM_ALLOWED, Rights};
-use super::opening::{Part, accept_same, bind, came_through, is_case_sensitive, undo};
+use super::opening::{Part, accept_same, bind, came_through, file_of, is_case_sensitive, undo};
 use crate::Intact;
 use crate::report::Why;
 use crate::save::failure::{Failure, classify};
@@ -75,13 +75,11 @@ pub fn prepare(
 /// Whether the file that a new stream is to be part of is there already. `None`: it does not grant what is asked for. The
 /// file system says so, where the application's own create, reduced, would not find out.
 fn may_have_stream(data: &Callback<'_>, candidate: &Candidate<'_>, rights: &Rights) -> Option<bool> {
-    let (full, stream) = (candidate.name.full().as_slice(), candidate.name.stream().len());
-    let file = full.get(..full.len().checked_sub(stream)?)?;
     let look = Open {
         access: rights.twin,
         checked: true,
         ignore_share: true,
-        ..Open::look(U16Str::from_slice(file), is_case_sensitive(data))
+        ..Open::look(file_of(candidate.name)?, is_case_sensitive(data))
     };
     match look.open(Intact::filter()?, data.instance()) {
         Ok(_) => Some(true),

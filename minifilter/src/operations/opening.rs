@@ -237,9 +237,23 @@ fn join_its_own(data: &Callback<'_>, candidate: &Candidate<'_>) -> Option<Part> 
         save.wait_until_opened();
     }
     // By what it is, not by how it is called: it may be opened by another of its names.
-    let look = Open::look(candidate.name.full(), is_case_sensitive(data));
-    let id = look.open(Intact::filter()?, data.instance()).ok()?.file.object().id(data.instance()).ok()?;
-    part_of(data, candidate, candidate.files.find(process, id)?, Way::Joins)
+    let look = |name| {
+        let opened = Open::look(name, is_case_sensitive(data)).open(Intact::filter()?, data.instance());
+        Some(opened.and_then(|opened| opened.file.object().id(data.instance())))
+    };
+    let id = match look(candidate.name.full())? {
+        // It may be a new stream of a file that is in a save.
+        Err(Status::OBJECT_NAME_NOT_FOUND) => look(file_of(candidate.name)?)?,
+        looked => looked,
+    };
+    part_of(data, candidate, candidate.files.find(process, id.ok()?)?, Way::Joins)
+}
+
+/// What the file of a named stream is called; `None` where no stream is named.
+pub(super) fn file_of(name: &FileName) -> Option<&U16Str> {
+    let (full, stream) = (name.full().as_slice(), name.stream().len());
+    let file = full.get(..full.len().checked_sub(stream)?)?;
+    (stream != 0).then(|| U16Str::from_slice(file))
 }
 
 /// What decides about a create.

@@ -498,14 +498,22 @@ fn listings_show_the_old_version(situation: &Situation<'_>) -> bool {
         return false;
     };
     let name_and_file = |line: &String| line.split(' ').take(2).collect::<Vec<_>>().join(" ");
-    let saved = |line: &String| {
-        let file = line.split(' ').nth(1).and_then(|number| number.strip_prefix('#')?.parse().ok());
-        file.is_some_and(|file| situation.world.is_saved(file))
-    };
+    let saved = |line: &String| file_of_line(line).is_some_and(|file| situation.world.is_saved(file));
     bare.len() == intact.len()
         && bare.iter().zip(intact).all(|(bare, intact)| {
             name_and_file(bare) == name_and_file(intact) && (bare == intact || saved(bare))
         })
+}
+
+/// The file that a line of a listing is about, by its number.
+fn file_of_line(line: &str) -> Option<usize> {
+    line.split(' ').nth(1)?.strip_prefix('#')?.parse().ok()
+}
+
+/// A line of a listing without the times.
+fn untimed_line(line: &str) -> Option<(&str, &str)> {
+    let (before, after) = line.split_once(" Times {")?;
+    Some((before, after.split_once('}')?.1))
 }
 
 /// The status, and what was told; what waits has been told nothing yet, and what was cancelled never.
@@ -689,6 +697,12 @@ fn closed_but_mapped_is_open(situation: &Situation<'_>) -> bool {
     if matches!(situation.step.call, Call::Open { .. }) && deleted {
         return situation.world.keeps_a_deleted_file();
     }
+    // Nor does another file get its name.
+    if let Call::Rename { name, .. } | Call::Link { name, .. } = situation.step.call {
+        let target = situation.committed(name).map(|target| target.id);
+        return situation.intact.is(Status::ACCESS_DENIED)
+            && target.is_some_and(|file| situation.world.is_postponed(file));
+    }
     let told = match situation.step.call {
         Call::Open { .. } => situation.intact.is(Status::SHARING_VIOLATION),
         // One that is deleted is still there.
@@ -702,6 +716,15 @@ fn closed_but_mapped_is_open(situation: &Situation<'_>) -> bool {
 
 fn mapped_files_change_with_the_save(situation: &Situation<'_>) -> bool {
     let (Answer::Done(bare), Answer::Done(intact)) = (situation.bare, situation.intact) else { return false };
+    if let (Call::List { .. }, Value::Lines(bare), Value::Lines(intact)) = (situation.step.call, bare, intact)
+    {
+        let late = |line: &String| file_of_line(line).is_some_and(|file| situation.world.is_late(file));
+        let alike = |bare: &String, intact: &String| {
+            bare == intact || late(bare) && untimed_line(bare) == untimed_line(intact)
+        };
+        return bare.len() == intact.len()
+            && bare.iter().zip(intact).all(|(bare, intact)| alike(bare, intact));
+    }
     let file = situation.file();
     situation.looks()
         && file.is_some_and(|file| situation.world.is_late(file))

@@ -20,6 +20,7 @@ pub const FILTERS: [u32; 6] = [
 const ADDED: u32 = 1;
 const REMOVED: u32 = 2;
 const MODIFIED: u32 = 3;
+const RENAMED_FROM: u32 = 4;
 const RENAMED_TO: u32 = 5;
 const REMOVED_STREAM: u32 = 7;
 const MODIFIED_STREAM: u32 = 8;
@@ -116,9 +117,11 @@ pub fn is_about_saves(bare: &[Record], intact: &[Record], met: &Met) -> bool {
     let others = |records: &[Record]| -> Vec<Record> {
         records.iter().filter(|record| !saved(record)).cloned().collect()
     };
-    // A request that a save has ended without Intact has waited for something else with it.
+    // A request that a save has ended without Intact has waited for something else with it; and one that a save has ended with
+    // it for something else without, which the next request is told of.
     let ended = !bare.is_empty() && bare.iter().all(saved);
-    ended || others(bare) == others(intact)
+    let ended_later = !intact.is_empty() && intact.iter().all(saved) && !bare.iter().any(saved);
+    ended || ended_later || others(bare) == others(intact)
 }
 
 /// Whether nothing is told more but that read-only files which saves have made were changed.
@@ -179,7 +182,9 @@ impl Met {
         let mut merged: Vec<Record> = Vec::new();
         for record in records {
             let is_it = record.1.eq_ignore_ascii_case(name);
-            let goes = match record.0 {
+            // What it is renamed to may be another one of its names, and go as well.
+            let action = if linked && record.0 == RENAMED_FROM { REMOVED } else { record.0 };
+            let goes = match action {
                 REMOVED => file(record) == file_of(name),
                 REMOVED_STREAM => is_it,
                 _ => false,
@@ -196,7 +201,7 @@ impl Met {
             let given =
                 matches!(record.0, ADDED | RENAMED_TO) && merged.last().is_some_and(|last| last.0 == ADDED);
             if is_it && !(changes(record) && known) && !given {
-                merged.push((record.0, name.to_owned()));
+                merged.push((action, name.to_owned()));
             }
         }
         merged
@@ -279,6 +284,9 @@ mod tests {
             );
             assert!(unlike(&twice[..3], &twice[..1], &met, true).is_some());
         }
+        let away = told(&[(4, "saved"), (2, "saved")]);
+        assert_eq!(unlike(&away[..1], &away[1..], &met, true), None, "to another one of its names");
+        assert!(unlike(&away[..1], &[], &met, true).is_some());
         let renamed = told(&[(5, "saved"), (2, "saved")]);
         assert!(unlike(&renamed, &[], &met, true).is_some(), "it came with a name of before");
     }
@@ -289,5 +297,7 @@ mod tests {
         assert!(is_about_saves(&bare, &bare[1..], &met));
         assert!(!is_about_saves(&bare, &bare[..1], &met), "nor of anything else");
         assert!(is_about_saves(&bare[..1], &bare[1..], &met), "whose request has waited for that");
+        assert!(is_about_saves(&bare[1..], &bare[..1], &met), "nor whose request a save has ended first");
+        assert!(!is_about_saves(&[], &bare[1..], &met), "what no save has met, and was not told of");
     }
 }

@@ -131,7 +131,11 @@ impl World {
             (Call::Rename { slot, .. } | Call::Link { slot, .. } | Call::Dispose { slot, .. }, _) => {
                 let open = self.open(slot);
                 let save = open.and_then(|open| open.save);
-                self.changed.extend(open.filter(Open::rests).map(|open| open.file));
+                let rests = open.filter(Open::rests).map(|open| open.file);
+                self.changed.extend(rests);
+                if let Call::Dispose { delete: 1.., .. } = step.call {
+                    self.disposed.extend(rests);
+                }
                 if let (Some(open), Some(save), Some(target)) = (open, save, target)
                     && open.takes_part
                     && open.file != target
@@ -194,8 +198,13 @@ impl World {
         self.live.retain(|live| Some(live.number) != open.save);
     }
 
-    /// A handle is closed.
+    /// A handle is closed: one whose save was over when it was told to delete its file may have begun another one with that.
     fn close(&mut self, process: u64, open: Open) {
+        let held = |file| self.slots.iter().flatten().any(|(_, other)| other.file == file);
+        if open.rests() && self.changed.contains(&open.file) && self.is_disposed(open.file) && held(open.file)
+        {
+            self.deleted.push(open.file);
+        }
         if let (true, Some(save)) = (open.takes_part, open.save)
             && self.is_mapped(save)
         {

@@ -238,6 +238,17 @@ const MORE: &[(&str, &str)] = &[
          p0 close slot=0\n\
          p0 open slot=0 name=0 how=0 root=0 access=0 share=0 disposition=0 options=0 attributes=0 allocation=0 ea=0 security=0",
     ),
+    // In a listing.
+    (
+        "mapped-files-change-with-the-save",
+        "p0 open slot=1 name=0 how=0 root=0 access=0xc0000000 share=0x0 disposition=1 options=0x0 attributes=0x0 allocation=0 ea=0 security=0\n\
+         p0 map slot=1 view=0 writable=1 size=0\n\
+         p0 write-view view=0 at=0 length=1 fill=0\n\
+         p0 open slot=3 name=8 how=0 root=0 access=0x1 share=0x1 disposition=1 options=0x0 attributes=0x0 allocation=0 ea=0 security=0\n\
+         p0 close slot=1\n\
+         p0 unmap view=0\n\
+         p0 list slot=3 pattern=0",
+    ),
     (
         "space",
         "p0 open slot=2 name=0 how=0 root=0 access=0x40000000 share=0 disposition=1 options=0 attributes=0 allocation=0 ea=0 security=0\n\
@@ -245,7 +256,35 @@ const MORE: &[(&str, &str)] = &[
          p0 set slot=2 class=20 value=0\n\
          p0 query-volume slot=2 class=7 length=32",
     ),
-    // What a transaction does not do ends it; what is modified then begins another one.
+    // Deleting the file has begun a transaction again: whoever executes it keeps nothing.
+    (
+        "deleted-files-go-with-the-save",
+        "p0 open slot=0 name=0 how=0 root=0 access=0x40010000 share=0x1 disposition=1 options=0x0 attributes=0x0 allocation=0 ea=0 security=0\n\
+         p0 open slot=1 name=0 how=0 root=0 access=0x20000000 share=0x6 disposition=1 options=0x0 attributes=0x0 allocation=0 ea=0 security=0\n\
+         p0 dispose slot=0 delete=1 ex=0\n\
+         p0 close slot=0\n\
+         p0 open slot=0 name=0 how=0 root=0 access=0x0 share=0x0 disposition=0 options=0x0 attributes=0x0 allocation=0 ea=0 security=0",
+    ),
+    // Who watches is told here of the end of a save that began before, and with the next request of what he is told bare.
+    (
+        "changes-are-told-with-the-save",
+        "p0 open slot=0 name=0 how=0 root=0 access=0x0 share=0x0 disposition=0 options=0x0 attributes=0x0 allocation=0 ea=0 security=0\n\
+         p1 open slot=1 name=8 how=0 root=0 access=0x1 share=0x1 disposition=1 options=0x0 attributes=0x0 allocation=0 ea=0 security=0\n\
+         p0 watch slot=1 filter=0x4 tree=0 length=32\n\
+         p0 exit status=0x0\n\
+         p0 open slot=0 name=16 how=0 root=0 access=0x10000 share=0x0 disposition=0 options=0x1000 attributes=0x0 allocation=0 ea=0 security=0\n\
+         p0 changes slot=1",
+    ),
+    // Another file does not get its name, either.
+    (
+        "closed-but-mapped-is-open",
+        "p0 open slot=0 name=16 how=0 root=0 access=0x3 share=0x0 disposition=1 options=0x0 attributes=0x0 allocation=0 ea=0 security=0\n\
+         p0 control slot=0 code=0x980c8 first=0 second=0 output=0\n\
+         p0 map slot=0 view=0 writable=0 size=0\n\
+         p0 close slot=0\n\
+         p0 open slot=0 name=0 how=0 root=0 access=0x2000000 share=0x0 disposition=0 options=0x0 attributes=0x0 allocation=0 ea=0 security=0\n\
+         p0 rename slot=0 name=16 replace=1 ex=0",
+    ),
     // The save ends that a reading handle saw.
     (
         "an-exchange-ends-waits-for-locks",
@@ -257,6 +296,7 @@ const MORE: &[(&str, &str)] = &[
          p0 lock slot=1 start=0 length=1 exclusive=1 wait=1\n\
          p0 close slot=0",
     ),
+    // What a transaction does not do ends it; what is modified then begins another one.
     (
         "an-exchange-ends-waits-for-locks",
         "p0 open slot=1 name=0 how=0 root=0 access=0x40000000 share=0 disposition=0 options=0 attributes=0 allocation=0 ea=0 security=0\n\

@@ -277,10 +277,21 @@ fn merged(reports: Vec<Report>) -> Vec<Report> {
         }
         let made = |other: &Report| other.action == NotifyAction::Added && same(other);
         if report.action == NotifyAction::Removed && kept.iter().any(made) {
+            lose_old_names(&mut kept, same);
             kept.retain(|other| !same(other));
             continue;
         }
         kept.push(report);
     }
     kept
+}
+
+/// A name that came and went was given to a file in the place of another one, too: that is gone.
+fn lose_old_names(kept: &mut [Report], passing: impl Fn(&Report) -> bool) {
+    let given = |report: &Report| report.action == NotifyAction::RenamedNewName && passing(report);
+    for at in 1..kept.len() {
+        if given(&kept[at]) && kept[at - 1].action == NotifyAction::RenamedOldName {
+            kept[at - 1].action = NotifyAction::Removed;
+        }
+    }
 }

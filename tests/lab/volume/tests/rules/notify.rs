@@ -348,6 +348,22 @@ fn a_commit_reports_a_file_again_that_had_another_name_meanwhile() {
     assert_eq!(told(&mut lab, root), [&there[..], &back[..]].concat());
 }
 
+/// minifilter-rules §2.8: a name that came and went is not told, but that the file has lost the one of before.
+#[test]
+fn a_commit_reports_that_a_file_is_gone_which_was_renamed_to_another_of_its_names() {
+    let mut lab = lab();
+    let root = keep(&mut lab, r"\", notify::ALL, false);
+    let tx = lab.begin();
+    let twin = lab.open_in(tx, "f", WRITE | DELETE).unwrap();
+    let passing = NameTarget::named("passing");
+    lab.volume.link(twin, &passing, NameFlags::empty()).unwrap();
+    lab.volume.rename(twin, &passing, NameFlags::REPLACE).unwrap();
+    lab.delete(twin).unwrap();
+    lab.close(twin);
+    lab.commit(tx).unwrap();
+    assert_eq!(told(&mut lab, root), ["Removed f"]);
+}
+
 /// txf-ktm §4.1, minifilter-rules §2.8.
 #[test]
 fn what_a_transaction_did_not_commit_is_never_reported() {
