@@ -7,6 +7,13 @@
 //! - **A request that was issued after `close` returned sees the outcome of that close.** There is one reader
 //!   of `/dev/fuse`, RELEASE is the cleanup, and later requests wait for it. FLUSH, which comes at the close
 //!   of every duplicate, only tells who held the file and whether that process is going away.
+//! - **Processes have parents.** What the mount's own process starts, and what that starts, is created in the lab by the mirror of
+//!   whoever started it, that one first, whether it ever makes a request or not. A process whose parent has ended before
+//!   its own first request has nobody, or who has adopted it (`PR_SET_CHILD_SUBREAPER`).
+//! - **An end comes before what is asked after it.** A process that ends without holding anything ends in the lab before any
+//!   request that was issued by somebody who knows, with its exit status, where Linux keeps that (6.15 and later) or nobody
+//!   has waited for it yet. Where it is not known its mirror lives until the mount ends, and leaves with zero. One that has
+//!   closed by itself what others hold open ends when they have closed it.
 //! - **The outcome follows the holders.** A handle belongs to every process that was seen using it, and the
 //!   last close happens in the process that closed last, or in a holder that died, if one did.
 //! - **Nothing is cached**: no attributes, no names, no data (`FOPEN_DIRECT_IO`), no write-back. Shared
@@ -16,6 +23,7 @@
 //! Differences a program can notice: names are compared without case, permissions are the read-only bit, the
 //! owner is whoever mounted, symbolic links are not served, byte-range locks are the kernel's own.
 
+mod census;
 pub mod errno;
 mod fuse;
 pub mod linux;
@@ -39,6 +47,8 @@ use lab_executive::scheduler::Injector;
 use lab_executive::violation::Violation;
 
 use crate::Executive;
+use census::Census;
+pub use census::ends_are_known;
 pub use fuse::SharedMappings;
 pub(crate) use nt::from_system_time as windows_time;
 use server::Server;
@@ -205,7 +215,8 @@ pub fn serve<R: Send>(
     let server = Rc::new(Server::new(options));
     *lab.room::<Room>().0.borrow_mut() = Some(server.clone());
     let (mappings, told) = mpsc::channel();
-    let reader = fuse::Reader::new(lab.injector(), mappings);
+    let census = Arc::new(Census::new(lab.injector()).map_err(fuse_error)?);
+    let reader = fuse::Reader::new(lab.injector(), census.clone(), mappings);
     let session = fuser::Session::new(reader, folder, &fuse::config()).map_err(fuse_error)?;
     let session = session.spawn().map_err(fuse_error)?;
     let mounted = Mounted {
@@ -216,6 +227,14 @@ pub fn serve<R: Send>(
     };
     let finished = AtomicBool::new(false);
     let (result, outcome) = thread::scope(|scope| {
+        struct Enough<'a>(&'a Census);
+        impl Drop for Enough<'_> {
+            fn drop(&mut self) {
+                self.0.enough();
+            }
+        }
+        let _enough = Enough(&census);
+        scope.spawn(|| census.watch());
         let user = scope.spawn(|| {
             struct Finished<'a>(&'a AtomicBool);
             impl Drop for Finished<'_> {
@@ -228,15 +247,18 @@ pub fn serve<R: Send>(
             mounted.drain();
             result
         });
-        let mut leaving = false;
+        let mut told = false;
         let outcome = lab.serve(|lab| {
-            if finished.load(Ordering::SeqCst) && server.open_files() == 0 {
-                if !leaving {
-                    server.everyone_leaves(lab);
-                }
-                leaving = true;
+            if !finished.load(Ordering::SeqCst) || server.open_files() != 0 {
+                return false;
             }
-            leaving && server.is_empty(lab)
+            // Ends that are known come first; who makes a request meanwhile leaves, too.
+            if !std::mem::replace(&mut told, true) {
+                drop(census.count());
+                return false;
+            }
+            server.everyone_leaves(lab);
+            server.is_empty(lab)
         });
         if outcome.is_err() {
             mounted.broken.store(true, Ordering::SeqCst);

@@ -9,6 +9,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, SystemTime};
 
@@ -19,6 +20,7 @@ use fuser::{
 };
 use lab_executive::scheduler::Injector;
 
+use super::census::Census;
 use super::linux::Caller;
 use super::request::Request;
 use super::server::{CLUSTER, Change, Server};
@@ -36,6 +38,7 @@ pub enum SharedMappings {
 
 pub(crate) struct Reader {
     lab: Injector,
+    census: Arc<Census>,
     mappings: Sender<SharedMappings>,
 }
 
@@ -43,8 +46,8 @@ pub(crate) struct Reader {
 const NEVER_CACHED: Duration = Duration::ZERO;
 
 impl Reader {
-    pub(crate) fn new(lab: Injector, mappings: Sender<SharedMappings>) -> Reader {
-        Reader { lab, mappings }
+    pub(crate) fn new(lab: Injector, census: Arc<Census>, mappings: Sender<SharedMappings>) -> Reader {
+        Reader { lab, census, mappings }
     }
 
     /// Queues a request that its issuer's lab process serves. If the lab is gone, the dropped reply answers
@@ -54,7 +57,9 @@ impl Reader {
     }
 
     fn post_from(&self, caller: Option<Caller>, work: impl FnOnce(&Request<'_>) + Send + 'static) {
-        self.tell(move |lab, server| server.request(lab, caller.as_ref(), Box::new(work)));
+        let mut count = self.census.count();
+        let ancestors = caller.as_ref().map(|caller| count.add(&caller.process)).unwrap_or_default();
+        self.tell(move |lab, server| server.request(lab, caller.as_ref(), &ancestors, Box::new(work)));
     }
 
     fn tell(&self, message: impl FnOnce(&Executive, &Rc<Server>) + Send + 'static) {

@@ -5,6 +5,9 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 /// A Linux process: the thread group, told apart from a later one with the same number by its start time,
 /// and from what it was before `execve` by its executable.
@@ -19,6 +22,17 @@ pub struct LinuxProcess {
 }
 
 impl LinuxProcess {
+    /// One that does not wait for us: it may be in the middle of `execve`, as [`Caller::closing`] says, and then the link to
+    /// its executable is there only after we have answered it. Nobody waits for that; the executable is not known then.
+    pub(super) fn by_number(group: u32) -> LinuxProcess {
+        let (answer, answered) = mpsc::channel();
+        thread::spawn(move || {
+            let executable = fs::read_link(format!("/proc/{group}/exe"));
+            answer.send(executable.map(|path| path.to_string_lossy().into_owned()).unwrap_or_default()).ok();
+        });
+        LinuxProcess { group, started: None, executable: answered.recv_timeout(PATIENCE).unwrap_or_default() }
+    }
+
     /// Whether two sightings are of one process, as far as each of them tells.
     pub fn is_same(&self, other: &LinuxProcess) -> bool {
         let started = self.started.zip(other.started);
@@ -34,6 +48,9 @@ pub struct Caller {
     /// The wait status that its parent will see, if the thread that issued the request is on its way out.
     pub exiting: Option<i32>,
 }
+
+/// How long the executable of a process may take that does not wait for us.
+const PATIENCE: Duration = Duration::from_millis(250);
 
 /// `PF_EXITING` in the flags of `/proc/PID/stat`: set before a dying process closes its files.
 const EXITING: u64 = 0x4;
@@ -71,6 +88,19 @@ impl Caller {
     }
 }
 
+/// Who a thread group came from, or who has adopted it since; 0 for nobody. It is not asked for more, because it may be in
+/// the middle of `execve`, as [`Caller::closing`] says.
+pub(super) fn parent_of(group: u32) -> Option<u32> {
+    Some(Status::parse(&fs::read_to_string(folder(group)?.join("status")).ok()?)?.parent)
+}
+
+/// The wait status of a process that has ended and for which its parent has not waited yet.
+pub(super) fn wait_status_of_zombie(group: u32) -> Option<i32> {
+    let text = fs::read_to_string(folder(group)?.join("stat")).ok()?;
+    let stat = Stat::parse(&text)?;
+    matches!(stat.state, 'Z' | 'X').then_some(stat.exit)
+}
+
 fn folder(thread: u32) -> Option<PathBuf> {
     (thread != 0).then(|| PathBuf::from(format!("/proc/{thread}")))
 }
@@ -84,19 +114,23 @@ pub fn myself() -> Option<LinuxProcess> {
 #[derive(Debug, PartialEq, Eq)]
 struct Status {
     group: u32,
+    parent: u32,
     has_memory: bool,
 }
 
 impl Status {
     fn parse(text: &str) -> Option<Status> {
         let line = |name| text.lines().find_map(|line: &str| line.strip_prefix(name));
-        Some(Status { group: line("Tgid:")?.trim().parse().ok()?, has_memory: line("VmSize:").is_some() })
+        let number = |name| line(name)?.trim().parse().ok();
+        let has_memory = line("VmSize:").is_some();
+        Some(Status { group: number("Tgid:")?, parent: number("PPid:")?, has_memory })
     }
 }
 
 /// The fields of `/proc/PID/stat` that matter here.
 #[derive(Debug, PartialEq, Eq)]
 struct Stat {
+    state: char,
     flags: u64,
     started: u64,
     exit: i32,
@@ -109,6 +143,7 @@ impl Stat {
         let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
         let field = |number: usize| fields.get(number - 3).copied();
         Some(Stat {
+            state: field(3)?.chars().next()?,
             flags: field(9)?.parse().ok()?,
             started: field(22)?.parse().ok()?,
             exit: field(52)?.parse().ok()?,
@@ -150,7 +185,7 @@ mod tests {
         for number in 4..=52 {
             text.push_str(&format!(" {number}"));
         }
-        assert_eq!(Stat::parse(&text), Some(Stat { flags: 9, started: 22, exit: 52 }));
+        assert_eq!(Stat::parse(&text), Some(Stat { state: 'S', flags: 9, started: 22, exit: 52 }));
     }
 
     #[test]
@@ -172,8 +207,8 @@ mod tests {
         let caller = Caller::closing(std::process::id()).unwrap();
         assert_eq!(caller.exiting, None);
         assert!(caller.process.is_same(&myself().unwrap()));
-        let kernel_thread = Status { group: 2, has_memory: false };
-        assert_eq!(Status::parse("Name:\tkthreadd\nTgid:\t2\nThreads:\t1\n"), Some(kernel_thread));
+        let kernel_thread = Status { group: 2, parent: 0, has_memory: false };
+        assert_eq!(Status::parse("Name:\tkthreadd\nTgid:\t2\nPPid:\t0\nThreads:\t1\n"), Some(kernel_thread));
     }
 
     #[test]

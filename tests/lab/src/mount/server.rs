@@ -2,7 +2,8 @@
 //!
 //! Every Linux process has one lab process and in it one lab thread, which serves its requests in order.
 //! Requests of different processes may overlap as the lab's seed decides, with one exception that makes the
-//! promise of [the mount](super): a close is finished before any later request begins.
+//! promise of [the mount](super): a close is finished before any later request begins, and so is the end of a process
+//! that was known of.
 //!
 //! A process that is going away says so while its files are being closed. From then on its lab process is
 //! exiting: the exit status is set and its thread is terminating, and each close that follows is a cleanup in
@@ -19,7 +20,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use super::linux::Caller;
+use super::linux::{Caller, LinuxProcess};
 use super::nodes::Nodes;
 use super::request::Request;
 use super::{Account, Options, names};
@@ -47,6 +48,9 @@ pub(crate) struct Server {
     next_file: Cell<u64>,
     /// Sequence numbers of closes that are not finished.
     closing: RefCell<BTreeSet<u64>>,
+    /// Ends of processes with their sequence numbers.
+    ending: RefCell<Vec<(u64, Rc<Mirror>)>>,
+    next_number: Cell<u64>,
     pub(crate) account: Cell<Account>,
 }
 
@@ -77,6 +81,8 @@ impl Server {
             files: RefCell::default(),
             next_file: Cell::new(1),
             closing: RefCell::default(),
+            ending: RefCell::default(),
+            next_number: Cell::new(1),
             account: Cell::default(),
         }
     }
@@ -88,16 +94,24 @@ impl Server {
         self.account.set(account);
     }
 
-    /// A request of the kernel with its issuer: the issuer's lab process serves it, after every close that
-    /// came before.
-    pub(crate) fn request(self: &Rc<Self>, lab: &Executive, caller: Option<&Caller>, work: Work) {
+    /// A request of the kernel with its issuer: the issuer's lab process serves it, after every close and every end that
+    /// came before. `ancestors` are those of an issuer that is new, its parent first.
+    pub(crate) fn request(
+        self: &Rc<Self>,
+        lab: &Executive,
+        caller: Option<&Caller>,
+        ancestors: &[LinuxProcess],
+        work: Work,
+    ) {
         let number = self.next_request();
         let server = self.clone();
-        self.mirror(lab, caller).post(Box::new(move |lab, mirror| {
-            server.earlier_closes(lab, number);
-            work(&Request { lab, server: &server, mirror });
-            (server.options.after_request)(lab, server.account.get());
-        }));
+        self.mirror(lab, caller.map(|caller| &caller.process), ancestors).post(Box::new(
+            move |lab, mirror| {
+                server.earlier_closes_and_ends(lab, number, mirror);
+                work(&Request { lab, server: &server, mirror });
+                (server.options.after_request)(lab, server.account.get());
+            },
+        ));
     }
 
     /// RELEASE, which has no issuer.
@@ -109,11 +123,11 @@ impl Server {
     ) {
         let number = self.next_request();
         let closer = self.files.borrow().get(&file).cloned().and_then(|file| self.closer(&file));
-        let closer = closer.unwrap_or_else(|| self.mirror(lab, None));
+        let closer = closer.unwrap_or_else(|| self.mirror(lab, None, &[]));
         self.closing.borrow_mut().insert(number);
         let server = self.clone();
         closer.post(Box::new(move |lab, mirror| {
-            server.earlier_closes(lab, number);
+            server.earlier_closes_and_ends(lab, number, mirror);
             Request { lab, server: &server, mirror }.release(file);
             server.closing.borrow_mut().remove(&number);
             answer();
@@ -123,12 +137,21 @@ impl Server {
 
     fn next_request(&self) -> u64 {
         self.count(|account| account.requests += 1);
-        self.account.get().requests
+        self.next_number()
     }
 
-    fn earlier_closes(&self, lab: &Executive, number: u64) {
-        lab.block_until("an earlier close", None, || {
+    fn next_number(&self) -> u64 {
+        let number = self.next_number.get();
+        self.next_number.set(number + 1);
+        number
+    }
+
+    fn earlier_closes_and_ends(&self, lab: &Executive, number: u64, own: &Rc<Mirror>) {
+        lab.block_until("an earlier close, or the end of a process", None, || {
             self.closing.borrow().first().is_none_or(|first| *first >= number)
+                && self.ending.borrow().iter().all(|(ending, mirror)| {
+                    *ending >= number || Rc::ptr_eq(mirror, own) || mirror.is_over(lab)
+                })
         });
     }
 

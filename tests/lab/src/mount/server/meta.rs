@@ -129,7 +129,7 @@ impl Request<'_> {
         let mut mine: Vec<_> = files
             .values()
             .filter(|file| file.node == node && (file.writes || !writing))
-            .filter_map(|file| Some((file.writes, file.handle_in(self.mirror.process.id)?)))
+            .filter_map(|file| Some((file.writes, file.handle_in(self.mirror.id())?)))
             .collect();
         mine.sort_by_key(|(writes, _)| !writes);
         mine.first().map(|(_, handle)| *handle)

@@ -40,13 +40,13 @@ impl Server {
     /// Gives a process a handle of its own to a file that it was seen using: it inherited the descriptor, or
     /// got it through a socket.
     pub(super) fn hold(&self, lab: &Executive, file: &OpenFile, mirror: &Rc<Mirror>) -> Option<Handle> {
-        if let Some(handle) = file.handle_in(mirror.process.id) {
+        if let Some(handle) = file.handle_in(mirror.id()) {
             return Some(handle);
         }
         let (owner, handle) = file.holders.borrow().first().map(|first| (first.process, first.handle))?;
         let owner = self.processes.find(owner)?;
-        let handle = lab.duplicate_handle(&owner.process, handle.0, &mirror.process).ok().map(Handle)?;
-        file.holders.borrow_mut().push(Holder { process: mirror.process.id, handle, swept: false });
+        let handle = lab.duplicate_handle(owner.process(), handle.0, mirror.process()).ok().map(Handle)?;
+        file.holders.borrow_mut().push(Holder { process: mirror.id(), handle, swept: false });
         mirror.held.set(mirror.held.get() + 1);
         Some(handle)
     }
@@ -104,7 +104,7 @@ impl Request<'_> {
         let number = self.server.next_file.get();
         self.server.next_file.set(number + 1);
         self.mirror.held.set(self.mirror.held.get() + 1);
-        let holder = Holder { process: self.mirror.process.id, handle, swept: false };
+        let holder = Holder { process: self.mirror.id(), handle, swept: false };
         let file = OpenFile {
             node,
             holders: RefCell::new(vec![holder]),
@@ -119,14 +119,15 @@ impl Request<'_> {
     pub(crate) fn release(&self, number: u64) {
         let Some(file) = self.server.files.borrow_mut().remove(&number) else { return };
         let mut holders = file.holders.take();
-        holders.sort_by_key(|holder| holder.process == self.mirror.process.id);
+        holders.sort_by_key(|holder| holder.process == self.mirror.id());
         for holder in holders {
             let Some(mirror) = self.server.processes.find(holder.process) else { continue };
-            if holder.process == self.mirror.process.id {
+            if holder.process == self.mirror.id() {
                 self.close_file(holder.handle);
             } else {
-                let _ =
-                    self.lab.attached(&mirror.process, || self.lab.close_handle(holder.handle.0, Mode::User));
+                let _ = self
+                    .lab
+                    .attached(mirror.process(), || self.lab.close_handle(holder.handle.0, Mode::User));
             }
             mirror.held.set(mirror.held.get() - 1);
         }
