@@ -10,7 +10,7 @@ use lab::run::report::{Exit, Report};
 use lab::run::{self, Arguments};
 
 /// The driver, as `cargo xtask build` leaves it.
-fn intact() -> PathBuf {
+pub(crate) fn intact() -> PathBuf {
     let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/intact/intact.sys");
     let path = std::env::var_os("INTACT_SYS").map_or(built, PathBuf::from);
     assert!(path.is_file(), "{} is not there: `cargo xtask build` makes it", path.display());
@@ -18,10 +18,10 @@ fn intact() -> PathBuf {
 }
 
 /// A folder with files for a program.
-struct Desk(PathBuf);
+pub(crate) struct Desk(pub(crate) PathBuf);
 
 impl Desk {
-    fn with(files: &[(&str, &[u8])]) -> Desk {
+    pub(crate) fn with(files: &[(&str, &[u8])]) -> Desk {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let folder = std::env::temp_dir().join(format!("intact-desk-{}-{number}", std::process::id()));
@@ -32,7 +32,7 @@ impl Desk {
         Desk(folder)
     }
 
-    fn run(&self, options: &[&str], program: &[&str]) -> Report {
+    pub(crate) fn run(&self, options: &[&str], program: &[&str]) -> Report {
         let folder = self.0.to_str().unwrap();
         let mut line = vec!["run", "--folder", folder];
         line.extend(options);
@@ -64,7 +64,7 @@ impl Drop for Desk {
 }
 
 /// The states of a file, one per trial.
-fn states<'a>(report: &'a Report, name: &str) -> Vec<&'a str> {
+pub(crate) fn states<'a>(report: &'a Report, name: &str) -> Vec<&'a str> {
     let of = |trial: &'a run::report::Trial| {
         trial.files.iter().find(|file| file.name == name).map_or("nothing", |file| file.state.as_str())
     };
@@ -79,7 +79,7 @@ fn numbers() -> Desk {
 
 const SORT: &[&str] = &["/usr/bin/sort", "-n", "-o", "numbers", "numbers"];
 
-fn shell(script: &str) -> [&str; 3] {
+pub(crate) fn shell(script: &str) -> [&str; 3] {
     ["/bin/sh", "-c", script]
 }
 
