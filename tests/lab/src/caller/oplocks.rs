@@ -13,6 +13,9 @@ pub struct OplockBreak {
     pub status: Status,
     /// What its holder may keep.
     pub to: Option<Oplock>,
+    /// What the status block says besides: FILE_OPLOCK_BROKEN_TO_LEVEL_2 (7) or _NONE (8) of the older requests, the length of
+    /// the answer of FSCTL_REQUEST_OPLOCK; 0 where there is nothing to say.
+    pub information: usize,
     /// Whether it must acknowledge that, as the output of FSCTL_REQUEST_OPLOCK says; `None` for the older requests, which do
     /// not say.
     pub must_acknowledge: Option<bool>,
@@ -72,7 +75,12 @@ impl Caller<'_> {
             let (result, _) = requests::control(self.lab, file, &From::user(), code, &[], 0);
             super::check(result.Status)?;
             let to = (result.Information == BROKEN_TO_LEVEL_2).then_some(Oplock::Level2);
-            Ok(OplockBreak { status: Status(result.Status.cast_unsigned()), to, must_acknowledge: None })
+            Ok(OplockBreak {
+                status: Status(result.Status.cast_unsigned()),
+                to,
+                information: result.Information,
+                must_acknowledge: None,
+            })
         })?
     }
 
@@ -93,6 +101,7 @@ impl Caller<'_> {
             Ok(OplockBreak {
                 status: Status(result.Status.cast_unsigned()),
                 to: Oplock::of_level(word(8)),
+                information: result.Information,
                 must_acknowledge: Some(word(12) & 1 != 0),
             })
         })?

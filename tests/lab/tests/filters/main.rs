@@ -14,6 +14,7 @@ mod made;
 mod made_requests;
 mod objects;
 mod opens;
+mod oplocks;
 mod passage;
 mod scene;
 mod swaps;

@@ -35,8 +35,8 @@ fn each_acknowledgement_does_what_it_says() {
             scene.other.write(other, 0, b"x").unwrap();
             scene.settle();
             assert_eq!(kept.wait().unwrap().unwrap().to, None, "{kind:?}: what is kept is broken, too");
-        } else if !goes_on {
-            kept.wait().unwrap().unwrap();
+        } else {
+            assert_eq!(kept.wait().unwrap().unwrap().information, 0, "{kind:?} {how:?}");
             scene.holder.close(handle).unwrap();
             open.wait().unwrap().unwrap();
         }
@@ -48,6 +48,66 @@ fn each_acknowledgement_does_what_it_says() {
     let more = Acknowledgement::Keep(Some(Oplock::ReadWrite));
     let more = scene.holder.try_call(move |caller| caller.acknowledge_oplock(handle, more));
     assert_eq!(more.unwrap_err().rule, "not-modelled");
+    let scene = Scene::new();
+    let (handle, request) = scene.hold(Oplock::ReadWrite);
+    let _open = scene.opens(CreateOptions::overwrite_if(FILE, GENERIC_WRITE));
+    assert_eq!(request.wait().unwrap().unwrap().to, None);
+    let some = Acknowledgement::Keep(Some(Oplock::Read));
+    let some = scene.holder.try_call(move |caller| caller.acknowledge_oplock(handle, some));
+    assert_eq!(some.unwrap_err().rule, "not-modelled", "where nothing is left");
+}
+
+/// minifilter-rules §2.9.
+#[test]
+fn only_the_handle_that_has_the_oplock_acknowledges() {
+    let scene = Scene::new();
+    let (_, request) = scene.hold(Oplock::Batch);
+    let open = scene.opens(CreateOptions::open(FILE, GENERIC_READ));
+    request.wait().unwrap().unwrap();
+    let another = scene.open(lab::READ_ATTRIBUTES, 7);
+    let refused = scene.acknowledge(another, Acknowledgement::Accept).wait().unwrap();
+    assert_eq!(refused, Err(Status::INVALID_OPLOCK_PROTOCOL));
+    assert!(!open.is_done());
+}
+
+/// minifilter-rules §2.9.
+#[test]
+fn who_waits_for_a_close_waits_for_no_other_acknowledgement() {
+    for (kind, how) in
+        [(Oplock::Batch, Acknowledgement::ClosePending), (Oplock::ReadWriteHandle, Acknowledgement::OnClose)]
+    {
+        let scene = Scene::new();
+        let (handle, request) = scene.hold(kind);
+        let first = scene.opens(CreateOptions::open(FILE, GENERIC_READ));
+        request.wait().unwrap().unwrap();
+        scene.acknowledge(handle, how).wait().unwrap().unwrap();
+        let second = scene.opens(CreateOptions::overwrite_if(FILE, GENERIC_WRITE));
+        assert!(!first.is_done() && !second.is_done(), "{kind:?}");
+        let again =
+            if kind == Oplock::Batch { Acknowledgement::NoLevel2 } else { Acknowledgement::Keep(None) };
+        let refused = scene.acknowledge(handle, again).wait().unwrap();
+        assert_eq!(refused, Err(Status::INVALID_OPLOCK_PROTOCOL), "{kind:?}");
+        assert!(!first.is_done() && !second.is_done(), "{kind:?}");
+        scene.holder.close(handle).unwrap();
+        first.wait().unwrap().unwrap();
+        second.wait().unwrap().unwrap();
+    }
+}
+
+/// minifilter-rules §2.9.
+#[test]
+fn who_waits_for_one_stream_does_not_wait_for_another() {
+    let scene = Scene::new();
+    let (handle, _) = scene.hold(Oplock::Batch);
+    let (_, beside) = scene.hold_on(scene.holder.create_file(scene.beside()).unwrap(), Oplock::Batch);
+    let third = scene.lab.process("third.exe");
+    let path = r"C:\beside";
+    let waits = third.submit(move |caller| caller.create_file(&CreateOptions::open(path, GENERIC_READ)));
+    let open = scene.opens(CreateOptions::open(FILE, GENERIC_READ));
+    assert!(beside.is_done() && !waits.is_done() && !open.is_done());
+    scene.acknowledge(handle, Acknowledgement::NoLevel2).wait().unwrap().unwrap();
+    open.wait().unwrap().unwrap();
+    assert!(!waits.is_done());
 }
 
 /// minifilter-rules §2.9.
@@ -63,10 +123,22 @@ fn what_comes_before_the_acknowledgement_lowers_what_is_kept() {
         assert!(request.wait().unwrap().unwrap().to.is_some());
         let second = scene.opens(CreateOptions::overwrite_if(FILE, GENERIC_WRITE));
         let kept = scene.acknowledge(handle, how).wait().unwrap().unwrap();
-        assert_eq!(kept.to, None, "{kind:?}");
+        let (information, must) = if kind == Oplock::Batch { (8, None) } else { (24, Some(false)) };
+        assert_eq!((kept.to, kept.information, kept.must_acknowledge), (None, information, must), "{kind:?}");
         first.wait().unwrap().unwrap();
         second.wait().unwrap().unwrap();
     }
+    // What the break had left when it was told is not left any more.
+    let scene = Scene::new();
+    let (handle, request) = scene.hold(Oplock::ReadWriteHandle);
+    let quiet = CreateOptions::open(FILE, lab::DELETE).options(COMPLETE_IF_OPLOCKED);
+    let other = scene.opens(quiet).wait().unwrap().unwrap().handle;
+    assert_eq!(request.wait().unwrap().unwrap().to, Some(Oplock::ReadHandle));
+    let _deleting = scene.other.submit(move |caller| caller.set_delete(other, true));
+    scene.settle();
+    let told = Acknowledgement::Keep(Some(Oplock::ReadHandle));
+    let told = scene.holder.try_call(move |caller| caller.acknowledge_oplock(handle, told));
+    assert_eq!(told.unwrap_err().rule, "not-modelled");
 }
 
 /// minifilter-rules §2.9.
@@ -83,7 +155,9 @@ fn who_wants_to_know_is_told_when_no_break_is_under_way() {
     assert!(!told.is_done());
     scene.acknowledge(handle, Acknowledgement::NoLevel2).wait().unwrap().unwrap();
     told.wait().unwrap().unwrap();
+    let held = scene.request(handle, Oplock::Level2);
     scene.other.call(move |caller| caller.fs_control(other, NOTIFY, &[], 0)).unwrap();
+    assert!(!held.is_done(), "an oplock that is not being broken is nothing to wait for");
 }
 
 /// minifilter-rules §2.9.
@@ -113,6 +187,18 @@ fn an_oplock_ends_with_its_handle_or_its_request() {
         scene.other.put(FILE, b"bytes").unwrap();
         scene.other.exit(0);
         assert!(scene.lab.unload().is_clean());
+    }
+    // What a break has said stays said, although the handle is closed before anybody has heard it.
+    for kind in [Oplock::Batch, Oplock::ReadWrite] {
+        let scene = Scene::new();
+        let (handle, request) = scene.hold(kind);
+        scene.holder.call(move |caller| {
+            let quiet = CreateOptions::open(FILE, GENERIC_READ).options(COMPLETE_IF_OPLOCKED);
+            caller.create_file(&quiet).unwrap();
+            caller.close(handle).unwrap();
+        });
+        let to = if kind == Oplock::Batch { Oplock::Level2 } else { Oplock::Read };
+        assert_eq!(request.wait().unwrap(), Ok(broken(kind, Some(to))));
     }
     // Who waits goes on when the handle is closed.
     let scene = Scene::new();

@@ -26,8 +26,15 @@ fn an_oplock_is_asked_for_on_an_asynchronous_handle_of_a_file() {
         let refused = scene.request(folder, kind).wait().unwrap();
         assert_eq!(refused, Err(Status::INVALID_PARAMETER), "{kind:?}");
     }
-    let unknown = scene.holder.try_call(move |caller| caller.request_oplock(folder, Oplock::Read));
-    assert_eq!(unknown.unwrap_err().rule, "not-modelled");
+    let volume = scene.holder.create_file(CreateOptions::open(r"\??\C:", ALL).asynchronous()).unwrap();
+    assert_eq!(scene.request(volume, Oplock::Batch).wait().unwrap(), Err(Status::INVALID_PARAMETER));
+    for kind in [Oplock::Read, Oplock::ReadHandle] {
+        let scene = Scene::new();
+        let folder = CreateOptions::open_if(r"C:\folder", GENERIC_READ).options(1).asynchronous();
+        let folder = scene.holder.create_file(folder).unwrap();
+        let unknown = scene.holder.try_call(move |caller| caller.request_oplock(folder, kind));
+        assert_eq!(unknown.unwrap_err().rule, "not-modelled", "{kind:?}");
+    }
 }
 
 /// minifilter-rules §2.9.
@@ -79,6 +86,10 @@ fn an_oplock_needs_a_stream_that_nobody_else_has_open_or_locked() {
         scene.holder.call(move |caller| caller.lock(handle, 0, 1, true, false)).unwrap();
         let request = scene.request(handle, kind);
         assert_eq!(request.is_done(), shared.contains(&kind), "{kind:?} with a lock of one's own");
+        if request.is_done() {
+            scene.holder.call(move |caller| caller.unlock(handle, 0, 1)).unwrap();
+            assert!(!scene.request(handle, kind).is_done(), "{kind:?} when it is unlocked");
+        }
     }
 }
 
@@ -101,6 +112,83 @@ fn no_oplock_is_granted_beside_a_transaction() {
         });
         assert!(!scene.request(handle, kind).is_done(), "{kind:?} after it");
     }
+    // A writer that has closed its handles has the file until the end, a reader as long as it has it open and is not over.
+    for writes in [true, false] {
+        let scene = Scene::new();
+        let handle = scene.open(GENERIC_READ, 7);
+        let (transaction, inside) = scene.other.call(move |caller| {
+            let transaction = caller.create_transaction().unwrap();
+            let access = if writes { ALL } else { GENERIC_READ };
+            let inside = CreateOptions::open(FILE, access).inside(transaction);
+            let inside = caller.create_file(&inside).unwrap().handle;
+            if writes {
+                caller.write(inside, lab::Offset::At(0), b"new").unwrap();
+                caller.close(inside).unwrap();
+            }
+            (transaction, inside)
+        });
+        let refused = scene.request(handle, Oplock::Read).wait().unwrap();
+        assert_eq!(refused, Err(Status::OPLOCK_NOT_GRANTED), "writes: {writes}");
+        scene.other.call(move |caller| caller.commit_transaction(transaction)).unwrap();
+        assert!(!scene.request(handle, Oplock::Read).is_done(), "after it; writes: {writes}");
+        if !writes {
+            scene.other.close(inside).unwrap();
+        }
+    }
+}
+
+/// minifilter-rules §2.9.
+#[test]
+fn none_is_granted_while_a_break_waits_for_its_acknowledgement() {
+    let scene = Scene::new();
+    let (handle, request) = scene.hold(Oplock::ReadWriteHandle);
+    let _open = scene.opens(CreateOptions::open(FILE, GENERIC_READ));
+    request.wait().unwrap().unwrap();
+    for kind in [Oplock::Read, Oplock::ReadWriteHandle] {
+        let refused = scene.request(handle, kind).wait().unwrap();
+        assert_eq!(refused, Err(Status::OPLOCK_NOT_GRANTED), "{kind:?}");
+    }
+}
+
+/// minifilter-rules §2.9.
+#[test]
+fn an_oplock_that_is_broken_or_replaced_is_in_nobodys_way() {
+    // A shared one, broken by somebody's write.
+    for kind in [Oplock::Level2, Oplock::Read] {
+        let scene = Scene::new();
+        let (handle, request) = scene.hold(kind);
+        scene.other.put(FILE, b"other").unwrap();
+        assert_eq!(request.wait().unwrap().unwrap().to, None);
+        let how = if kind == Oplock::Read { Acknowledgement::Keep(None) } else { Acknowledgement::Accept };
+        let refused = scene.acknowledge(handle, how).wait().unwrap();
+        assert_eq!(refused, Err(Status::INVALID_OPLOCK_PROTOCOL), "{kind:?} needs no acknowledgement");
+        assert!(!scene.request(handle, Oplock::Filter).is_done(), "{kind:?}");
+    }
+    // One that was replaced.
+    let scene = Scene::new();
+    let (handle, first) = scene.hold(Oplock::Read);
+    let second = scene.request(handle, Oplock::ReadWrite);
+    assert!(first.is_done() && !second.is_done());
+    scene.holder.call(move |caller| caller.cancel_io(handle)).unwrap();
+    assert_eq!(second.wait().unwrap(), Err(Status::CANCELLED));
+    assert!(!scene.request(handle, Oplock::Batch).is_done());
+}
+
+/// minifilter-rules §2.9: REQUEST_OPLOCK_OUTPUT_BUFFER.
+#[test]
+fn the_answer_to_a_request_says_what_was_broken_to_what() {
+    let scene = Scene::new();
+    let handle = scene.open(ALL, 7);
+    let request = scene.holder.submit(move |caller| {
+        caller.fs_control(handle, 0x9_0240, &[1, 0, 12, 0, 7, 0, 0, 0, 1, 0, 0, 0], 24)
+    });
+    scene.settle();
+    let _open = scene.opens(CreateOptions::open(FILE, GENERIC_READ));
+    let words = [1, 0, 24, 0, 7, 0, 0, 0, 3, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    assert_eq!(request.wait().unwrap().unwrap(), words);
+    let none = [1, 0, 12, 0, 2, 0, 0, 0, 2, 0, 0, 0];
+    let refused = scene.holder.call(move |caller| caller.fs_control(handle, 0x9_0240, &none, 24));
+    assert_eq!(refused, Err(Status::INVALID_PARAMETER), "nothing is kept that no oplock is");
 }
 
 /// What is granted beside what, on another handle and on the same one. minifilter-rules §2.9.
@@ -128,6 +216,7 @@ fn oplocks_are_granted_beside_others_by_the_table() {
                 let status = if broken { Status::SUCCESS } else { Status::OPLOCK_SWITCHED_TO_NEW_HANDLE };
                 let ended = first.wait().unwrap().unwrap();
                 assert_eq!((ended.status, ended.to), (status, None), "{what}");
+                assert_ne!(ended.must_acknowledge, Some(true), "{what}");
             }
             if !matches!(held, Level2 | Read | ReadHandle) {
                 continue;

@@ -42,6 +42,11 @@ impl Scene {
         self.holder.create_file(options).unwrap()
     }
 
+    /// How the holder opens a file of its own, which nobody else has open.
+    pub(crate) fn beside(&self) -> CreateOptions {
+        CreateOptions::open_if(r"C:\beside", ALL).share(7).asynchronous()
+    }
+
     pub(crate) fn request(&self, handle: Handle, kind: Oplock) -> Request {
         let request = self.holder.submit(move |caller| caller.request_oplock(handle, kind));
         self.settle();
@@ -76,7 +81,16 @@ impl Scene {
 /// How a break ends the request of an oplock.
 pub(crate) fn broken(kind: Oplock, to: Option<Oplock>) -> OplockBreak {
     let says = kind.level().is_some();
-    OplockBreak { status: Status::SUCCESS, to, must_acknowledge: says.then_some(kind != Oplock::Read) }
+    OplockBreak {
+        status: Status::SUCCESS,
+        to,
+        information: match to {
+            _ if says => 24,
+            Some(_) => 7,
+            None => 8,
+        },
+        must_acknowledge: says.then_some(kind != Oplock::Read),
+    }
 }
 
 /// How its holder accepts the break.

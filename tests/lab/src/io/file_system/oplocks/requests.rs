@@ -59,7 +59,7 @@ pub(in super::super) fn control(
     if call.file.has_flags(FO_CLEANUP_COMPLETE) {
         return fail(status_of::FILE_CLOSED);
     }
-    let older = |kind| request(call, kind).and_then(|end| information(&end));
+    let older = |kind| request(call, kind).map(|end| information(&end));
     match code {
         REQUEST_LEVEL_1 => older(Oplock::Level1),
         REQUEST_LEVEL_2 => older(Oplock::Level2),
@@ -73,15 +73,11 @@ pub(in super::super) fn control(
     }
 }
 
-/// How the older requests say what became of their oplock.
-fn information(end: &End) -> Answer {
-    let information = match end.to {
+/// How the older requests say what became of their oplock; they end with SUCCESS.
+fn information(end: &End) -> usize {
+    match end.to {
         Some(_) => BROKEN_TO_LEVEL_2,
         None => BROKEN_TO_NONE,
-    };
-    match end.status {
-        Status::SUCCESS => Ok(information),
-        status => Err(Failure { status: status.0.cast_signed(), information }),
     }
 }
 
@@ -235,7 +231,7 @@ fn acknowledge(call: &Call<'_>, keeps: bool) -> Answer {
     let broken = broken(call, false)?;
     call.lab.io().oplocks.retain(|holder| holder.id != broken.id);
     match (broken.told.filter(|_| keeps), broken.to) {
-        (Some(_), Some(to)) => hold(call, &broken.stream, to).and_then(|end| information(&end)),
+        (Some(_), Some(to)) => hold(call, &broken.stream, to).map(|end| information(&end)),
         (Some(_), None) => Ok(BROKEN_TO_NONE),
         (None, _) => Ok(0),
     }
@@ -296,8 +292,7 @@ fn notify(call: &Call<'_>) -> Answer {
     let Some(stream) = stream_of(call) else { return Ok(0) };
     let ids: Vec<_> = {
         let streams = io.oplocks.streams.borrow();
-        let breaking = |holder: &&Holder| holder.state != State::Held;
-        streams.get(&stream).into_iter().flatten().filter(breaking).map(|holder| holder.id).collect()
+        streams.get(&stream).into_iter().flatten().map(|holder| holder.id).collect()
     };
     wait_for_acknowledgement(call, &ids)?;
     Ok(0)
