@@ -208,7 +208,6 @@ impl ExtraParameters {
         let found = list.find(kind)?;
         list.parameters.borrow_mut().retain(|own| !Rc::ptr_eq(own, &found));
         found.list.set(None);
-        found.during.set(None);
         Some(found)
     }
 

@@ -11,7 +11,7 @@ list! {
         "needs `FltSetCallbackDataDirty`" => a_change_that_is_not_marked_stops_the_run_or_has_no_effect;
         "**same volume as TargetInstance**" => major_function_and_target_have_their_limits;
         "only to an instance of the *same filter*" => major_function_and_target_have_their_limits;
-        "Filters **below** and the FS see the new FO/instance" => a_swap_is_seen_below_and_the_original_above;
+        "Filters **below** and the FS see the new FO/instance" => a_swap_is_seen_below_and_the_original_above, the_target_instance_of_an_operation_is_the_one_that_sees_it;
         "Own post-op and filters **above** get the original values" => a_swap_is_seen_below_and_the_original_above, changed_parameters_are_seen_below_and_the_original_ones_above;
         "is recomputed for lower filters after a swap" => a_swap_shows_the_new_transaction_below_or_not_by_switch;
         "Iopb pointer itself may differ between pre and post" => changed_parameters_are_seen_below_and_the_original_ones_above;
@@ -65,7 +65,7 @@ list! {
     }
     "minifilter-rules §1.8" {
         "(NTFS does not re-check access on writes [D])" => the_handle_has_what_the_access_state_says_after_the_create;
-        "Attribute-only opens are not counted in share checks" => share_modes_count_only_opens_with_data_or_delete_access;
+        "Attribute-only opens are not counted in share checks" => share_modes_count_only_opens_with_data_or_delete_access, share_modes_are_of_a_stream_and_execution_and_appending_count_as_data;
         "Which of SecurityContext->DesiredAccess and AccessState NTFS consults" => the_handle_has_what_the_access_state_says_after_the_create;
         "FO->WriteAccess/ReadAccess on the upper stay FALSE" => the_handle_has_what_the_access_state_says_after_the_create;
         "so the I/O manager uses IRPs for read/write" => disallowed_fast_io_comes_again_as_an_irp;
@@ -94,8 +94,8 @@ list! {
         "STATUS_INVALID_PARAMETER_3 if it has one" => only_a_create_without_a_list_is_given_one;
         "may serve several creates" => the_extra_parameters_of_an_open_are_seen_below;
         "is freed by the I/O manager when the create completes" => a_list_that_a_filter_sets_goes_with_the_create, a_list_that_a_filter_sets_is_there_behind_a_junction;
-        "inserts into the list of a create under way" => what_is_added_to_the_list_of_an_open_goes_with_it;
-        "FltAcknowledgeEcp marks an ECP" => an_acknowledged_extra_parameter_is_known_as_one;
+        "inserts into the list of a create under way" => what_is_added_to_the_list_of_an_open_goes_with_it, what_is_added_to_the_list_of_a_nested_open_goes_with_the_nested_one;
+        "FltAcknowledgeEcp marks an ECP" => an_acknowledged_extra_parameter_is_known_as_one, a_routine_for_extra_parameters_wants_the_filter_and_a_live_parameter;
         "ECPs from lookaside lists" no "not served; an import of it is refused by name";
     }
 }

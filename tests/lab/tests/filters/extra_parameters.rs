@@ -213,7 +213,9 @@ fn an_acknowledged_extra_parameter_is_known_as_one() {
 /// minifilter-rules §1.10.
 #[test]
 fn an_extra_parameter_is_in_paged_pool_if_not_told_otherwise() {
-    for (flags, broken) in [(0, "paged-at-dispatch"), (2, "none"), (4, "bad-parameter")] {
+    for (flags, broken) in
+        [(0, "paged-at-dispatch"), (1, "paged-at-dispatch"), (2, "none"), (3, "none"), (4, "bad-parameter")]
+    {
         let scene = Scene::new();
         let found = scene.try_inside(move |related| {
             let (filter, mut made) = (related.Filter, null_mut());
@@ -230,6 +232,14 @@ fn an_extra_parameter_is_in_paged_pool_if_not_told_otherwise() {
         });
         assert_eq!(found, broken, "{flags}");
     }
+    let scene = Scene::new();
+    scene.inside(|related| {
+        let mut list = null_mut();
+        // SAFETY: as `list`: a list may be charged, too.
+        unsafe { FltAllocateExtraCreateParameterList(related.Filter, 1, &raw mut list) };
+        free_list(related.Filter, list);
+    });
+    scene.clean();
 }
 
 /// minifilter-rules §1.10, §1.3: the list stays the caller's, and serves as many opens as he likes.
@@ -249,6 +259,19 @@ fn the_extra_parameters_of_an_open_are_seen_below() {
         let (_, handle, file) = OwnOpen::new(related, r"\a").open(related);
         done_with(handle, file);
         assert_eq!(notes(), [""; 0]);
+        // Beside a transaction, too.
+        let transaction = create();
+        let parameters = lab_nt::TXN_PARAMETER_BLOCK {
+            Length: size_of::<lab_nt::TXN_PARAMETER_BLOCK>() as u16,
+            TxFsContext: 0xFFFE,
+            TransactionObject: object(transaction),
+        };
+        let at = (&raw const parameters).expose_provenance();
+        let context = Some([40, list.expose_provenance(), 0, at, 1]);
+        let (told, handle, file) = OwnOpen { context, ..OwnOpen::new(related, r"\a") }.open(related);
+        assert_eq!((told, notes()), (0, vec!["one carried.".to_string()]));
+        done_with(handle, file);
+        close(transaction);
         free_list(related.Filter, list);
         assert_eq!(notes(), ["one carried. goes"]);
     });
@@ -285,6 +308,49 @@ fn what_is_added_to_the_list_of_an_open_goes_with_it() {
             }
         }
         free_list(filter, list);
+    });
+    scene.clean();
+}
+
+/// Opens another file with the list of a create, which a filter below adds to.
+unsafe extern "win64" fn nest(data: Data, related: Related, _: *mut PVOID) -> i32 {
+    // SAFETY: related objects are valid during the callback.
+    let related = unsafe { &*related };
+    let (_, list) = list_at(related.Filter, data);
+    if !list.is_null() {
+        let context = Some([40, list.expose_provenance(), 0, 0, 1]);
+        let (_, handle, file) = OwnOpen { context, ..OwnOpen::new(related, r"\trigger") }.open(related);
+        note(format!("nested {:#x}", find(related.Filter, list, &TWO).0));
+        done_with(handle, file);
+    }
+    FLT_PREOP_SUCCESS_NO_CALLBACK
+}
+
+unsafe extern "win64" fn add_first(data: Data, related: Related, _: *mut PVOID) -> i32 {
+    let filter = filter_of(related);
+    let (_, list) = list_at(filter, data);
+    if !list.is_null() {
+        assert_eq!(insert(filter, list, parameter(filter, &ONE, b"outer...")), 0);
+    }
+    FLT_PREOP_SUCCESS_NO_CALLBACK
+}
+
+/// minifilter-rules §1.10.
+#[test]
+fn what_is_added_to_the_list_of_a_nested_open_goes_with_the_nested_one() {
+    let scene = Scene::new();
+    Made::new().on(IRP_MJ_CREATE, Some(add_first), None).load::<3>(&scene.lab, "145300").unwrap();
+    Made::new().on(IRP_MJ_CREATE, Some(nest), None).load::<1>(&scene.lab, "145200").unwrap();
+    Made::new().on(IRP_MJ_CREATE, Some(add), None).load::<2>(&scene.lab, "145100").unwrap();
+    scene.inside(|related| {
+        let list = list(related.Filter);
+        notes();
+        let context = Some([40, list.expose_provenance(), 0, 0, 1]);
+        let (_, handle, file) = OwnOpen { context, ..OwnOpen::new(related, r"\a") }.open(related);
+        let gone = "two added... goes";
+        assert_eq!(notes(), [gone, "nested 0xc0000225", "one outer... goes", gone]);
+        done_with(handle, file);
+        free_list(related.Filter, list);
     });
     scene.clean();
 }
@@ -350,7 +416,10 @@ fn only_a_create_without_a_list_is_given_one() {
     let (lab, program) = lab_with(1);
     Made::new().on(IRP_MJ_CREATE, Some(give), Some(given)).load::<0>(&lab, "225000").unwrap();
     let below = Made::new().on(IRP_MJ_CREATE, Some(set_all_the_same), None);
-    below.on(IRP_MJ_CLEANUP, Some(set_all_the_same), None).load::<1>(&lab, "145100").unwrap();
+    let below = below.on(IRP_MJ_CLEANUP, Some(set_all_the_same), None);
+    below.on(IRP_MJ_NETWORK_QUERY_OPEN, Some(set_all_the_same), None).load::<1>(&lab, "145100").unwrap();
+    program.call(|caller| caller.query_attributes_by_path(r"C:\a")).unwrap();
+    assert_eq!(notes(), ["0xc000000d 0xc00000f0"], "what is no IRP");
     open_and_close(&program, r"C:\a");
     let told = notes();
     assert_eq!(told, ["0x0 0xc00000f1", "after false", "one given... goes", "0xc000000d 0xc00000f0"]);
@@ -360,7 +429,7 @@ fn only_a_create_without_a_list_is_given_one() {
 /// What a filter does wrong, the rule that it breaks.
 type Misuse = (&'static str, fn(&FLT_RELATED_OBJECTS));
 
-const MISUSES: [Misuse; 10] = [
+const MISUSES: [Misuse; 11] = [
     ("ecp-context", |related| {
         let one = parameter(related.Filter, &ONE, b"content1");
         free(related.Filter, one);
@@ -407,6 +476,12 @@ const MISUSES: [Misuse; 10] = [
     ("flt-object", |_| {
         list(null_mut());
     }),
+    ("use-after-free", |related| {
+        let one = parameter(related.Filter, &ONE, b"content1");
+        free(related.Filter, one);
+        // SAFETY: none: its memory has gone.
+        unsafe { one.cast::<u8>().write_volatile(1) };
+    }),
 ];
 
 /// minifilter-rules §1.10.
@@ -415,6 +490,75 @@ fn misuse_of_extra_parameters_stops_the_run() {
     for (number, (broken, act)) in MISUSES.into_iter().enumerate() {
         assert_eq!(Scene::new().try_inside(act), broken, "misuse {number}");
     }
+}
+
+/// Acknowledges a parameter, or asks about it.
+fn ask(filter: PFLT_FILTER, parameter: PVOID, what: u8) {
+    // SAFETY: see above; tests of misuse are wrong on purpose.
+    unsafe {
+        match what {
+            0 => FltAcknowledgeEcp(filter, parameter),
+            1 => assert_eq!(FltIsEcpAcknowledged(filter, parameter), 0),
+            _ => assert_eq!(FltIsEcpFromUserMode(filter, parameter), 0),
+        }
+    }
+}
+
+/// minifilter-rules §1.10.
+#[test]
+fn a_routine_for_extra_parameters_wants_the_filter_and_a_live_parameter() {
+    const NO_FILTER: PFLT_FILTER = null_mut();
+    type Routine = fn(PFLT_FILTER, PECP_LIST, PVOID);
+    let routines: [Routine; 9] = [
+        |filter, list, _| free_list(filter, list),
+        |filter, _, alone| free(filter, alone),
+        |filter, list, alone| {
+            insert(filter, list, alone);
+        },
+        |filter, list, _| {
+            remove(filter, list, &ONE);
+        },
+        |filter, list, _| {
+            find(filter, list, &ONE);
+        },
+        |filter, list, _| {
+            let _ = next(filter, list, null_mut());
+        },
+        |filter, _, alone| ask(filter, alone, 0),
+        |filter, _, alone| ask(filter, alone, 1),
+        |filter, _, alone| ask(filter, alone, 2),
+    ];
+    for (number, routine) in routines.into_iter().enumerate() {
+        let found = Scene::new().try_inside(move |related| {
+            let (list, alone) =
+                (list_of(related.Filter, b"in list."), parameter(related.Filter, &TWO, b"alone..."));
+            routine(NO_FILTER, list, alone);
+        });
+        assert_eq!(found, "flt-object", "routine {number}");
+    }
+    for routine in &routines[6..] {
+        let routine = *routine;
+        let found = Scene::new().try_inside(move |related| {
+            routine(related.Filter, null_mut(), std::ptr::without_provenance_mut(0x5A50));
+        });
+        assert_eq!(found, "ecp-context");
+    }
+    let of_create: [Pre; 2] = [list_without_filter, set_without_filter];
+    for pre in of_create {
+        let (lab, program) = lab_with(1);
+        Made::new().on(IRP_MJ_CREATE, Some(pre), None).load::<0>(&lab, "225000").unwrap();
+        assert_eq!(rule(program.try_call(|caller| caller.put(r"C:\a", b"x"))), "flt-object");
+    }
+}
+
+unsafe extern "win64" fn list_without_filter(data: Data, _: Related, _: *mut PVOID) -> i32 {
+    list_at(null_mut(), data);
+    FLT_PREOP_SUCCESS_NO_CALLBACK
+}
+
+unsafe extern "win64" fn set_without_filter(data: Data, related: Related, _: *mut PVOID) -> i32 {
+    set(null_mut(), data, list(filter_of(related)));
+    FLT_PREOP_SUCCESS_NO_CALLBACK
 }
 
 unsafe extern "win64" fn keep_list(data: Data, related: Related, _: *mut PVOID) -> i32 {
@@ -446,20 +590,21 @@ unsafe extern "win64" fn set_kept(data: Data, related: Related, _: *mut PVOID) -
 /// minifilter-rules §1.10.
 #[test]
 fn a_list_of_a_create_under_way_is_not_freed_nor_set_into_another() {
-    for second in [free_kept as Pre, open_another] {
+    for (second, says) in [(free_kept as Pre, "frees a list"), (open_another, "a second create")] {
         let (lab, program) = lab_with(1);
         Made::new().on(IRP_MJ_CREATE, Some(keep_list), None).load::<0>(&lab, "225000").unwrap();
         Made::new().on(IRP_MJ_CREATE, Some(second), None).load::<1>(&lab, "145200").unwrap();
         Made::new().on(IRP_MJ_CREATE, Some(set_kept), None).load::<2>(&lab, "145100").unwrap();
         let opened = program.try_call(|caller| caller.put(r"C:\a", b"x"));
+        assert!(opened.as_ref().is_err_and(|broken| broken.what.contains(says)), "{opened:?}");
         assert_eq!(rule(opened), "ecp-list-attached");
     }
 }
 
 unsafe extern "win64" fn leave(_: Data, related: Related, _: *mut PVOID) -> i32 {
     let filter = filter_of(related);
-    list_of(filter, b"in list.");
     parameter(filter, &TWO, b"alone...");
+    list_of(filter, b"in list.");
     FLT_PREOP_SUCCESS_NO_CALLBACK
 }
 
@@ -468,6 +613,7 @@ unsafe extern "win64" fn leave(_: Data, related: Related, _: *mut PVOID) -> i32 
 fn extra_parameters_that_nobody_frees_are_listed_when_their_filter_unloads() {
     let (lab, program) = lab_with(1);
     Made::new().on(IRP_MJ_FLUSH_BUFFERS, Some(leave), None).load::<0>(&lab, "225000").unwrap();
+    Made::new().load::<1>(&lab, "145100").unwrap();
     program.call(|caller| {
         let handle = caller.create_file(&CreateOptions::open(r"C:\a", GENERIC_WRITE)).unwrap().handle;
         caller.flush(handle).unwrap();
@@ -475,6 +621,12 @@ fn extra_parameters_that_nobody_frees_are_listed_when_their_filter_unloads() {
     });
     program.exit(0);
     let text = lab.unload().to_string();
-    assert!(text.contains("made0: list of 1 extra create parameter(s), #"), "{text}");
-    assert!(text.contains("made0: extra create parameter of 8 bytes, #"), "{text}");
+    let list = text.find("made0: list of 1 extra create parameter(s), #").unwrap();
+    let alone = text.find("made0: extra create parameter of 8 bytes, #").unwrap();
+    assert!(alone < list, "the oldest comes first: {text}");
+    assert_eq!(
+        text.matches("extra create parameter").count(),
+        2,
+        "what is in a list goes by its list: {text}"
+    );
 }

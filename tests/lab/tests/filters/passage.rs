@@ -66,6 +66,25 @@ fn changed_parameters_are_seen_below_and_the_original_ones_above() {
     clean(&lab, &program);
 }
 
+unsafe extern "win64" fn note_instance(data: Data, related: Related, _: *mut PVOID) -> i32 {
+    // SAFETY: related objects are valid during the callback.
+    let own = unsafe { (*related).Instance };
+    note(format!("{}", iopb(data).TargetInstance == own));
+    FLT_PREOP_SUCCESS_NO_CALLBACK
+}
+
+/// minifilter-rules §1.1.
+#[test]
+fn the_target_instance_of_an_operation_is_the_one_that_sees_it() {
+    let (lab, program) = lab_with(1);
+    Made::new().on(IRP_MJ_WRITE, Some(note_instance), None).load::<0>(&lab, "225000").unwrap();
+    Made::new().on(IRP_MJ_WRITE, Some(note_instance), None).load::<1>(&lab, "145100").unwrap();
+    let handle = program.create_file(CreateOptions::open(r"C:\a", ALL)).unwrap();
+    program.write(handle, 0, b"x").unwrap();
+    assert_eq!(notes(), ["true", "true"]);
+    clean(&lab, &program);
+}
+
 unsafe extern "win64" fn disallow(data: Data, _: Related, _: *mut PVOID) -> i32 {
     // SAFETY: callback data is valid during the callback.
     let fast = unsafe { (*data).Flags } & FLTFL_CALLBACK_DATA_FAST_IO_OPERATION != 0;
@@ -275,8 +294,10 @@ unsafe extern "win64" fn leaving(_: Data, _: Related, _: PVOID, _: u32) -> i32 {
     FLT_POSTOP_FINISHED_PROCESSING
 }
 
-unsafe extern "win64" fn draining(_: Data, _: Related, context: PVOID, flags: u32) -> i32 {
-    note(format!("post with {} flags {flags}", context.addr()));
+unsafe extern "win64" fn draining(data: Data, _: Related, context: PVOID, flags: u32) -> i32 {
+    // SAFETY: callback data is valid during the callback.
+    let said = unsafe { (*data).Flags } & FLTFL_CALLBACK_DATA_DRAINING_IO != 0;
+    note(format!("post with {} flags {flags} data says {said}", context.addr()));
     FLT_POSTOP_FINISHED_PROCESSING
 }
 
@@ -296,7 +317,7 @@ fn an_operation_under_way_is_drained_when_its_filter_unloads() {
     lab.executive().run_until_idle().unwrap();
     notes();
     assert!(lab.unload_driver(&driver).unwrap().is_clean());
-    assert_eq!(notes(), ["post with 1 flags 1"]);
+    assert_eq!(notes(), ["post with 1 flags 1 data says true"]);
     program.close(mine).unwrap();
     waiting.wait().unwrap().unwrap();
 }

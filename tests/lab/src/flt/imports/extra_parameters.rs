@@ -11,11 +11,10 @@ use crate::io::create::CreatePacket;
 use crate::memory;
 use crate::rooms::Rooms;
 
-/// What belongs to the create behind callback data, if it is one.
+/// What belongs to the create behind callback data, if it is one. What opens a file without an IRP is none.
 fn create_of(lab: &Lab, data: *const FLT_CALLBACK_DATA) -> Option<Rc<CreatePacket>> {
     let request = lab.flt().request_of(lab, data);
-    let is_create = request.major == IRP_MJ_CREATE && request.form == Form::Irp;
-    request.create.clone().filter(|_| is_create)
+    request.create.clone().filter(|_| request.form == Form::Irp)
 }
 
 fn check_flags(lab: &Lab, flags: u32, known: u32) {
