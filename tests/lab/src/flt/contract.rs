@@ -265,7 +265,8 @@ pub(crate) fn check_post(
     match status {
         FLT_POSTOP_FINISHED_PROCESSING => {}
         FLT_POSTOP_MORE_PROCESSING_REQUIRED => {
-            if request.form != Form::Irp || frame.thread.is_some() && request.major != IRP_MJ_CREATE {
+            // What is no IRP has a thread that waits, too.
+            if frame.thread.is_some() && request.major != IRP_MJ_CREATE {
                 broken(lab, "postop-more-processing", "minifilter-rules §2.5", who());
             }
             return;

@@ -13,7 +13,7 @@ list! {
         "Memory content is not guaranteed zero" => the_memory_of_a_new_context_is_not_zero;
         "Cleanup callback runs before the free" => contexts_live_as_long_as_what_they_hang_on;
         "Unsupported: pre-create, post-close, NETWORK_QUERY_OPEN" => there_is_no_context_before_the_open, there_is_no_context_after_the_close;
-        "Statuses: CONTEXT_ALREADY_DEFINED" => a_context_can_be_replaced_and_taken_off, contexts_live_as_long_as_what_they_hang_on;
+        "Statuses: CONTEXT_ALREADY_DEFINED" => an_instance_that_is_torn_down_takes_no_context, a_context_can_be_replaced_and_taken_off, contexts_live_as_long_as_what_they_hang_on;
         "Auto-deleted when the object, instance or filter goes" => contexts_live_as_long_as_what_they_hang_on;
         "cleanup of Paged contexts is <= APC" => a_paged_context_is_cleaned_up_at_a_low_level;
         "Prefer instance context" no "advice";
@@ -25,7 +25,7 @@ list! {
         "refuse with STATUS_FLT_DO_NOT_DETACH" => an_instance_is_attached_and_detached_by_hand;
         "TeardownStart (PASSIVE)" => an_instance_without_query_teardown_is_not_detached_by_hand;
         "FltAttachVolume(Filter, Volume, InstanceName)" => a_filter_attaches_another_instance_by_its_name;
-        "Fails with STATUS_FLT_FILTER_NOT_READY" => a_filter_attaches_another_instance_by_its_name;
+        "Fails with STATUS_FLT_FILTER_NOT_READY" => a_filter_attaches_another_instance_by_its_name, a_filter_that_has_not_started_attaches_nothing;
         "FltGetVolumeInstanceFromName finds" => a_filter_attaches_another_instance_by_its_name;
         "Reasons bitmask MANUAL 1" => an_instance_is_attached_and_detached_by_hand, a_dismount_tears_instances_down_with_files_open_and_the_next_access_sets_up_others, an_instance_that_is_torn_down_is_not_referenced_any_more_and_lives_as_long_as_it_was;
     }

@@ -131,6 +131,17 @@ fn what_may_stay_pending_is_not_synchronised() {
     assert_eq!(broken(IRP_MJ_READ, false), "none");
     assert_eq!(broken(IRP_MJ_FILE_SYSTEM_CONTROL, false), forbidden);
     assert_eq!(broken(IRP_MJ_LOCK_CONTROL, true), forbidden);
+    let (lab, program) = lab_with(1);
+    Made::new()
+        .on(IRP_MJ_DIRECTORY_CONTROL, Some(synchronise), Some(finished))
+        .load::<0>(&lab, "225000")
+        .unwrap();
+    let watched = rule(program.try_call(|caller| {
+        let top = CreateOptions::open(r"C:\", GENERIC_READ).options(1);
+        let top = caller.create_file(&top).unwrap().handle;
+        let _ = caller.notify_changes(top, 1, false, 64);
+    }));
+    assert_eq!(watched, forbidden);
 }
 
 unsafe extern "win64" fn advance_only(data: Data, _: Related, _: *mut PVOID) -> i32 {

@@ -38,6 +38,10 @@ unsafe extern "win64" fn with_callback(_: Data, _: Related, _: *mut PVOID) -> i3
     FLT_PREOP_SUCCESS_WITH_CALLBACK
 }
 
+unsafe extern "win64" fn synchronise(_: Data, _: Related, _: *mut PVOID) -> i32 {
+    FLT_PREOP_SYNCHRONIZE
+}
+
 unsafe extern "win64" fn answer<const STATUS: i32>(_: Data, _: Related, _: PVOID, _: u32) -> i32 {
     STATUS
 }
@@ -53,6 +57,8 @@ fn a_post_operation_answers_with_what_there_is() {
         rule(program.try_call(|caller| caller.query_attributes_by_path(r"C:\a").map(drop)))
     };
     assert_eq!(fast(IRP_MJ_NETWORK_QUERY_OPEN), "postop-more-processing");
+    let more = Some(answer::<FLT_POSTOP_MORE_PROCESSING_REQUIRED> as crate::made::Post);
+    assert_eq!(broken_by(IRP_MJ_FLUSH_BUFFERS, Some(synchronise), more), "postop-more-processing");
 }
 
 unsafe extern "win64" fn complete_at_once(data: Data, _: Related, _: *mut PVOID) -> i32 {

@@ -56,6 +56,29 @@ fn a_volume_context_is_nonpaged() {
     );
 }
 
+unsafe extern "win64" fn set_late(related: Related, _: u32) {
+    let (status, context) = allocate(FLT_INSTANCE_CONTEXT, 8, NON_PAGED);
+    assert_eq!(status, 0);
+    // SAFETY: related objects are valid for the call.
+    let told = unsafe {
+        let keep = FLT_SET_CONTEXT_KEEP_IF_EXISTS;
+        FltSetInstanceContext((*related).Instance, keep, context, std::ptr::null_mut())
+    };
+    note(format!("{told:#x}"));
+    release(context);
+}
+
+/// minifilter-rules §3.1.
+#[test]
+fn an_instance_that_is_torn_down_takes_no_context() {
+    let (lab, program) = lab_with(1);
+    let mut made = Made::new().context(FLT_INSTANCE_CONTEXT, 8, None);
+    made.registration.InstanceTeardownStartCallback = Some(set_late);
+    made.load::<0>(&lab, "225000").unwrap();
+    clean(&lab, &program);
+    assert_eq!(notes(), ["0xc01c000b"]);
+}
+
 fn registered(sizes: &[usize]) -> &'static str {
     let lab = Lab::builder().build().unwrap();
     let made = sizes.iter().fold(Made::new(), |made, size| made.context(FLT_STREAM_CONTEXT, *size, None));

@@ -121,6 +121,11 @@ fn cleanup_and_close_do_not_fail() {
     const ACCESS_DENIED: i32 = 0xC000_0022_u32.cast_signed();
     assert_eq!(broken_by(IRP_MJ_CLEANUP, complete::<ACCESS_DENIED>), "must-not-fail");
     assert_eq!(broken_by(IRP_MJ_CLOSE, complete::<ACCESS_DENIED>), "must-not-fail");
+    for major in [IRP_MJ_CLEANUP, IRP_MJ_CLOSE] {
+        let lab = lab();
+        Made::new().on(major, None, Some(fail_after)).load::<0>(&lab, "300000").unwrap();
+        assert_eq!(rule(exercise(&lab.process("program.exe"))), "must-not-fail", "in the post-operation");
+    }
 }
 
 /// minifilter-rules §2.4.
@@ -152,6 +157,13 @@ unsafe extern "win64" fn change_major(data: Data, _: Related, _: *mut PVOID) -> 
     FLT_PREOP_SUCCESS_NO_CALLBACK
 }
 
+unsafe extern "win64" fn change_reserved(data: Data, _: Related, _: *mut PVOID) -> i32 {
+    iopb(data).Reserved = 1;
+    // SAFETY: see above.
+    unsafe { FltSetCallbackDataDirty(data) };
+    FLT_PREOP_SUCCESS_NO_CALLBACK
+}
+
 unsafe extern "win64" fn swap_to_nothing(data: Data, _: Related, _: *mut PVOID) -> i32 {
     iopb(data).TargetFileObject = std::ptr::without_provenance_mut(0x1000);
     // SAFETY: see above.
@@ -177,6 +189,7 @@ unsafe extern "win64" fn change_instance(data: Data, _: Related, _: *mut PVOID) 
 #[test]
 fn major_function_and_target_have_their_limits() {
     assert_eq!(broken_by(IRP_MJ_WRITE, change_major), "major-function-changed");
+    assert_eq!(broken_by(IRP_MJ_WRITE, change_reserved), "major-function-changed");
     assert_eq!(broken_by(IRP_MJ_WRITE, swap_to_nothing), "target-file-object");
     assert_eq!(broken_by(IRP_MJ_WRITE, swap_and_complete), "swap-and-complete");
     assert_eq!(broken_by(IRP_MJ_WRITE, change_instance), "target-instance");
@@ -188,7 +201,7 @@ fn a_create_that_the_file_system_never_saw_is_a_foreign_file_object() {
     assert_eq!(broken_by(IRP_MJ_CREATE, complete::<0>), "foreign-file-object");
 }
 
-unsafe extern "win64" fn fail_create(data: Data, _: Related, _: PVOID, _: u32) -> i32 {
+unsafe extern "win64" fn fail_after(data: Data, _: Related, _: PVOID, _: u32) -> i32 {
     // SAFETY: callback data is valid during the callback.
     unsafe { (*data).IoStatus.Status = 0xC000_0022_u32.cast_signed() };
     FLT_POSTOP_FINISHED_PROCESSING
@@ -198,7 +211,7 @@ unsafe extern "win64" fn fail_create(data: Data, _: Related, _: PVOID, _: u32) -
 #[test]
 fn a_successful_create_is_failed_by_cancelling_it_only() {
     let lab = lab();
-    Made::new().on(IRP_MJ_CREATE, None, Some(fail_create)).load::<0>(&lab, "300000").unwrap();
+    Made::new().on(IRP_MJ_CREATE, None, Some(fail_after)).load::<0>(&lab, "300000").unwrap();
     assert_eq!(rule(exercise(&lab.process("program.exe"))), "create-failed-without-cancel");
 }
 

@@ -104,6 +104,11 @@ fn a_transaction_tells_and_takes_what_its_classes_hold() {
         assert_eq!(set(0, properties.len()), status::INVALID_INFO_CLASS);
         assert_eq!(set(1, 23), status::INFO_LENGTH_MISMATCH);
         assert_eq!(set(1, 28), status::INVALID_PARAMETER, "a description longer than the buffer");
+        let mut odd = properties.clone();
+        odd[20] = 5;
+        // SAFETY: as above.
+        let told = unsafe { ZwSetInformationTransaction(transaction, 1, odd.as_ptr(), odd.len() as u32) };
+        assert_eq!(told, status::INVALID_PARAMETER, "half a unit");
         let (told, answer, returned) = query(transaction, 1, 64);
         assert_eq!((told, returned), (0, 30));
         assert_eq!(answer[..16], properties[..16]);

@@ -99,6 +99,22 @@ fn a_filter_does_not_see_the_transfers_that_it_skips() {
     assert_eq!((cached(skip_paging), uncached(skip_paging)), (1, 1));
     let skip_all = FLTFL_OPERATION_REGISTRATION_SKIP_NON_DASD_IO;
     assert_eq!((cached(skip_all), uncached(skip_all)), (0, 0));
+    let paged = |flags: u32| {
+        let (lab, program) = lab_with(1);
+        Made::new().on(IRP_MJ_WRITE, Some(seen), None).skipping(flags).load::<0>(&lab, "385100").unwrap();
+        program.call(|caller| {
+            let handle = caller.create_file(&CreateOptions::open(r"C:\a", ALL)).unwrap().handle;
+            let view = caller.create_section(handle, true).unwrap();
+            caller.write_mapped(&view, 0, b"x").unwrap();
+            caller.flush_mapped(&view).unwrap();
+            caller.close_section(view);
+            caller.close(handle).unwrap();
+        });
+        let count = notes().len();
+        clean(&lab, &program);
+        count
+    };
+    assert_eq!([0, skip_cached, skip_uncached, skip_paging].map(paged), [1, 1, 1, 0]);
 }
 
 unsafe extern "win64" fn header(_: Data, related: Related, _: PVOID, _: u32) -> i32 {

@@ -1,7 +1,7 @@
 //! The life of filters and instances: attaching, detaching, stopping.
 
 use crate::inside::Scene;
-use crate::made::{Made, Related, note, notes, post_of, pre_of};
+use crate::made::{Made, Related, keep, kept, note, notes, post_of, pre_of};
 use crate::scene::{clean, lab_with};
 use fltkernel::*;
 use lab::flt::imports::filters::*;
@@ -132,9 +132,10 @@ fn an_instance_is_attached_and_detached_by_hand() {
 }
 
 fn by_name(related: &FLT_RELATED_OBJECTS, name: &str, attach: bool) -> Result<PFLT_INSTANCE, i32> {
-    let units: Vec<u16> = name.encode_utf16().collect();
-    let bytes = (units.len() * 2) as u16;
-    let name = UNICODE_STRING { Length: bytes, MaximumLength: bytes, Buffer: units.as_ptr().cast_mut() };
+    // What follows a counted string is no part of it.
+    let units: Vec<u16> = name.encode_utf16().chain([0]).collect();
+    let room = (units.len() * 2) as u16;
+    let name = UNICODE_STRING { Length: room - 2, MaximumLength: room, Buffer: units.as_ptr().cast_mut() };
     let mut instance = std::ptr::null_mut();
     let find = if attach { FltAttachVolume } else { FltGetVolumeInstanceFromName };
     // SAFETY: live objects, a string that outlives the call, an out pointer.
@@ -186,6 +187,28 @@ fn a_filter_attaches_another_instance_by_its_name() {
         }
     });
     assert_eq!(notes(), ["setup 2"], "by hand");
+}
+
+/// minifilter-rules §3.2.
+#[test]
+fn a_filter_that_has_not_started_attaches_nothing() {
+    let scene = Scene::new();
+    let mut made = Made::new();
+    made.registration.Size = size_of::<FLT_REGISTRATION>() as u16;
+    let registration: &FLT_REGISTRATION = Box::leak(Box::new(made.registration));
+    let at: *const FLT_REGISTRATION = registration;
+    let started = scene.lab.load_functions(&Service::new("idle", "145100"), move |driver| {
+        let mut filter = std::ptr::null_mut();
+        // SAFETY: as DriverEntry would, with a registration that lives on.
+        let told = unsafe { FltRegisterFilter(driver, at, &raw mut filter) };
+        keep(filter.cast_const());
+        told
+    });
+    assert!(started.is_ok());
+    scene.inside(|related| {
+        let idle = FLT_RELATED_OBJECTS { Filter: kept(), ..*related };
+        assert_eq!(by_name(&idle, "idle", true), Err(STATUS_FLT_FILTER_NOT_READY));
+    });
 }
 
 /// minifilter-rules §3.3.

@@ -119,6 +119,18 @@ fn a_reparse_point_stops_the_walk_and_says_where() {
 }
 
 #[test]
+fn a_read_only_directory_takes_new_files() {
+    let mut lab = lab();
+    let open = lab.open("d", access::WRITE_ATTRIBUTES).unwrap();
+    let readonly = BasicUpdate { attributes: Some(attributes::READONLY), ..BasicUpdate::default() };
+    lab.volume.set_basic(open, readonly).unwrap();
+    lab.close(open);
+    // FILE_ADD_FILE and FILE_ADD_SUBDIRECTORY.
+    lab.open("d", access::WRITE_DATA | access::APPEND_DATA).unwrap();
+    lab.make(r"d\new").unwrap();
+}
+
+#[test]
 fn a_read_only_file_refuses_writers_and_deleters() {
     let mut lab = lab();
     let open = lab.open("f", WRITE).unwrap();

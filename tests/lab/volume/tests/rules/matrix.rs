@@ -137,7 +137,48 @@ fn share_modes_count_only_opens_with_data_or_delete_access() {
     assert_eq!(lab.open("f", WRITE), Err(Status::SHARING_VIOLATION));
     assert_eq!(lab.open("f", DELETE), Err(Status::SHARING_VIOLATION));
     lab.open("f", access::WRITE_ATTRIBUTES).unwrap();
+    let nothing = CreateRequest::path("f").access(access::READ_ATTRIBUTES).share(Share::empty());
+    lab.create(nothing).unwrap();
     lab.open("f", READ).unwrap();
+}
+
+/// minifilter-rules §1.8.
+#[test]
+fn share_modes_are_of_a_stream_and_execution_and_appending_count_as_data() {
+    let mut lab = lab();
+    let stream = CreateRequest::path("f:s").access(WRITE).disposition(Disposition::OpenIf);
+    lab.create(stream.share(Share::empty())).unwrap();
+    lab.open("f", WRITE).unwrap();
+    for (access, needed) in [(access::EXECUTE, Share::READ), (access::APPEND_DATA, Share::WRITE)] {
+        let mut lab = self::lab();
+        let open = |share| CreateRequest::path("f").access(access).share(share);
+        let first = lab.create(open(Share::all())).unwrap().open;
+        let narrow = CreateRequest::path("f").access(access::READ_DATA).share(Share::all() - needed);
+        assert_eq!(lab.create(narrow.clone()).map(drop), Err(Status::SHARING_VIOLATION), "{access:#x}");
+        lab.close(first);
+        lab.create(narrow).unwrap();
+        assert_eq!(lab.create(open(Share::all())).map(drop), Err(Status::SHARING_VIOLATION), "{access:#x}");
+    }
+}
+
+/// What a disposition asks for counts like what is asked for: superseding deletes, overwriting writes.
+#[test]
+fn share_modes_count_what_a_disposition_implies() {
+    for (share, superseded, overwritten) in [
+        (Share::READ, Err(Status::SHARING_VIOLATION), Err(Status::SHARING_VIOLATION)),
+        (Share::READ | Share::WRITE, Err(Status::SHARING_VIOLATION), Ok(())),
+        (Share::all(), Ok(()), Ok(())),
+    ] {
+        let mut lab = lab();
+        lab.create(CreateRequest::path("f").access(READ).share(share)).unwrap();
+        for (disposition, expected) in
+            [(Disposition::Supersede, superseded), (Disposition::Overwrite, overwritten)]
+        {
+            let request = CreateRequest::path("f").access(READ).disposition(disposition);
+            let told = lab.create(request).map(|created| lab.close(created.open));
+            assert_eq!(told, expected, "{disposition:?} {share:?}");
+        }
+    }
 }
 
 /// txf-ktm §2: IO_IGNORE_SHARE_ACCESS_CHECK neither checks nor records.
@@ -282,4 +323,30 @@ fn a_target_directory_open_locks_the_directory_by_switch() {
         lab.create(target(one)).unwrap();
         assert_eq!(lab.create(target(two)).map(drop), expected);
     }
+}
+
+/// txf-ktm §4.3: only its writers hold a deletion up.
+#[test]
+fn a_transacted_reader_does_not_hold_a_deletion_up() {
+    let mut lab = lab();
+    let tx = lab.begin();
+    lab.open_in(tx, "f", READ).unwrap();
+    let writer = lab.open_in(tx, "f", DELETE).unwrap();
+    lab.delete(writer).unwrap();
+    lab.close(writer);
+    lab.commit(tx).unwrap();
+    assert_eq!(lab.contents("f"), None);
+}
+
+/// txf-ktm §4.2.
+#[test]
+fn the_lock_of_a_transaction_stays_as_long_as_it_has_a_writer() {
+    let mut lab = lab();
+    lab.volume.switches.lock_outlives_unmodified_handle = false;
+    let (tx, other) = (lab.begin(), lab.begin());
+    let (first, last) = (lab.open_in(tx, "f", WRITE).unwrap(), lab.open_in(tx, "f", WRITE).unwrap());
+    lab.close(first);
+    assert_eq!(lab.open_in(other, "f", WRITE), Err(Status::SHARING_VIOLATION));
+    lab.close(last);
+    lab.open_in(other, "f", WRITE).unwrap();
 }
