@@ -146,8 +146,13 @@ fn when_the_time_is_over_it_commits_as_without_intact() {
     empty(&writer);
     scene.pass(400);
     scene.assert_committed(FILE, OLD);
-    let waits = seen(&scene.lab).into_iter().find(|event| event.name() == "SaveWaits").unwrap();
+    let waits: Vec<_> = seen(&scene.lab).into_iter().filter(|event| event.name() == "SaveWaits").collect();
+    let [waits] = waits.as_slice() else { panic!("told once: {waits:?}") };
     assert_eq!(waits.number("ProcessId"), u64::from(writer.id()));
+    assert!(waits.text("Image").ends_with("writer.exe"), "{waits:?}");
+    assert!(waits.text("File").ends_with(FILE.trim_start_matches("C:")), "{waits:?}");
+    assert!(!waits.text("Rule").is_empty());
+    assert_eq!(waits.number("Bytes"), 0);
     scene.pass(200);
     scene.assert_committed(FILE, b"");
     scene.assert_one_commit();
