@@ -3,8 +3,9 @@
 use core::ptr::{NonNull, null_mut};
 
 use wdk_sys::ntddk::{
-    MmCanFileBeTruncated, MmDoesFileHaveUserWritableReferences, ObDereferenceObjectDeferDelete,
-    ObReferenceObjectByHandle, ObfDereferenceObject, ObfReferenceObject, ZwClose, ZwCreateSection,
+    MmCanFileBeTruncated, MmDoesFileHaveUserWritableReferences, MmFlushImageSection,
+    ObDereferenceObjectDeferDelete, ObReferenceObjectByHandle, ObfDereferenceObject, ObfReferenceObject,
+    ZwClose, ZwCreateSection,
 };
 use wdk_sys::{FILE_OBJECT, LARGE_INTEGER, SECTION_OBJECT_POINTERS};
 
@@ -137,5 +138,15 @@ pub fn is_mapped(file: FileObject<'_>) -> bool {
         let pointers = pointers(file).read_volatile();
         // What is mapped cannot be cut to nothing.
         !pointers.is_null() && MmCanFileBeTruncated(pointers, &mut empty) == 0
+    }
+}
+
+/// Whether somebody has mapped the file object's stream as an image, which keeps everybody from opening it to write
+/// (minifilter-rules §2.10). IRQL up to APC_LEVEL.
+pub fn is_image(file: FileObject<'_>) -> bool {
+    // SAFETY: alive and opened by the file system, so its section pointers are valid.
+    unsafe {
+        let pointers = pointers(file).read_volatile();
+        !pointers.is_null() && MmFlushImageSection(pointers, wdk_sys::_MMFLUSH_TYPE::MmFlushForWrite) == 0
     }
 }

@@ -8,9 +8,12 @@ use kernel::context::ContextRef;
 use kernel::fltkernel::{
     IRP_MJ_ACQUIRE_FOR_SECTION_SYNCHRONIZATION, IRP_MJ_RELEASE_FOR_SECTION_SYNCHRONIZATION,
 };
+use kernel::process;
 
+use super::create::has_stack;
 use super::swap::{enter, resumed};
 use super::{Modifies, NO_SECTION};
+use crate::Intact;
 use crate::report::counters;
 use crate::save::redirect::{Redirect, Role};
 
@@ -46,9 +49,8 @@ impl Operation for Section {
 fn begin(data: &Callback<'_>, redirect: ContextRef<Redirect>) -> Before<ContextRef<Redirect>> {
     const REFUSED: Before<ContextRef<Redirect>> = Before::Complete(NO_SECTION, 0);
     let Some(file) = data.file() else { return REFUSED };
-    // An image is what others execute: not a version that nobody else sees.
     if data.creates_image_section() {
-        return REFUSED;
+        return image(data, &redirect);
     }
     // Nobody tells when a view is written, and a twin that is mapped cannot be exchanged any more.
     let Ok(entered) = enter(resumed(data, redirect, Modifies::Bytes)) else { return REFUSED };
@@ -62,6 +64,22 @@ fn begin(data: &Callback<'_>, redirect: ContextRef<Redirect>) -> Before<ContextR
         save.note_written();
     }
     Before::Watch(ContextRef::clone(&entered))
+}
+
+/// An image is what others execute: not a version that nobody else sees. What the save has is committed, and its handles go
+/// on without a transaction, if that can be; then the handle's own file object is mapped. PASSIVE_LEVEL, without locks.
+#[cold]
+#[inline(never)]
+fn image(data: &Callback<'_>, redirect: &ContextRef<Redirect>) -> Before<ContextRef<Redirect>> {
+    let Some(save) = &redirect.save else { return Before::Pass };
+    if save.is_transacted()
+        && let Some(intact) = Intact::get()
+        && !process::is_inside_file_system()
+        && has_stack()
+    {
+        save.do_without(intact, data.instance());
+    }
+    if save.is_transacted() || save.is_gone() { Before::Complete(NO_SECTION, 0) } else { Before::Pass }
 }
 
 /// The section is made, or was not.

@@ -65,7 +65,7 @@ pub fn of_create(data: &Callback<'_>) {
     let instance = data.instance();
     let Ok(files) = ContextRef::<Files>::of_instance(instance) else { return };
     // Who makes a file whose name is there is told so, whoever has it.
-    let collides = parameters.disposition == FILE_CREATE && !data.may_name_stream();
+    let collides = parameters.disposition == FILE_CREATE;
     let newcomer = Newcomer::of(data, &parameters, waits && takes && !collides);
     let may_be_let_in = |save: &Save| newcomer.is_some_and(|one| is_out(save) && one.may_be_let_in(save));
     let may_be = |save: &Save| {

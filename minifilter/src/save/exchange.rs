@@ -19,6 +19,7 @@ use kernel::gate::Held;
 use kernel::instance::Instance;
 use kernel::name::FileName;
 use kernel::pool::{PoolVec, Tag};
+use kernel::section;
 use kernel::time;
 use kernel::transaction::{Transaction, TransactionRef};
 use kernel::{Result, Status};
@@ -107,6 +108,10 @@ impl Save {
         if !self.is_due()? || twins.iter().any(Twin::is_mapped) {
             return Ok(false);
         }
+        name_all(&mut twins, instance);
+        if self.any_is_image(&twins, instance)? {
+            return Ok(false);
+        }
         write_out(&twins, instance)?;
         self.commit_and_go_on(intact, instance, &mut twins)?;
         Ok(true)
@@ -191,8 +196,11 @@ impl Save {
         {
             return Ok(());
         }
-        write_out(&twins, instance)?;
         name_all(&mut twins, instance);
+        if self.any_is_image(&twins, instance)? {
+            return Ok(());
+        }
+        write_out(&twins, instance)?;
         let _window = Window::open(self);
         let published = self.commit(intact, instance, &twins)?;
         if !published && self.counted.swap(false, Ordering::AcqRel) {
@@ -274,6 +282,23 @@ impl Save {
         }
     }
 
+    /// Whether somebody has mapped one of its files as an image: it could not be opened to write again. (Whoever does it from now
+    /// on does so in a moment for which nobody can be held.) Fails as the look at a file fails.
+    fn any_is_image(&self, twins: &Twins<'_>, instance: Instance<'_>) -> Result<bool> {
+        let filter = Intact::filter().ok_or(Status::UNSUCCESSFUL)?;
+        for twin in twins.iter().filter(|twin| twin.writes()) {
+            let name = twin.name.as_ref().map_or(self.label.file(), FileName::full);
+            let look = Open::look(name, twin.redirect.how.case_sensitive).open(filter, instance);
+            match look {
+                Ok(looked) if section::is_image(looked.file.object()) => return Ok(true),
+                // What only the save knows has been mapped by nobody else.
+                Ok(_) | Err(Status::OBJECT_NAME_NOT_FOUND) => {}
+                Err(status) => return Err(status),
+            }
+        }
+        Ok(false)
+    }
+
     /// Whether a flush has to commit.
     fn is_due(&self) -> Result<bool> {
         // With a name that it has given, or a deletion that closing the twins would carry out, it goes on as it is.
@@ -301,7 +326,6 @@ impl Save {
     }
 
     fn commit_and_go_on(&self, intact: &Intact, instance: Instance<'_>, twins: &mut Twins<'_>) -> Result<()> {
-        name_all(twins, instance);
         // Before the old one ends, so that nothing is in between that could fail for want of memory.
         let next = Transaction::begin();
         let _window = Window::open(self);

@@ -134,6 +134,10 @@ switches! {
         "Are others' oplocks broken before an open with FILE_RESERVE_OPFILTER is refused beside their handles?":
         "no" => |lab| lab.switches(|s| s.reserve_opfilter_breaks_first = false),
         "yes" => |lab| lab.switches(|s| s.reserve_opfilter_breaks_first = true);
+    image_keeps_transactions_out "minifilter-rules §2.10"
+        "Does an image section over what is committed keep out who writes or deletes the file in a transaction?":
+        "yes" => |lab| lab.switches(|s| s.image_keeps_transactions_out = true),
+        "no" => |lab| lab.switches(|s| s.image_keeps_transactions_out = false);
     instances_at_dismount "minifilter-rules §2.7"
         "When are instances torn down if a volume is dismounted while files are open?":
         "with the dismount" => |lab| lab.instances_outlive_dismount(false),

@@ -1,6 +1,6 @@
 //! Mapped files on a bare volume.
 
-use lab::{CreateOptions, GENERIC_READ, GENERIC_WRITE, Handle, Lab, Process, Status};
+use lab::{CreateOptions, DELETE, GENERIC_READ, GENERIC_WRITE, Handle, Lab, Process, Status};
 
 const BOTH: u32 = GENERIC_READ | GENERIC_WRITE;
 const FILE: &str = r"C:\a";
@@ -130,4 +130,89 @@ fn a_read_only_view_is_not_written_and_a_closed_one_is_gone() {
         assert_eq!(caller.read_mapped(&section, 0, 1), Err(Status::ACCESS_VIOLATION));
     });
     end(&lab, &program);
+}
+
+const PROGRAM: &[u8] = b"MZ, and what follows";
+
+/// minifilter-rules §2.10.
+#[test]
+fn an_image_is_made_of_a_program_only_and_shows_it() {
+    let (lab, program, handle) = scene(PROGRAM);
+    program.call(move |caller| {
+        let image = caller.create_image_section(handle).unwrap();
+        assert_eq!(caller.read_mapped(&image, 0, 5).unwrap(), b"MZ, a");
+        assert_eq!(caller.write_mapped(&image, 0, b"x"), Err(Status::ACCESS_VIOLATION));
+        let data = caller.create_section(handle, true).unwrap();
+        caller.close_section(image);
+        caller.write_mapped(&data, 0, b"NE").unwrap();
+        caller.close_section(data);
+        assert_eq!(
+            caller.create_image_section(handle).err(),
+            Some(Status(0xC000_012F)),
+            "no program any more"
+        );
+        caller.set_end_of_file(handle, 0).unwrap();
+        assert_eq!(caller.create_image_section(handle).err(), Some(Status(0xC000_0020)), "nothing");
+    });
+    end(&lab, &program);
+}
+
+/// minifilter-rules §2.10: by whom, and what for, the file may be opened and changed while it is mapped as an image.
+#[test]
+fn an_image_is_not_opened_to_write_nor_deleted_cut_or_replaced() {
+    let (lab, program, handle) = scene(PROGRAM);
+    program.call(move |caller| {
+        let image = caller.create_image_section(handle).unwrap();
+        let open =
+            |options: CreateOptions| caller.create_file(&options).map(|created| caller.close(created.handle));
+        assert_eq!(open(CreateOptions::open(FILE, GENERIC_WRITE)).err(), Some(Status::SHARING_VIOLATION));
+        let append = 0x4;
+        assert_eq!(open(CreateOptions::open(FILE, append)).err(), None);
+        assert_eq!(open(CreateOptions::overwrite_if(FILE, 0)).err(), Some(Status::USER_MAPPED_FILE));
+        let on_close = CreateOptions::open(FILE, DELETE).options(0x1000);
+        assert_eq!(open(on_close).err(), Some(Status::CANNOT_DELETE));
+        assert_eq!(caller.delete(FILE), Err(Status::CANNOT_DELETE));
+        // Who had it open writes, but cuts nothing.
+        caller.write(handle, lab::Offset::At(0), b"MZ! ").unwrap();
+        assert_eq!(caller.set_end_of_file(handle, 3), Err(Status::USER_MAPPED_FILE));
+        let other = caller.create_file(&CreateOptions::create(r"C:\b", DELETE)).unwrap().handle;
+        caller.close(handle).unwrap();
+        assert_eq!(
+            caller.rename(other, FILE, true),
+            Err(Status::ACCESS_DENIED),
+            "although nobody has it open"
+        );
+        caller.rename_path(FILE, r"C:\c", false).unwrap();
+        caller.rename(other, FILE, true).unwrap();
+        caller.close_section(image);
+        caller.close(other).unwrap();
+        assert_eq!(open(CreateOptions::open(r"C:\c", BOTH | DELETE)).err(), None);
+    });
+    end(&lab, &program);
+}
+
+/// minifilter-rules §2.10.
+#[test]
+fn an_image_keeps_transactions_out_by_switch() {
+    for keeps in [true, false] {
+        let lab = Lab::builder().switches(|s| s.image_keeps_transactions_out = keeps).build().unwrap();
+        let program = lab.process("program.exe");
+        program.put(FILE, PROGRAM).unwrap();
+        let handle = program.create_file(CreateOptions::open(FILE, GENERIC_READ)).unwrap();
+        program.call(move |caller| {
+            let image = caller.create_image_section(handle).unwrap();
+            caller.close(handle).unwrap();
+            let transaction = caller.create_transaction().unwrap();
+            let open = CreateOptions::open(FILE, GENERIC_WRITE).inside(transaction);
+            let opened = caller.create_file(&open);
+            assert_eq!(opened.is_err(), keeps, "{opened:?}");
+            if let Ok(opened) = opened {
+                caller.close(opened.handle).unwrap();
+            }
+            caller.rollback_transaction(transaction).unwrap();
+            caller.close(transaction).unwrap();
+            caller.close_section(image);
+        });
+        end(&lab, &program);
+    }
 }

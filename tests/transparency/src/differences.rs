@@ -306,6 +306,18 @@ pub const LIST: &[Difference] = &[
         applies: others_see_the_old_names,
     },
     Difference {
+        id: "a-new-link-is-called-by-the-old-name",
+        reason: "a handle that was opened by a hard link which its save has given is the committed file's when the save is over, \
+                 and has the name that this was found by",
+        source: "txf-ktm §4.3",
+        example: "p0 open slot=1 name=0 how=0 root=0 access=0x0 share=0x0 disposition=0 options=0x0 attributes=0x0 allocation=0 ea=0 security=0\n\
+                  p0 link slot=1 name=1 replace=0 ex=0\n\
+                  p0 open slot=2 name=1 how=0 root=0 access=0x0 share=0x0 disposition=1 options=0x0 attributes=0x0 allocation=0 ea=0 security=0\n\
+                  p0 close slot=1\n\
+                  p0 query slot=2 class=48 length=64",
+        applies: a_new_link_is_called_by_the_old_name,
+    },
+    Difference {
         id: "listings-show-the-old-names",
         reason: "a directory handle outside the transaction lists the committed names",
         source: "txf-ktm §4.1",
@@ -589,7 +601,7 @@ fn no_execution(situation: &Situation<'_>) -> bool {
             _ => None,
         }),
     };
-    let saved = file.is_some_and(|file| situation.world.is_saved(file));
+    let saved = file.is_some_and(|file| situation.world.is_saved(file) || situation.world.is_postponed(file));
     let kept_out = file.is_some_and(|file| situation.world.keeps_out(file));
     let refused = situation.intact.is(Status::SHARING_VIOLATION);
     let Call::Open { access, .. } = situation.step.call else { return false };
@@ -860,6 +872,26 @@ fn others_see_the_old_names(situation: &Situation<'_>) -> bool {
             | Call::Dispose { .. }
     );
     by_name && situation.world.others_have_renamed(situation.process())
+}
+
+fn a_new_link_is_called_by_the_old_name(situation: &Situation<'_>) -> bool {
+    // FileNameInformation, FileAllInformation, FileNormalizedNameInformation.
+    if !matches!(situation.step.call, Call::Query { class: 9 | 18 | 48, .. }) {
+        return false;
+    }
+    let Some(open) = situation.open().filter(|open| !open.takes_part) else { return false };
+    let Some(names) = situation.met.names.get(&open.file).filter(|names| names.len() > 1) else {
+        return false;
+    };
+    let named = |answer: &Answer| match answer {
+        Answer::Done(Value::Bytes(bytes)) => names.iter().any(|name| {
+            let units: Vec<u8> = name.encode_utf16().flat_map(u16::to_le_bytes).collect();
+            bytes.windows(units.len()).any(|part| part.eq_ignore_ascii_case(&units))
+        }),
+        // STATUS_BUFFER_OVERFLOW: one of them may be too long for the buffer.
+        answer => answer.is(Status(0x8000_0005)),
+    };
+    named(situation.bare) && named(situation.intact)
 }
 
 fn listings_show_the_old_names(situation: &Situation<'_>) -> bool {

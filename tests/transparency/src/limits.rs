@@ -18,6 +18,7 @@ const CHECKPOINTS: &str = "tests/saves/tests/saves/checkpoints.rs";
 const GOING: &str = "tests/saves/tests/saves/going.rs";
 const HELD_OPEN: &str = "tests/saves/tests/saves/held_open.rs";
 const HOLLOW: &str = "tests/saves/tests/saves/hollow.rs";
+const IMAGES: &str = "tests/saves/tests/saves/images.rs";
 const MEGABYTES: &str = "tests/saves/tests/saves/limits.rs";
 const NAMES: &str = "tests/saves/tests/saves/names.rs";
 const POLICY: &str = "tests/saves/tests/saves/policy.rs";
@@ -145,10 +146,14 @@ pub const LIMITS: &[Limit] = &[
         ],
     },
     Limit {
-        begins: "Making a file sparse and making holes are not possible in a transaction",
+        begins: "Making a file sparse, making holes and mapping it as an image are not possible in a transaction",
         differences: &["refused-controls", "an-exchange-ends-waits-for-locks"],
         tests: &[
             (SPARSE, "who_waits_for_a_lock_of_a_file_that_becomes_sparse_is_told_that_it_was_not_granted"),
+            (IMAGES, "what_was_written_before_is_published_for_the_image"),
+            (IMAGES, "what_is_written_while_the_handles_own_image_is_mapped_is_written_as_without_intact"),
+            (IMAGES, "where_the_save_cannot_do_without_its_transaction_no_image_is_made"),
+            (IMAGES, "a_save_of_what_others_have_mapped_as_an_image_keeps_its_handle"),
             (SPARSE, "a_file_becomes_sparse_at_once_and_what_is_written_then_is_a_save"),
             (SPARSE, "what_was_written_before_is_published_and_the_rest_goes_on_as_without_intact"),
             (
@@ -177,6 +182,7 @@ pub const LIMITS: &[Limit] = &[
         differences: &[
             "others-see-the-old-names",
             "listings-show-the-old-names",
+            "a-new-link-is-called-by-the-old-name",
             "a-name-given-away-is-taken",
             "no-replacing-of-saved-files",
             "no-names-of-files-open-for-writing",

@@ -233,6 +233,9 @@ impl Pair {
                 }
                 Told::Alike(answer) => {
                     run.operations += u64::from(answer.counts());
+                    if exposes(step, &answer) {
+                        return self.abandon(run);
+                    }
                     run.amid += u64::from(amid && answer.counts());
                     if let Err(what) = self.ledger.balance(&self.intact.scene.lab) {
                         let kind = "sums".into();
@@ -545,6 +548,12 @@ impl Pair {
             what: format!("after unloading: {report}"),
         })
     }
+}
+
+/// A valid data length was set: what the disk had there before is to be seen from now on, and that is not said.
+fn exposes(step: &Step, answer: &Answer) -> bool {
+    const VALID_DATA_LENGTH: u64 = 39;
+    matches!(step.call, Call::Set { class: VALID_DATA_LENGTH, .. }) && answer.is_done()
 }
 
 /// What became of a step.

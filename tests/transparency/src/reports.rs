@@ -167,9 +167,18 @@ pub fn unlike(bare: &[Record], intact: &[Record], met: &Met, over: bool) -> Opti
     let names: BTreeSet<String> =
         bare.iter().chain(intact).map(|record| record.1.to_ascii_lowercase()).collect();
     names.iter().filter(|name| met.saved.contains(file_of(name))).find_map(|name| {
+        let reordered = met.linked.contains(file_of(name)) && comings(bare, name) == comings(intact, name);
         let (bare, intact) = (met.merged(bare, name), met.merged(intact, name));
-        (bare != intact).then(|| Unlike::new(&format!("of {name}"), &bare, &intact))
+        (bare != intact && !reordered).then(|| Unlike::new(&format!("of {name}"), &bare, &intact))
     })
+}
+
+/// Whether a name has come, and whether it has gone: what a save gives is told when it ends, and what is made beside it at once.
+fn comings(records: &[Record], name: &str) -> [bool; 2] {
+    let told = |actions: [u32; 2]| {
+        records.iter().any(|record| actions.contains(&record.0) && record.1.eq_ignore_ascii_case(name))
+    };
+    [told([ADDED, RENAMED_TO]), told([REMOVED, RENAMED_FROM])]
 }
 
 impl Met {
@@ -284,6 +293,10 @@ mod tests {
             );
             assert!(unlike(&twice[..3], &twice[..1], &met, true).is_some());
         }
+        let made_amid = told(&[(5, "saved"), (4, "saved"), (1, "saved")]);
+        let told_after = told(&[(1, "saved"), (5, "saved"), (4, "saved")]);
+        assert_eq!(unlike(&made_amid, &told_after, &met, true), None);
+        assert!(unlike(&made_amid, &told_after[..2], &met, true).is_some(), "that it was not there either");
         let away = told(&[(4, "saved"), (2, "saved")]);
         assert_eq!(unlike(&away[..1], &away[1..], &met, true), None, "to another one of its names");
         assert!(unlike(&away[..1], &[], &met, true).is_some());

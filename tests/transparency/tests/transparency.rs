@@ -191,6 +191,15 @@ const MORE: &[(&str, &str)] = &[
          p0 open slot=1 name=4 how=0 root=0 access=0x40000000 share=0 disposition=1 options=0 attributes=0 allocation=0 ea=0 security=0\n\
          p0 open slot=0 name=8 how=2 root=1 access=0x20000000 share=0 disposition=0 options=0 attributes=0 allocation=0 ea=0 security=0",
     ),
+    // Of a file that is closed and still mapped.
+    (
+        "no-execution",
+        "p0 open slot=0 name=0 how=0 root=0 access=0xc0000000 share=0x1 disposition=1 options=0x0 attributes=0x0 allocation=0 ea=0 security=0\n\
+         p0 open slot=1 name=0 how=0 root=0 access=0x20000000 share=0x3 disposition=1 options=0x0 attributes=0x0 allocation=0 ea=0 security=0\n\
+         p0 map slot=0 view=0 writable=0 size=0\n\
+         p0 close slot=0\n\
+         p0 open slot=0 name=3 how=0 root=0 access=0x2000000 share=0x0 disposition=0 options=0x0 attributes=0x0 allocation=0 ea=0 security=0",
+    ),
     // Who watches is told of the end of the save here, and has been told before, and then that his process has ended.
     (
         "changes-are-told-with-the-save",

@@ -5,7 +5,9 @@ use std::rc::Rc;
 use lab_volume::Status;
 
 use super::{Caller, Handle, right};
-use crate::io::section::{self, Mapped, Section};
+use crate::io::section::{self, Mapped, Section, Wanted};
+
+const PAGE_READONLY: u32 = 0x02;
 
 /// A section that a program has made, with a view of all of it: lives until [`Caller::close_section`] or the end of the
 /// process.
@@ -37,13 +39,27 @@ impl Caller<'_> {
         writable: bool,
         size: Option<u64>,
     ) -> Result<MappedFile, Status> {
+        let protection = if writable { section::WRITABLE & 0x04 } else { PAGE_READONLY };
+        self.map(handle, writable, &Wanted { protection, maximum: size, image: false })
+    }
+
+    /// NtCreateSection with SEC_IMAGE and PAGE_READONLY, and NtMapViewOfSection: what loads a program or a library to look at
+    /// its resources.
+    ///
+    /// # Errors
+    /// The status of whoever refused; ACCESS_DENIED without the right to read; INVALID_IMAGE_NOT_MZ for what is no image,
+    /// INVALID_FILE_FOR_SECTION for an empty file.
+    pub fn create_image_section(&self, handle: Handle) -> Result<MappedFile, Status> {
+        self.map(handle, false, &Wanted { protection: PAGE_READONLY, maximum: None, image: true })
+    }
+
+    fn map(&self, handle: Handle, writable: bool, wanted: &Wanted) -> Result<MappedFile, Status> {
         let (_, granted) = self.file(handle, right::READ_DATA)?;
         if writable && granted & right::WRITE_DATA == 0 {
             return Err(Status::ACCESS_DENIED);
         }
-        let protection = if writable { section::WRITABLE & 0x04 } else { 0x02 };
         self.with_file(handle, 0, |file, _| {
-            let made = section::create(self.lab, file, protection, size).map_err(failed)?;
+            let made = section::create(self.lab, file, wanted).map_err(failed)?;
             Ok(MappedFile(section::map(self.lab, made)))
         })?
     }

@@ -106,4 +106,10 @@ list! {
         "FSCTL_OPLOCK_BREAK_NOTIFY 0x00090014" => who_wants_to_know_is_told_when_no_break_is_under_way;
         "The cleanup of the handle ends its oplocks" => an_oplock_ends_with_its_handle_or_its_request;
     }
+    "minifilter-rules §2.10" {
+        "A section with SEC_IMAGE" => an_image_is_made_of_a_program_only_and_shows_it;
+        "A file system asks MmFlushImageSection" => an_image_is_not_opened_to_write_nor_deleted_cut_or_replaced;
+        "A file that is an image keeps its name" => an_image_is_not_opened_to_write_nor_deleted_cut_or_replaced;
+        "Whether an image of the committed version" => an_image_keeps_transactions_out_by_switch;
+    }
 }

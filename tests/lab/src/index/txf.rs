@@ -51,7 +51,7 @@ list! {
         "roll the transaction back when user-writable references to the file exist" => a_writable_view_at_commit_aborts_or_is_ignored_or_is_waited_for_by_switch;
         "works even after handles are closed" => writable_references_are_told_while_a_writable_section_lives;
         "FLOATED_SECTION" no "I/O of a view that outlived its transaction gets HANDLE_NO_LONGER_VALID, which the same text allows";
-        "Image sections made from a transacted file" no "image sections are data sections";
+        "Image sections made from a transacted file" no "an image shows its file as that is when it is looked at";
     }
     "txf-ktm §4.6" {
         "then write **and flush** a commit record" => a_transacted_overwrite_is_old_or_new_at_every_crash_point;

@@ -168,6 +168,7 @@ pub struct Volume {
     writable_views: BTreeSet<RecordNumber>,
     /// Streams with sections, in the version that a transaction or everybody sees.
     user_mapped: BTreeSet<(RecordNumber, Key, Option<TxId>)>,
+    images: BTreeSet<(RecordNumber, Key, Option<TxId>)>,
     /// Transactions that this volume has aborted by itself and KTM must hear of.
     aborted: Vec<TxId>,
     /// Abort the transaction that reaches this many more operation boundaries.

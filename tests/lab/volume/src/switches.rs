@@ -88,6 +88,9 @@ pub struct Switches {
     /// Whether an open that reserves a filter oplock breaks others' oplocks before it is refused beside other opens
     /// (`minifilter-rules §2.9`).
     pub reserve_opfilter_breaks_first: bool,
+    /// Whether an image section over what is committed keeps out those who write or delete the file in a transaction
+    /// (`minifilter-rules §2.10`).
+    pub image_keeps_transactions_out: bool,
     /// Undo bytes that the log holds for live transactions; past it the transaction is aborted with LOG_FULL
     /// (`txf-ktm §4.6`).
     pub log_capacity: u64,
@@ -126,6 +129,7 @@ impl Default for Switches {
             handle_oplock_breaks_unwaited: false,
             unwaited_break_is_told: false,
             reserve_opfilter_breaks_first: false,
+            image_keeps_transactions_out: true,
             log_capacity: 512 * 1024 * 1024,
             write_out_sectors: 256,
             lazy_writer_interval: 4096,

@@ -224,7 +224,7 @@ fn operations_on_redirected_handles_ask_for_nothing_but_their_twin() {
                 write(caller, handle, Offset::At(0));
                 caller.flush(handle).unwrap();
             },
-            "handle 2, transaction, open, query, memory 2, lock 5",
+            "handle 2, transaction, open 2, query, memory 2, lock 5",
         ),
         ("close", |caller, handle| caller.close(handle).unwrap(), "handle 2, process, lock 2"),
         (

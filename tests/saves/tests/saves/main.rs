@@ -25,6 +25,7 @@ mod going;
 mod going_amid;
 mod held_open;
 mod hollow;
+mod images;
 mod imports;
 mod late;
 mod limits;

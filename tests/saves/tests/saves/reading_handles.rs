@@ -132,8 +132,8 @@ fn the_locks_of_a_reading_handle_stay_with_it_when_the_save_is_rolled_back() {
 #[test]
 fn the_locks_of_a_reading_handle_stay_with_it_when_it_cannot_be_opened_again() {
     let (scene, writer, handle, reads) = saved_and_locked();
-    // The writing twin is opened again, and the reading one is not.
-    scene.lab.executive().calls.surprise("FltCreateFileEx2", 1, FaultKind::Status(SHORTAGE));
+    // There is a look at the file, and the writing twin is opened again; the reading one is not.
+    scene.lab.executive().calls.surprise("FltCreateFileEx2", 2, FaultKind::Status(SHORTAGE));
     writer.flush(handle).unwrap();
     scene.assert_committed(FILE, NEW);
     assert_eq!(writer.write(handle, 0, b"x"), Err(Status::FILE_LOCK_CONFLICT));

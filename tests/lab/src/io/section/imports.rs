@@ -4,14 +4,13 @@ use lab_executive::imports;
 use lab_executive::{Lab, Mode, status};
 use lab_nt::OBJECT_ATTRIBUTES;
 
-use super::Section;
+use super::{SEC_COMMIT, Section, Wanted};
 use crate::memory;
 use crate::rooms::Rooms;
 
 const OBJ_KERNEL_HANDLE: u32 = 0x200;
 /// PAGE_READONLY, PAGE_READWRITE, PAGE_WRITECOPY and their executable forms.
 const PROTECTIONS: [u32; 6] = [0x02, 0x04, 0x08, 0x20, 0x40, 0x80];
-const SEC_COMMIT: u32 = 0x0800_0000;
 const INVALID_PAGE_PROTECTION: i32 = 0xC000_0045_u32.cast_signed();
 
 imports! {
@@ -25,9 +24,16 @@ imports! {
     }
 
     /// Whether nobody has a section or view that ends behind a size.
-    [ceiling: APC_LEVEL, Approximated("whatever the size, and image sections as data sections"), source: "ntifs/MmCanFileBeTruncated"]
+    [ceiling: APC_LEVEL, Approximated("whatever the size"), source: "ntifs/MmCanFileBeTruncated"]
     fn MmCanFileBeTruncated(lab; pointers: *const u8, _size: *const i64) -> u8 {
         u8::from(!super::is_mapped(lab, pointers))
+    }
+
+    /// Whether nobody has mapped a stream as an image.
+    [ceiling: APC_LEVEL, Approximated("images that nobody has mapped are never kept"), source: "minifilter-rules §2.10; ntifs/MmFlushImageSection"]
+    fn MmFlushImageSection(lab; pointers: *const u8, reason: i32) -> u8 {
+        let for_delete = reason == 0 && super::has_writable_references(lab, pointers);
+        u8::from(!for_delete && !super::is_image(lab, pointers))
     }
 
     /// Makes a section over an open file.
@@ -58,7 +64,7 @@ imports! {
         let Some(file) = lab.io().try_file(entry.body.cast()) else { return status::OBJECT_TYPE_MISMATCH };
         let maximum = if maximum.is_null() { 0 } else { memory::read(maximum) };
         let maximum = u64::try_from(maximum).ok().filter(|&maximum| maximum != 0);
-        match super::create(lab, &file, protection, maximum) {
+        match super::create(lab, &file, &Wanted { protection, maximum, image: false }) {
             Ok(section) => {
                 let kind = lab.objects.type_named("Section");
                 let body = lab.objects.create(lab, &kind, 0x40, Some(section));

@@ -7,7 +7,8 @@
 //!
 //! Approximated: only pages that a view has modified are kept; a view's other bytes are read again at each access, so
 //! that a filter sees more paging reads than on Windows. A control area goes with its last section, while Windows may
-//! keep it, and the file object behind it, as long as memory lasts. Image sections are data sections.
+//! keep it, and the file object behind it, as long as memory lasts. Of an image only the first two bytes are looked at,
+//! and its view shows the file as it is, not laid out in sections.
 
 pub mod imports;
 mod pages;
@@ -37,13 +38,16 @@ const INVALID_FILE_FOR_SECTION: i32 = 0xC000_0020_u32.cast_signed();
 const SECTION_TOO_BIG: i32 = 0xC000_0040_u32.cast_signed();
 const MAPPED_FILE_SIZE_ZERO: i32 = 0xC000_011E_u32.cast_signed();
 
+const INVALID_IMAGE_NOT_MZ: i32 = 0xC000_012F_u32.cast_signed();
+
 const FILE_STANDARD_INFORMATION: u32 = 5;
 const FILE_END_OF_FILE_INFORMATION: u32 = 20;
 
 /// A control area.
 pub(crate) struct Area {
-    /// What `DataSectionObject` holds.
+    /// What `DataSectionObject` holds, or `ImageSectionObject`.
     address: *mut u8,
+    image: bool,
     pointers: *mut SECTION_OBJECT_POINTERS,
     /// The file object that paging I/O goes to; referenced.
     backing: Rc<File>,
@@ -53,7 +57,7 @@ pub(crate) struct Area {
     pages: pages::Pages,
 }
 
-/// A data section.
+/// A section.
 pub(crate) struct Section {
     area: Rc<Area>,
     pub(crate) protection: u32,
@@ -81,26 +85,49 @@ pub(crate) struct Sections {
 }
 
 impl Sections {
-    /// The control area that these pointers lead to.
+    /// The control area for data that these pointers lead to.
     fn area(&self, pointers: *const SECTION_OBJECT_POINTERS) -> Option<Rc<Area>> {
+        self.area_for(pointers, false)
+    }
+
+    fn area_for(&self, pointers: *const SECTION_OBJECT_POINTERS, image: bool) -> Option<Rc<Area>> {
         if pointers.is_null() || self.areas.borrow().is_empty() {
             return None;
         }
-        let address = memory::read(pointers).DataSectionObject;
+        let value = memory::read(pointers);
+        let address = if image { value.ImageSectionObject } else { value.DataSectionObject };
         self.areas.borrow().iter().find(|area| area.address.addr() == address.addr()).cloned()
     }
 }
 
-fn sync(lab: &Executive, file: &File, major: u8, sync_type: i32, protection: u32) -> i32 {
+/// What a section is to be.
+#[derive(Clone, Copy)]
+pub(crate) struct Wanted {
+    /// PAGE_READONLY, …
+    pub(crate) protection: u32,
+    /// Bytes; none: as many as the file has.
+    pub(crate) maximum: Option<u64>,
+    /// SEC_IMAGE, and not SEC_COMMIT.
+    pub(crate) image: bool,
+}
+
+const SEC_IMAGE: u32 = 0x0100_0000;
+const SEC_COMMIT: u32 = 0x0800_0000;
+
+fn sync(lab: &Executive, file: &File, major: u8, sync_type: i32, wanted: Option<&Wanted>) -> i32 {
     let mut operation = Operation::irp(major, file.pointer());
     operation.form = Form::FsFilter;
     operation.parameters = FLT_PARAMETERS {
         AcquireForSectionSynchronization: SECTION_SYNCHRONIZATION {
             SyncType: sync_type,
-            PageProtection: protection,
+            PageProtection: wanted.map_or(0, |wanted| wanted.protection),
             OutputInformation: std::ptr::null_mut(),
             Flags: 0,
-            AllocationAttributes: 0x800_0000,
+            AllocationAttributes: if wanted.is_some_and(|wanted| wanted.image) {
+                SEC_IMAGE
+            } else {
+                SEC_COMMIT
+            },
         },
     };
     passage::issue(lab, operation, file.ceiling.as_ref()).Status
@@ -114,37 +141,35 @@ fn kernel() -> From {
 /// writable section extends the file.
 ///
 /// # Errors
-/// The status of whoever refused; MAPPED_FILE_SIZE_ZERO over an empty file, SECTION_TOO_BIG, INVALID_FILE_FOR_SECTION.
-pub(crate) fn create(
-    lab: &Executive,
-    file: &Rc<File>,
-    protection: u32,
-    maximum: Option<u64>,
-) -> Result<Rc<Section>, i32> {
+/// The status of whoever refused; MAPPED_FILE_SIZE_ZERO over an empty file, SECTION_TOO_BIG, INVALID_FILE_FOR_SECTION,
+/// INVALID_IMAGE_NOT_MZ.
+pub(crate) fn create(lab: &Executive, file: &Rc<File>, wanted: &Wanted) -> Result<Rc<Section>, i32> {
     let acquired =
-        sync(lab, file, IRP_MJ_ACQUIRE_FOR_SECTION_SYNCHRONIZATION, SyncTypeCreateSection, protection);
+        sync(lab, file, IRP_MJ_ACQUIRE_FOR_SECTION_SYNCHRONIZATION, SyncTypeCreateSection, Some(wanted));
     if acquired < 0 {
         return Err(acquired);
     }
-    let result = make(lab, file, protection, maximum);
-    sync(lab, file, IRP_MJ_RELEASE_FOR_SECTION_SYNCHRONIZATION, SyncTypeOther, 0);
+    let result = make(lab, file, wanted);
+    sync(lab, file, IRP_MJ_RELEASE_FOR_SECTION_SYNCHRONIZATION, SyncTypeOther, None);
     result
 }
 
-fn make(lab: &Executive, file: &Rc<File>, protection: u32, maximum: Option<u64>) -> Result<Rc<Section>, i32> {
+fn make(lab: &Executive, file: &Rc<File>, wanted: &Wanted) -> Result<Rc<Section>, i32> {
+    let Wanted { protection, maximum, image } = *wanted;
     let Some(fcb) = file.fcb.borrow().clone() else { return Err(INVALID_FILE_FOR_SECTION) };
     let pointers: *mut SECTION_OBJECT_POINTERS = file.object().SectionObjectPointer.cast();
     if pointers.is_null() || file.directory.get() {
         return Err(INVALID_FILE_FOR_SECTION);
     }
-    let size = sized(lab, file, protection, maximum)?;
+    let size = if image { image_size(lab, file)? } else { sized(lab, file, protection, maximum)? };
     let sections = &lab.io().sections;
-    let area = match sections.area(pointers) {
+    let area = match sections.area_for(pointers, image) {
         Some(area) => area,
         None => {
             lab.objects.reference(lab, file.body.cast());
             let area = Rc::new(Area {
                 address: lab.allocate_own(64, b"MmCa"),
+                image,
                 pointers,
                 backing: file.clone(),
                 key: fcb.key.clone(),
@@ -152,9 +177,7 @@ fn make(lab: &Executive, file: &Rc<File>, protection: u32, maximum: Option<u64>)
                 writable: Cell::new(0),
                 pages: pages::Pages::default(),
             });
-            let mut value = memory::read(pointers);
-            value.DataSectionObject = area.address.cast();
-            memory::write(pointers, value);
+            lead_to(&area, area.address);
             sections.areas.borrow_mut().push(area.clone());
             area
         }
@@ -165,6 +188,31 @@ fn make(lab: &Executive, file: &Rc<File>, protection: u32, maximum: Option<u64>)
     }
     tell_volume(lab, &area);
     Ok(Rc::new(Section { area, protection, size }))
+}
+
+/// Writes the address of a control area where its SECTION_OBJECT_POINTERS keep it.
+fn lead_to(area: &Area, address: *mut u8) {
+    let mut value = memory::read(area.pointers);
+    if area.image {
+        value.ImageSectionObject = address.cast();
+    } else {
+        value.DataSectionObject = address.cast();
+    }
+    memory::write(area.pointers, value);
+}
+
+/// The size of an image, of which only the first two bytes are looked at.
+fn image_size(lab: &Executive, file: &Rc<File>) -> Result<u64, i32> {
+    let size = sized(lab, file, 0, None).map_err(|status| match status {
+        MAPPED_FILE_SIZE_ZERO => INVALID_FILE_FOR_SECTION,
+        status => status,
+    })?;
+    let (answer, header) = requests::paging_read(lab, file, 0, 4096);
+    match answer.Status {
+        status if status < 0 => Err(INVALID_FILE_FOR_SECTION),
+        _ if header.starts_with(b"MZ") => Ok(size),
+        _ => Err(INVALID_IMAGE_NOT_MZ),
+    }
 }
 
 /// Asks the size from the top of the stack, as FsRtlGetFileSize does, and extends the file where that is asked for.
@@ -199,10 +247,18 @@ fn tell_volume(lab: &Executive, area: &Area) {
     let same = |other: &Rc<Area>| other.key.file == area.key.file && other.key.mount == area.key.mount;
     let writable = |other: &Rc<Area>| same(other) && other.writable.get() > 0;
     let writable = area.writable.get() > 0 || io.sections.areas.borrow().iter().any(writable);
-    let mapped = area.sections.get() > 0;
+    let stream = |other: &Rc<Area>| {
+        same(other) && (&other.key.stream, other.key.transaction) == (&area.key.stream, area.key.transaction)
+    };
+    let lives = |other: &Rc<Area>| stream(other) && other.sections.get() > 0;
+    let areas = io.sections.areas.borrow();
+    let mapped = area.sections.get() > 0 || areas.iter().any(lives);
+    let image = areas.iter().any(|other| other.image && lives(other));
+    drop(areas);
     io.with_volume(lab, |volume| {
         volume.set_writable_view(file, writable);
         volume.set_user_mapped(file, &area.key.stream, area.key.transaction, mapped);
+        volume.set_image(file, &area.key.stream, area.key.transaction, image);
     });
 }
 
@@ -229,9 +285,7 @@ pub(crate) fn close(lab: &Executive, section: Rc<Section>) {
     };
     areas.remove(index);
     drop(areas);
-    let mut pointers = memory::read(area.pointers);
-    pointers.DataSectionObject = std::ptr::null_mut();
-    memory::write(area.pointers, pointers);
+    lead_to(&area, std::ptr::null_mut());
     lab.free_own(area.address);
     let body = area.backing.body;
     drop(area);
@@ -298,7 +352,12 @@ pub(crate) fn has_writable_references(lab: &Executive, pointers: *const u8) -> b
 
 /// MmCanFileBeTruncated, the other way round.
 fn is_mapped(lab: &Executive, pointers: *const u8) -> bool {
-    lab.io().sections.area(pointers.cast()).is_some_and(|area| area.sections.get() > 0)
+    let area = |image| lab.io().sections.area_for(pointers.cast(), image);
+    [false, true].into_iter().filter_map(area).any(|area| area.sections.get() > 0)
+}
+
+fn is_image(lab: &Executive, pointers: *const u8) -> bool {
+    lab.io().sections.area_for(pointers.cast(), true).is_some_and(|area| area.sections.get() > 0)
 }
 
 /// The file system's part of the synchronisation calls: nothing to lock, the model has one thread at a time.

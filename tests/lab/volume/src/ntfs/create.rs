@@ -221,6 +221,14 @@ impl Volume {
             return Err(status);
         }
         ask(Stage::Passed)?;
+        if exists && self.is_image(number, &key, request.transaction) {
+            if granted & access::WRITE_DATA != 0 {
+                return Err(Status::SHARING_VIOLATION);
+            }
+            if request.options.contains(Options::DELETE_ON_CLOSE) {
+                return Err(Status::CANNOT_DELETE);
+            }
+        }
         if writer && record.attributes & attributes::ENCRYPTED != 0 && request.transaction.is_some() {
             return Err(Status::EFS_NOT_ALLOWED_IN_TRANSACTION);
         }

@@ -57,7 +57,9 @@ impl Volume {
         self.lock_for(open.transaction, number)?;
         let doom = if flags.contains(DispositionFlags::DELETE) {
             self.may_delete(&open, flags.contains(DispositionFlags::IGNORE_READONLY))?;
-            if self.is_user_mapped(number, &open.stream, open.transaction) {
+            if self.is_user_mapped(number, &open.stream, open.transaction)
+                || self.is_image(number, &open.stream, open.transaction)
+            {
                 return Err(Status::CANNOT_DELETE);
             }
             let posix = flags.contains(DispositionFlags::POSIX).then_some(id);

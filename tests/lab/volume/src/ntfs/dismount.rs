@@ -136,6 +136,7 @@ impl Volume {
         self.written_at.clear();
         self.writable_views.clear();
         self.user_mapped.clear();
+        self.images.clear();
         // A file whose last name is gone has no handle any more.
         let _ = self.recover(BTreeMap::new());
     }

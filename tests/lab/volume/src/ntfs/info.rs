@@ -35,7 +35,7 @@ bitflags! {
         const DELETE = 0x1;
         /// The name goes with this handle, not with the last.
         const POSIX = 0x2;
-        /// Images are the I/O manager's.
+        /// Images are always asked for.
         const FORCE_IMAGE_SECTION_CHECK = 0x4;
         /// Change the delete-on-close state instead.
         const ON_CLOSE = 0x8;
@@ -205,7 +205,7 @@ impl Volume {
     /// Renames, or moves within the volume.
     ///
     /// # Errors
-    /// OBJECT_NAME_COLLISION; ACCESS_DENIED for a target that is a directory, read-only or open, and for a
+    /// OBJECT_NAME_COLLISION; ACCESS_DENIED for a target that is a directory, read-only, open or an image, and for a
     /// directory with open files below; TRANSACTIONAL_CONFLICT for a name that a transaction reserved;
     /// CANT_BREAK_TRANSACTIONAL_DEPENDENCY for an ancestor of a file that a transaction modified
     /// (`txf-ktm §4.3`).
@@ -399,7 +399,8 @@ impl Volume {
         let protected =
             record.attributes & attributes::READONLY != 0 && !flags.contains(NameFlags::IGNORE_READONLY);
         let open_somewhere = self.opens_of(victim).any(|other| other.ended.is_none());
-        if record.directory || protected || (open_somewhere && !flags.contains(NameFlags::POSIX)) {
+        let held = self.has_image(victim) || open_somewhere && !flags.contains(NameFlags::POSIX);
+        if record.directory || protected || held {
             return Err(Status::ACCESS_DENIED);
         }
         self.lock_for(open.transaction, victim)?;

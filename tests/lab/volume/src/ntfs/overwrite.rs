@@ -36,7 +36,9 @@ impl Volume {
         number: RecordNumber,
         key: &Key,
     ) -> Result<(), Status> {
-        if self.is_user_mapped(number, key, request.transaction) {
+        if self.is_user_mapped(number, key, request.transaction)
+            || self.is_image(number, key, request.transaction)
+        {
             return Err(Status::USER_MAPPED_FILE);
         }
         self.lock_for(request.transaction, number)?;

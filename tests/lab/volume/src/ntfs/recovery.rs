@@ -189,6 +189,7 @@ impl Volume {
             shadowed: BTreeMap::new(),
             writable_views: BTreeSet::new(),
             user_mapped: BTreeSet::new(),
+            images: BTreeSet::new(),
             aborted: Vec::new(),
             abort_countdown: None,
             transacted_operations: 0,

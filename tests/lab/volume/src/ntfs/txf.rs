@@ -252,6 +252,29 @@ impl Volume {
         }
     }
 
+    /// Says whether a stream has image sections, in the version that a transaction (or everybody) sees
+    /// (`minifilter-rules §2.10`). They are sections besides: [`set_user_mapped`](Volume::set_user_mapped).
+    pub fn set_image(&mut self, file: super::FileId, stream: &Key, view: Option<u64>, present: bool) {
+        let image = (file.number(), stream.clone(), view.map(TxId));
+        if present {
+            self.images.insert(image);
+        } else {
+            self.images.remove(&image);
+        }
+    }
+
+    /// Whether a stream has an image section that keeps an open in this view from writing or deleting it.
+    pub(super) fn is_image(&self, number: RecordNumber, stream: &Key, view: Option<TxId>) -> bool {
+        let is_there = |view| self.images.contains(&(number, stream.clone(), view));
+        let published = || view.is_some() && self.switches.image_keeps_transactions_out && is_there(None);
+        !self.images.is_empty() && (is_there(view) || published())
+    }
+
+    /// Whether a file has an image section, in any view.
+    pub(super) fn has_image(&self, number: RecordNumber) -> bool {
+        self.images.iter().any(|(file, ..)| *file == number)
+    }
+
     pub(super) fn is_user_mapped(&self, number: RecordNumber, stream: &Key, view: Option<TxId>) -> bool {
         !self.user_mapped.is_empty() && self.user_mapped.contains(&(number, stream.clone(), view))
     }
