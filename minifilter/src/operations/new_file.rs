@@ -13,7 +13,7 @@ use widestring::U16Str;
 
 use super::create::Candidate;
 use super::decision::{self, FILE_CREATED, FILE_OPEN, MAXIMUM_ALLOWED, Rights};
-use super::opening::{Part, accept_same, bind, came_through, file_of, is_case_sensitive, undo};
+use super::opening::{Part, accept_same, bind, came_through, file_of, is_case_sensitive, join_rival, undo};
 use crate::Intact;
 use crate::report::Why;
 use crate::save::failure::{Failure, classify};
@@ -97,18 +97,8 @@ impl New {
         let instance = data.instance();
         let created = data.information() == FILE_CREATED;
         let process = data.process();
-        let New {
-            edit,
-            mut part,
-            pass,
-            name,
-            parameters,
-            rights,
-            case_sensitive,
-            stream,
-            adds_stream,
-            denies,
-        } = self;
+        let New { edit, part, pass, name, parameters, rights, case_sensitive, stream, adds_stream, denies } =
+            self;
         let name = U16Str::from_slice(&name);
         let list = data.extra_parameters(filter);
         // Who makes a file has the access that was asked for, whatever the file inherits; what "the most that is allowed"
@@ -157,45 +147,47 @@ impl New {
             }
             Ok(opened)
         };
+        let begun = part.save.clone();
         // The most that is allowed may be no right to modify data: then there is nothing to save.
-        let mut needs_save = modifies || part.joined();
-        let mut opened = if needs_save { in_save(&part) } else { open(None) };
+        let needs_save = modifies || part.joined();
+        let mut part = needs_save.then_some(part);
+        let mut opened = part.as_ref().map_or_else(|| open(None), in_save);
         if let Err(Status::SHARING_VIOLATION | Status::TRANSACTIONAL_CONFLICT) = opened {
-            // Another thread of the process may have found the placeholder first: it is in that thread's save then.
-            let theirs = file.id(instance).ok().and_then(|id| part.find_rival(process.key(), id, name));
-            if let Some(save) = theirs.filter(|save| save.join()) {
-                part.moves(save);
-                needs_save = true;
-                opened = in_save(&part);
+            // Another thread of the process may have found the placeholder first: it is in that thread's save then. The one
+            // that this create has begun for it is over before anybody is waited for.
+            part = None;
+            if let Ok(id) = file.id(instance)
+                && let Some(theirs) = join_rival(data, pass.files(), id, name)
+            {
+                opened = in_save(&theirs);
+                part = Some(theirs);
             }
         }
-        let (opened, part) = match opened {
-            opened if !needs_save => (opened, None),
-            Ok(opened) => {
-                if created {
+        let (opened, part) = match (opened, part) {
+            (Ok(opened), mut part) => {
+                if created && let Some(part) = &mut part {
                     part.modified();
                 }
-                (Ok(opened), Some(part))
+                (Ok(opened), part)
             }
-            Err(Status::SHARING_VIOLATION) => (Err(Status::SHARING_VIOLATION), Some(part)),
+            (Err(status), part) if status == Status::SHARING_VIOLATION || part.is_none() && !needs_save => {
+                (Err(status), part)
+            }
             // The handles of the save that it joined are lost.
-            Err(status) if part.joined() && classify(status.0 as u32) == Failure::TransactionGone => {
+            (Err(status), Some(part))
+                if part.joined() && classify(status.0 as u32) == Failure::TransactionGone =>
+            {
                 (Err(Status::UNEXPECTED_IO_ERROR), Some(part))
             }
-            Err(status) if denies => {
-                let rule = part.save.label.rule().as_slice();
+            (Err(status), part) if denies => {
+                let rule = begun.label.rule().as_slice();
                 intact.report.denied(name, process, rule, Why::Plain, status);
-                (Err(decision::denial(status)), Some(part))
+                (Err(decision::denial(status)), part)
             }
-            Err(status) => {
+            (Err(status), part) => {
                 // It exists now, and its handle needs something to write to: a twin outside any transaction.
-                intact.report.passed_through(
-                    name,
-                    process,
-                    part.save.label.rule().as_slice(),
-                    Why::Plain,
-                    status,
-                );
+                let rule = begun.label.rule().as_slice();
+                intact.report.passed_through(name, process, rule, Why::Plain, status);
                 drop(part);
                 (open(None), None)
             }

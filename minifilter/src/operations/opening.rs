@@ -7,7 +7,7 @@ use kernel::file::{FileObject, Open, Opened};
 use kernel::instance::{Instance, InstanceRef};
 use kernel::name::{FileName, NameForm};
 use kernel::pool::Shared;
-use kernel::process::{Process, ProcessKey};
+use kernel::process::Process;
 use kernel::{Result, Status};
 use wdk_sys::SL_CASE_SENSITIVE;
 use widestring::U16Str;
@@ -34,8 +34,6 @@ pub struct Part {
     /// The open itself modified the file.
     pub(super) modified: bool,
     kept: bool,
-    /// It has left the save.
-    left: bool,
 }
 
 impl Part {
@@ -46,7 +44,7 @@ impl Part {
         instance: InstanceRef,
         way: Way,
     ) -> Self {
-        Part { save, files: files.clone(), instance, way, modified: false, kept: false, left: false }
+        Part { save, files: files.clone(), instance, way, modified: false, kept: false }
     }
 
     /// How the create came to it.
@@ -62,48 +60,6 @@ impl Part {
     /// Whether the create began the save.
     pub(super) fn began(&self) -> bool {
         self.way == Way::Begins
-    }
-
-    /// In another save, which was joined, instead. Nothing was done in the one that it leaves.
-    pub(super) fn moves(&mut self, to: Shared<Save>) {
-        self.leaves();
-        self.save = to;
-        self.way = Way::Joins;
-        self.left = false;
-    }
-
-    fn leaves(&mut self) {
-        if !self.left {
-            self.left = true;
-            abandon(&self.save, &self.files, self.instance.get());
-        }
-    }
-
-    /// The save of another thread of the process that has the file, or is on the way to it by this name. The one that this
-    /// create has begun for it is over before anybody is waited for: threads of which each has begun one do not wait for each
-    /// other. PASSIVE_LEVEL, without locks.
-    pub(super) fn find_rival(
-        &mut self,
-        process: ProcessKey,
-        file: u64,
-        name: &U16Str,
-    ) -> Option<Shared<Save>> {
-        let mut after = 0;
-        loop {
-            if let Some(save) = self.files.find(process, file) {
-                return Some(save);
-            }
-            let other = self.files.next(after).filter(|_| self.began())?;
-            after = other.number;
-            if other.number != self.save.number
-                && other.process == process
-                && other.is_opening()
-                && other.label.file().as_slice() == name.as_slice()
-            {
-                self.leaves();
-                other.wait_until_opened();
-            }
-        }
     }
 
     /// The handle takes over.
@@ -140,22 +96,14 @@ impl Drop for Part {
             self.save.is_through();
             return;
         }
-        if self.left {
-            return;
-        }
         if self.modified {
             // What the open did inside the transaction cannot be taken back alone.
             self.save.force();
         }
-        abandon(&self.save, &self.files, self.instance.get());
-    }
-}
-
-/// A create leaves a save without a handle for it.
-fn abandon(save: &Shared<Save>, files: &ContextRef<Files>, instance: Instance<'_>) {
-    save.is_through();
-    if let Some(intact) = Intact::get() {
-        settling::leave(save, intact, instance, files, Ending::Closed, None);
+        self.save.is_through();
+        if let Some(intact) = Intact::get() {
+            settling::leave(&self.save, intact, self.instance.get(), &self.files, Ending::Closed, None);
+        }
     }
 }
 
@@ -254,6 +202,29 @@ pub(super) fn file_of(name: &FileName) -> Option<&U16Str> {
     let (full, stream) = (name.full().as_slice(), name.stream().len());
     let file = full.get(..full.len().checked_sub(stream)?)?;
     (stream != 0).then(|| U16Str::from_slice(file))
+}
+
+/// A part in the save of another thread that has the file, or is on the way to it by this name and has been waited for.
+/// PASSIVE_LEVEL, without locks and without a save of one's own under way: threads of which each has begun one would wait
+/// for each other.
+pub(super) fn join_rival(
+    data: &Callback<'_>,
+    files: &ContextRef<Files>,
+    file: u64,
+    name: &U16Str,
+) -> Option<Part> {
+    let (process, mut after) = (data.process().key(), 0);
+    loop {
+        if let Some(save) = files.find(process, file) {
+            let instance = data.instance().reference().ok()?;
+            return save.join().then(|| Part::new(save, files, instance, Way::Joins));
+        }
+        let other = files.next(after)?;
+        after = other.number;
+        if other.belongs_to(process) && other.label.file().as_slice() == name.as_slice() {
+            other.wait_until_opened();
+        }
+    }
 }
 
 /// What decides about a create.

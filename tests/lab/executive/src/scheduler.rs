@@ -243,6 +243,22 @@ impl Lab {
         })
     }
 
+    /// As [`Self::run_until_idle`], but no longer than until `done` holds. Returns whether it does: if not, everybody waits
+    /// for something.
+    ///
+    /// # Errors
+    /// The violation that stopped the lab.
+    pub fn run_until_idle_or(&self, mut done: impl FnMut(&Lab) -> bool) -> Result<bool, Rc<Violation>> {
+        self.running(|| {
+            while !done(self) {
+                if let Step::Idle = self.step()? {
+                    return Ok(false);
+                }
+            }
+            Ok(true)
+        })
+    }
+
     /// Lets `time` (100 ns) pass, running what becomes due.
     ///
     /// # Errors

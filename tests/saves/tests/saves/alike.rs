@@ -2,11 +2,13 @@
 
 use intact_saves::{FILE, NEW, OLD, Scene};
 use lab::{CreateOptions, GENERIC_READ, GENERIC_WRITE, READ_ATTRIBUTES, Status};
+use lab_executive::import::FaultKind;
 use lab_volume::access;
 
 const FRESH: &str = r"C:\Saved\fresh.txt";
 const STREAM: &str = r"C:\Saved\report.txt:notes";
 const MAXIMUM_ALLOWED: u32 = 0x200_0000;
+const NO_RESOURCES: i32 = 0xC000_009A_u32.cast_signed();
 const READ_ONLY: u32 = 0x1;
 const ARCHIVE: u32 = 0x20;
 const EVERYONE: &[u8] = &[1, 1, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0];
@@ -200,6 +202,21 @@ fn a_file_made_for_the_most_that_is_allowed_and_is_only_read_is_no_save() {
     other.close(theirs).unwrap();
     maker.kill(1);
     assert_eq!(scene.committed(FRESH), Some(Vec::new()), "as without Intact");
+    scene.assert_happened(&[]);
+    scene.end();
+}
+
+/// What only reads is in no save, and what it is told is not that it goes on without one.
+#[test]
+fn a_file_made_to_be_read_that_cannot_be_opened_is_not_there() {
+    let scene = Scene::new();
+    let maker = scene.program("maker.exe");
+    let mut options = CreateOptions::create(FRESH, MAXIMUM_ALLOWED);
+    options.security = Some(read_only_for_all());
+    // After the question what is allowed.
+    scene.lab.executive().calls.surprise("FltCreateFileEx2", 1, FaultKind::Status(NO_RESOURCES));
+    assert_eq!(maker.create_file(options), Err(Status::INSUFFICIENT_RESOURCES));
+    assert_eq!(scene.committed(FRESH), None);
     scene.assert_happened(&[]);
     scene.end();
 }

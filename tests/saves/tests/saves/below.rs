@@ -133,6 +133,27 @@ fn it_is_detached_when_nothing_is_saved_and_comes_again() {
     scene.end();
 }
 
+/// An administrator detaches the upper instance, and attaches one again: what is below it is the one that was there.
+#[test]
+fn it_stays_when_the_upper_one_is_detached_and_is_found_by_the_next() {
+    let scene = Scene::new();
+    let (writer, handle) = opened(&scene);
+    writer.close(handle).unwrap();
+    let upper = instances(&scene).into_iter().find(|instance| instance.name == "Intact").unwrap();
+    scene.lab.detach(&upper).unwrap();
+    drop(upper);
+    assert_eq!(names(&scene), ["Intact Below"]);
+    let driver = scene.lab.drivers().into_iter().find(|driver| driver.name == "Intact").unwrap();
+    scene.lab.attach(&driver, intact_service().instances.remove(0)).unwrap();
+    let (writer, handle) = opened(&scene);
+    assert_eq!(names(&scene), ["Intact Below", "Intact"]);
+    assert!(seen(&scene.lab).iter().all(|event| event.name() != "NoLowerInstance"));
+    lose_a_page(&scene, &writer, handle);
+    writer.close(handle).unwrap();
+    scene.assert_committed(FILE, OLD);
+    scene.end();
+}
+
 #[test]
 fn a_volume_that_is_mounted_again_gets_another() {
     let scene = Scene::new();

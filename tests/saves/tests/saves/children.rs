@@ -2,6 +2,7 @@
 
 use intact_saves::{FILE, Happened, NEW, OLD, Policy, Rule, Scene, SceneBuilder, failing_calls, seen};
 use lab::{CreateOptions, DELETE, GENERIC_READ, GENERIC_WRITE, Handle, Offset, Process, Status};
+use lab_executive::import::FaultKind;
 
 use crate::going::dismount;
 use crate::process_scope::{open, rename, save};
@@ -725,4 +726,27 @@ fn whichever_import_fails_a_child_is_a_member_or_an_event_says_why_not() {
         scene.end();
     }
     assert!(tried > 8, "{tried}");
+}
+
+/// Where the system has no place for another routine, the next policy asks again.
+#[test]
+fn children_that_could_not_be_followed_are_by_the_next_policy() {
+    const NO_PLACE: i32 = 0xC000_000D_u32.cast_signed();
+    let scene = Scene::new();
+    let calls = &scene.lab.executive().calls;
+    calls.surprise("PsSetCreateProcessNotifyRoutineEx", 0, FaultKind::Status(NO_PLACE));
+    let policy = |name: &str| Policy::of(rule(Rule::new(name, &[r"C:\Saved\**"])));
+    for (name, failed) in [("First", 1), ("Second", 1)] {
+        scene.change_policy(&policy(name));
+        scene.pass(2_000);
+        assert_eq!(events(&scene, "ChildrenNotFollowed").len(), failed, "{name}");
+    }
+    let writer = scene.program("writer.exe");
+    let child = writer.start("cc.exe");
+    save(&child, FILE);
+    assert_eq!(writer.contents(FILE).unwrap(), NEW);
+    scene.assert_committed(FILE, OLD);
+    scene.pass(SETTLED);
+    scene.assert_committed(FILE, NEW);
+    scene.end();
 }

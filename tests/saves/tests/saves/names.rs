@@ -1,6 +1,6 @@
 //! Renames, hard links and deletions of files in a save: published with the data, or undone with it.
 
-use intact_saves::{FILE, Happened, NEW, OLD, Scene, seen};
+use intact_saves::{FILE, Happened, NEW, OLD, Rule, Scene, seen};
 use lab::{Caller, CreateOptions, DELETE, GENERIC_READ, GENERIC_WRITE, Handle, Process, Status};
 use lab_executive::import::FaultKind;
 
@@ -657,5 +657,29 @@ fn a_stream_is_opened_by_the_name_that_its_file_has_inside() {
     scene.assert_committed(STREAM, NEW);
     scene.assert_committed(MOVED, NEW);
     scene.assert_happened(&[Happened::Begun, Happened::Joined("writer".into()), Happened::Committed]);
+    scene.end();
+}
+
+/// By its id a file is looked for under its old name, which another one has inside: that one is left alone.
+#[test]
+fn a_file_opened_by_its_id_is_not_taken_for_the_one_that_has_its_name_now() {
+    const OVERWRITE: u32 = 4;
+    let unit = |rule: Rule| rule.text("Scope", "Process");
+    let scene = Scene::builder().file(r"Saved\other.txt", OTHERS).rule(unit).build();
+    let id = scene.lab.with_volume(|volume| volume.tree()[r"Saved\report.txt"].id.0);
+    let writer = scene.program("writer.exe");
+    let old = write(&writer, FILE);
+    rename(&writer, old, MOVED, false).unwrap();
+    let fresh = write(&writer, OTHER);
+    rename(&writer, fresh, FILE, false).unwrap();
+    let by_id = CreateOptions::new(lab::Name::Id(id), GENERIC_WRITE, OVERWRITE);
+    assert_eq!(writer.create_file(by_id), Err(Status::SHARING_VIOLATION));
+    writer.close(fresh).unwrap();
+    writer.close(old).unwrap();
+    writer.exit(0);
+    scene.pass(2_100);
+    scene.assert_committed(FILE, NEW);
+    scene.assert_committed(MOVED, NEW);
+    assert_eq!(scene.committed(OTHER), None);
     scene.end();
 }

@@ -1,5 +1,7 @@
 //! The same scenarios under many schedules, and with another driver above or below.
 
+mod makers;
+
 use intact_saves::{FILE, Happened, NEW, OLD, Scene, SceneBuilder, seen, test_driver};
 use lab::{CreateOptions, GENERIC_READ, GENERIC_WRITE, Offset, Process, Status};
 use lab_executive::scheduler::MILLISECOND;
