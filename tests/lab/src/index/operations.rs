@@ -90,19 +90,20 @@ list! {
     "minifilter-rules §2.9" {
         "Requests, on a handle of a stream" => an_oplock_is_asked_for_on_an_asynchronous_handle_of_a_file, a_request_that_says_what_no_oplock_is_is_refused;
         "need that the stream has no other open" => an_oplock_needs_a_stream_that_nobody_else_has_open_or_locked, no_oplock_is_granted_beside_a_transaction;
-        "Beside others: Level 1" => oplocks_are_granted_beside_others_by_the_table;
-        "A break ends the request with SUCCESS" => an_open_breaks_what_it_breaks_and_waits_where_it_must, who_waits_for_an_acknowledgement_can_be_cancelled;
+        "Beside others: Level 1" => oplocks_are_granted_beside_others_by_the_table, an_oplock_that_is_broken_or_replaced_is_in_nobodys_way;
+        "While a break waits for its acknowledgement: not granted" => none_is_granted_while_a_break_waits_for_its_acknowledgement;
+        "A break ends the request with SUCCESS" => an_open_breaks_what_it_breaks_and_waits_where_it_must, who_waits_for_an_acknowledgement_can_be_cancelled, who_waits_for_an_acknowledgement_goes_on_when_the_volume_goes, the_answer_to_a_request_says_what_was_broken_to_what, who_waits_for_one_stream_does_not_wait_for_another, who_has_waited_asks_again, a_wait_for_an_acknowledgement_says_whose_open_waits;
         "An open of an existing stream breaks no oplock" => an_open_for_attributes_breaks_nothing;
         "By an open otherwise" => an_open_breaks_what_it_breaks_and_waits_where_it_must, a_sharing_violation_is_held_back_until_a_handle_is_closed;
         "A filter oplock is broken to none" => what_breaks_a_filter_oplock_goes_by_switch;
         "Batch and filter are broken before share modes" => a_sharing_violation_is_held_back_until_a_handle_is_closed, a_transactions_conflict_comes_before_or_after_a_break_by_switch;
         "FILE_COMPLETE_IF_OPLOCKED: the open does not wait" => an_open_that_does_not_wait_is_told_of_the_break, an_open_that_does_not_wait_breaks_a_cached_handle_by_switch;
         "FILE_OPEN_REQUIRING_OPLOCK: CANNOT_BREAK_OPLOCK" => an_open_that_requires_an_oplock_breaks_none;
-        "FILE_RESERVE_OPFILTER: OPLOCK_NOT_GRANTED" => an_open_that_reserves_a_filter_oplock_is_the_only_one;
-        "By a read (not of a transacted reader)" => a_read_breaks_those_who_may_have_written;
-        "By a write that is no paging I/O" => a_write_a_size_and_a_lock_break_by_the_table;
-        "By a rename of the file or of a folder above" => a_rename_and_a_deletion_break_who_caches_the_handle;
-        "Acknowledgements: FSCTL_OPLOCK_BREAK_ACKNOWLEDGE" => each_acknowledgement_does_what_it_says, what_comes_before_the_acknowledgement_lowers_what_is_kept;
+        "FILE_RESERVE_OPFILTER: OPLOCK_NOT_GRANTED" => an_open_that_reserves_a_filter_oplock_is_the_only_one, an_open_that_reserves_a_filter_oplock_breaks_others_to_none_by_switch;
+        "By a read (not of a transacted reader)" => a_read_breaks_those_who_may_have_written, a_view_and_a_transacted_reader_break_nothing_by_reading_and_writing;
+        "By a write that is no paging I/O" => a_write_a_size_and_a_lock_break_by_the_table, a_filter_oplock_is_broken_by_a_write_and_a_size_but_not_by_a_lock_nor_a_deletion, an_end_of_file_that_only_advances_breaks_no_oplock, fast_io_that_would_break_an_oplock_comes_again_as_an_irp, what_is_about_something_else_breaks_nothing;
+        "By a rename of the file or of a folder above" => a_rename_and_a_deletion_break_who_caches_the_handle, a_name_that_changes_breaks_the_oplocks_of_the_files_that_it_is_about;
+        "Acknowledgements: FSCTL_OPLOCK_BREAK_ACKNOWLEDGE" => each_acknowledgement_does_what_it_says, what_comes_before_the_acknowledgement_lowers_what_is_kept, only_the_handle_that_has_the_oplock_acknowledges, who_waits_for_a_close_waits_for_no_other_acknowledgement;
         "FSCTL_OPLOCK_BREAK_NOTIFY 0x00090014" => who_wants_to_know_is_told_when_no_break_is_under_way;
         "The cleanup of the handle ends its oplocks" => an_oplock_ends_with_its_handle_or_its_request;
     }
