@@ -4,8 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::saves::{Desk, intact, shell, states};
-use crate::support::no_fuse;
-use lab::mount::ends_are_known;
+use crate::support::{no_ends, no_fuse};
 use lab::run::report::{Exit, Report};
 
 /// Everything on the volume that these programs save, all that a process saves being one save, with these values besides.
@@ -128,7 +127,7 @@ fn without_the_value_each_program_of_the_script_has_a_save_of_its_own() {
 
 #[test]
 fn a_child_that_has_failed_takes_back_what_the_others_have_saved() {
-    if no_fuse() || !ends_are_known() {
+    if no_fuse() || no_ends() {
         return;
     }
     // It has closed all before it fails, so that only its end says so; the script goes on and ends well.
@@ -140,7 +139,7 @@ fn a_child_that_has_failed_takes_back_what_the_others_have_saved() {
 
 #[test]
 fn whoever_has_waited_for_the_script_finds_all_that_it_has_saved() {
-    if no_fuse() || !ends_are_known() {
+    if no_fuse() || no_ends() {
         return;
     }
     let script = "for my $turn (1..10) {
@@ -153,7 +152,7 @@ fn whoever_has_waited_for_the_script_finds_all_that_it_has_saved() {
 
 #[test]
 fn a_script_that_modifies_nothing_itself_holds_no_save_open_between_its_programs() {
-    if no_fuse() || !ends_are_known() {
+    if no_fuse() || no_ends() {
         return;
     }
     // Those who took part have ended when the first program has.

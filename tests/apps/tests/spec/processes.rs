@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::Command;
 use std::rc::Rc;
 
-use crate::support::{After, mounted, mounted_on, no_fuse, shell};
+use crate::support::{After, mounted, mounted_on, no_ends, no_fuse, shell};
 use lab::Lab;
 use lab::mount::Options;
 
@@ -136,7 +136,7 @@ fn who_has_lost_its_parent_before_it_is_seen_has_none() {
 
 #[test]
 fn the_end_of_a_process_that_holds_nothing_is_known_with_its_status() {
-    if no_fuse() || !lab::mount::ends_are_known() {
+    if no_fuse() || no_ends() {
         return;
     }
     // Each of them has closed what it had before it ends, and the mount goes on.

@@ -18,6 +18,15 @@ pub(crate) fn no_fuse() -> bool {
     missing
 }
 
+/// Whether how a process has ended is not to be had here, of one that held nothing open.
+pub(crate) fn no_ends() -> bool {
+    let unknown = !lab::mount::ends_are_known();
+    if unknown {
+        eprintln!("SKIPPED: this Linux (before 6.15) does not keep how processes have ended");
+    }
+    unknown
+}
+
 /// What a test finds after its mount is gone.
 pub(crate) struct After<R> {
     /// What the test's body returned.

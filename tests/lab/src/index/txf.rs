@@ -67,7 +67,7 @@ list! {
     }
     "txf-ktm §4.8" {
         "Granting **any** oplock type" => no_oplock_while_a_transaction_has_the_file;
-        "FsRtl keys locks by FileObject + process" => byte_range_locks_keep_others_out, cleanup_releases_only_the_locks_of_the_closing_process;
+        "FsRtl keys locks by FileObject + process" => byte_range_locks_keep_others_out, all_locks_of_a_key_or_of_a_process_are_given_back_together, cleanup_releases_only_the_locks_of_the_closing_process;
     }
     "txf-ktm §4.9" {
         "open EFS file for write/encrypt" => an_encrypted_file_cannot_be_opened_for_writing_inside;

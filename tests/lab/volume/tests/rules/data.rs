@@ -205,12 +205,35 @@ fn byte_range_locks_keep_others_out() {
     assert_eq!(v.unlock(one, owner, 0, 1), Err(Status::RANGE_NOT_LOCKED));
     v.unlock(one, owner, 0, 2).unwrap();
     v.lock(one, owner, 0, 2, false).unwrap();
+    assert_eq!(
+        v.write(one, WriteAt::Offset(0), b"x", io),
+        Err(Status::FILE_LOCK_CONFLICT),
+        "its own, shared"
+    );
     v.lock(two, owner, 0, 2, false).unwrap();
-    assert_eq!(v.write(one, WriteAt::Offset(0), b"x", io), Err(Status::FILE_LOCK_CONFLICT), "shared");
     v.cleanup(two, 1).unwrap();
     v.unlock_all(one, 1, None).unwrap();
     v.write(one, WriteAt::Offset(0), b"x", io).unwrap();
     assert_eq!(v.lock(one, owner, u64::MAX, 2, true), Err(Status::INVALID_LOCK_RANGE));
+}
+
+/// txf-ktm §4.8: what is unlocked is what one process has locked through one file object, of one key or of all.
+#[test]
+fn all_locks_of_a_key_or_of_a_process_are_given_back_together() {
+    let mut lab = lab();
+    let (one, two) = (lab.open("f", WRITE).unwrap(), lab.open("f", WRITE).unwrap());
+    let owner = |process, key| LockOwner { process, key };
+    let v = &mut lab.volume;
+    let places = [(one, owner(1, 0)), (one, owner(1, 7)), (one, owner(2, 7)), (two, owner(1, 7))];
+    for (at, (open, owner)) in (0..).zip(places) {
+        v.lock(open, owner, at, 1, true).unwrap();
+    }
+    let held =
+        |v: &Volume| [one, two].map(|open| v.locks_of(open).iter().map(|lock| lock.1).collect::<Vec<_>>());
+    v.unlock_all(one, 1, Some(7)).unwrap();
+    assert_eq!(held(v), [vec![0, 2], vec![3]]);
+    v.unlock_all(one, 1, None).unwrap();
+    assert_eq!(held(v), [vec![2], vec![3]]);
 }
 
 /// txf-ktm §4.8.

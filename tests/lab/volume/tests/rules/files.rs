@@ -203,6 +203,31 @@ fn the_descriptor_decides_for_a_subject_and_the_caller_may_be_the_kernel() {
     lab.open("f", WRITE).unwrap();
 }
 
+/// MS-FSA 2.1.5.1.2: what the folder allows counts for its files, too.
+#[test]
+fn whoever_may_list_the_folder_may_read_attributes_and_whoever_may_delete_in_it_may_delete() {
+    let user = vec![1, 1, 0, 0, 0, 0, 0, 5, 77, 0, 0, 0];
+    for (above, granted) in
+        [(access::READ_DATA, access::READ_ATTRIBUTES), (access::DELETE_CHILD, access::DELETE)]
+    {
+        let mut lab = lab();
+        for (name, mask) in [(r"d\n", 0), ("d", above)] {
+            let made = if name == "d" { lab.open(name, access::WRITE_DAC) } else { lab.make(name) };
+            let open = made.unwrap();
+            let allowed = descriptor(LOCAL_SYSTEM, &[Ace { allow: true, sid: &user, mask }]);
+            lab.volume.set_security(open, &allowed).unwrap();
+            lab.close(open);
+        }
+        let subject = Some(Subject { sids: vec![user.clone()], privileged: false });
+        for right in [access::READ_ATTRIBUTES, access::DELETE] {
+            let request =
+                CreateRequest { subject: subject.clone(), ..CreateRequest::path(r"d\n").access(right) };
+            let expected = if right == granted { Ok(right) } else { Err(Status::ACCESS_DENIED) };
+            assert_eq!(lab.create(request).map(|opened| opened.granted), expected, "{above:#x}");
+        }
+    }
+}
+
 #[test]
 fn a_deleted_file_goes_with_its_last_handle() {
     let mut lab = lab();
