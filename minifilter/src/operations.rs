@@ -163,7 +163,7 @@ pub const TABLE: &[Operation] = &[
     operation(IRP_MJ_NETWORK_QUERY_OPEN, "NETWORK_QUERY_OPEN", Own, NONE, "has no handle: in a process with a save it comes again as a create (shortcuts.rs)"),
     operation(IRP_MJ_QUERY_OPEN, "QUERY_OPEN", Own, NONE, "has no handle: in a process with a save it comes again as a create (shortcuts.rs)"),
 
-    operation(IRP_MJ_ACQUIRE_FOR_SECTION_SYNCHRONIZATION, "ACQUIRE_FOR_SECTION_SYNCHRONIZATION", Own, NONE, "a section of a writing handle becomes one of its twin (section.rs); other acquires pass"),
+    operation(IRP_MJ_ACQUIRE_FOR_SECTION_SYNCHRONIZATION, "ACQUIRE_FOR_SECTION_SYNCHRONIZATION", Own, NONE, "a section of a writing handle becomes one of its twin, and for an image its save does without a transaction (section.rs); other acquires pass"),
     operation(IRP_MJ_RELEASE_FOR_SECTION_SYNCHRONIZATION, "RELEASE_FOR_SECTION_SYNCHRONIZATION", Own, NONE, "the section is made (section.rs); it passes, as its acquire did"),
     operation(IRP_MJ_ACQUIRE_FOR_MOD_WRITE, "ACQUIRE_FOR_MOD_WRITE", Pass, NONE, "nothing is cached or mapped through the own file object; the twin's pages are written below"),
     operation(IRP_MJ_RELEASE_FOR_MOD_WRITE, "RELEASE_FOR_MOD_WRITE", Pass, NONE, "of the same file object as its acquire"),
