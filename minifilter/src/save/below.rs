@@ -5,7 +5,8 @@
 //! instance sees them: pages that cannot be written wound the save, and heal when they are written after all.
 //!
 //! It is attached to a volume with the first save there, by the thread of the clock, and costs nothing elsewhere. Twins that are
-//! open by then become known to it. It has a context on the twins and none of its own: whatever else it sees, it passes.
+//! open by then become known to it. It has a context on the twins and none of its own: whatever else it sees, it passes. With a
+//! twin's close, which comes after the last of its pages, that context goes, and with it what it holds of the save.
 
 use core::sync::atomic::{AtomicUsize, Ordering};
 
