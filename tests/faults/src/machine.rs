@@ -277,6 +277,11 @@ fn act(caller: &Caller<'_>, handle: Handle, path: &str, action: Action, step: us
             let again = caller.create_file(&CreateOptions::open(path, access))?.handle;
             caller.close(again)
         }
+        Action::Zeroes => {
+            const FSCTL_SET_ZERO_DATA: u32 = 0x0009_80C8;
+            let range = [300_u64, 1300].map(u64::to_le_bytes).concat();
+            caller.fs_control(handle, FSCTL_SET_ZERO_DATA, &range, 0).map(drop)
+        }
         Action::Mapped => {
             let view = caller.create_section(handle, true)?;
             caller.write_mapped(&view, 0, b"through the view")

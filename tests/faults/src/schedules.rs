@@ -49,12 +49,14 @@ pub enum Meanwhile {
     Process,
     /// The process is suspended for a while, wherever its threads are.
     Suspend,
+    /// Two threads make one file, so that whose save it is in is not settled.
+    Make,
     /// The policy is switched off, the transaction aborted, and the driver asked to unload.
     All,
 }
 
 /// Every disturbance.
-pub const MEANWHILE: [Meanwhile; 11] = [
+pub const MEANWHILE: [Meanwhile; 12] = [
     Meanwhile::Nothing,
     Meanwhile::Unload,
     Meanwhile::Detach,
@@ -65,9 +67,12 @@ pub const MEANWHILE: [Meanwhile; 11] = [
     Meanwhile::Flush,
     Meanwhile::Process,
     Meanwhile::Suspend,
+    Meanwhile::Make,
     Meanwhile::All,
 ];
 
+/// What [`Meanwhile::Make`] makes.
+const MADE: &str = r"C:\Saved\made.txt";
 /// Threads that save, and the bytes that each writes.
 const THREADS: usize = 3;
 const REGION: usize = 512;
@@ -143,6 +148,17 @@ fn save(program: &lab::Process, thread: usize, flush: bool) -> Pending<Told> {
     })
 }
 
+/// One of two threads that make one file.
+fn make(program: &lab::Process, thread: usize) -> Pending<Told> {
+    program.submit(move |caller| {
+        let made = caller.create_file(&CreateOptions::open_if(MADE, GENERIC_WRITE).share(7))?.handle;
+        let at = Offset::At((thread * REGION) as u64);
+        let written = caller.write(made, at, &[letter(thread); REGION]).map(|_| ());
+        caller.close(made)?;
+        written
+    })
+}
+
 fn run(job: &Schedule) -> Result<Ran, String> {
     let planned = |builder: lab::Builder| job.faults.iter().fold(builder, |lab, fault| lab.fault(*fault));
     let strategy = job.strategy.clone();
@@ -182,6 +198,7 @@ fn run(job: &Schedule) -> Result<Ran, String> {
     } else {
         saves.insert(0, save(&program, 0, matches!(job.meanwhile, Meanwhile::Flush | Meanwhile::Suspend)));
     }
+    let makers = (job.meanwhile == Meanwhile::Make).then(|| [0, 1].map(|thread| make(&program, thread)));
     // An outsider: it gets in, or is kept out as share modes have it.
     let other = scene.program("reader.exe");
     let neighbour = (job.meanwhile == Meanwhile::Process).then(|| {
@@ -278,6 +295,13 @@ fn run(job: &Schedule) -> Result<Ran, String> {
             Err(_) => {}
         }
     }
+    for maker in makers.into_iter().flatten() {
+        match maker.wait().map_err(|violation| violation.to_string())? {
+            Ok(()) => {}
+            Err(status) if job.faults.is_empty() => return Err(format!("a maker was told {status}")),
+            Err(_) => {}
+        }
+    }
     if let Some(neighbour) = neighbour {
         match neighbour.wait().map_err(|violation| violation.to_string())? {
             Ok(()) => {}
@@ -348,6 +372,12 @@ fn judge(scene: &Scene, job: &Schedule, told: &[Option<Told>]) -> Result<(), Str
                 ));
             }
             _ => {}
+        }
+    }
+    if job.meanwhile == Meanwhile::Make && job.faults.is_empty() {
+        let both = [[letter(0); REGION], [letter(1); REGION]].concat();
+        if scene.committed(MADE).as_ref() != Some(&both) {
+            return Err(format!("two have made a file, and it is not what both have written; {happened:?}"));
         }
     }
     if found[THREADS * REGION..] != old[THREADS * REGION..] {

@@ -19,7 +19,7 @@ use crate::oracle::{self, Sameness};
 use crate::workload::{Action, Ending, Step, Workload};
 
 /// Programs that together call from everywhere that can be reached.
-pub const PROGRAMS: [&str; 26] = [
+pub const PROGRAMS: [&str; 28] = [
     "open write@700+900 read append+600 size=4700 flush basic close",
     "overwrite write@0+2200 second beside allocation=9000 close",
     "create write@0+2200 ea security flush close",
@@ -46,6 +46,8 @@ pub const PROGRAMS: [&str; 26] = [
     "open write@0+2200 mapped close exit=0",
     "open mapped flush close kill",
     "open write@0+2200 mapped exit=0",
+    "open write@0+2200 zeroes write@700+900 close",
+    "open write@0+2200 new-beside close",
 ];
 
 /// The same, where all that a process saves is one save.
@@ -256,7 +258,9 @@ fn judge(workload: &Workload, setting: Setting, faulted: &Faulted) -> Result<(),
     // What a successful flush made durable is the old version from then on.
     // So is what was there when the save reached its limit.
     let durable = |step: &Step| match step {
-        Step::Act(Action::Flush | Action::Wait | Action::OutsiderOpens | Action::Executes) => true,
+        Step::Act(
+            Action::Flush | Action::Wait | Action::OutsiderOpens | Action::Executes | Action::Zeroes,
+        ) => true,
         Step::Act(Action::Write { length, .. }) => *length >= LIMIT << 20,
         _ => false,
     };

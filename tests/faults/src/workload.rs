@@ -88,6 +88,8 @@ pub enum Action {
     OutsiderMoves,
     /// Opens the same again to write and to execute it, and closes it.
     Executes,
+    /// Makes a hole, which no transaction does: what is there is published, and the handle goes on without one.
+    Zeroes,
     /// Maps all of it, writes through the view, and leaves it until the process ends.
     Mapped,
     /// Does nothing for so long that a save reaches its limit of time.
@@ -133,7 +135,7 @@ pub struct Workload(pub Vec<Step>);
 use Action::{
     Allocation, Append, Basic, Beside, Delete, Ea, Executes, Flush, Kept, Link, Mapped, Neighbour,
     NeighbourMoves, NewBeside, OutsiderMoves, OutsiderOpens, OutsiderTakesName, Read, Reader, ReaderThere,
-    Rename, Replace, Second, Security, Size, Wait, Write,
+    Rename, Replace, Second, Security, Size, Wait, Write, Zeroes,
 };
 
 /// Every opening.
@@ -150,7 +152,7 @@ pub const OPENINGS: [Opening; 8] = [
 
 /// The actions that are enumerated: for writes and sizes one of each kind that the file system treats differently.
 /// The file has three sectors and a part of a fourth. [`Action::Kept`], [`Action::ReaderThere`],
-/// [`Action::Executes`], [`Action::Mapped`] and those that stand alone are for programs that are written by hand.
+/// [`Action::Executes`], [`Action::Zeroes`], [`Action::Mapped`] and those that stand alone are for programs that are written by hand.
 pub const ACTIONS: [Action; 22] = [
     // Within a sector, over a whole file and more, past the end with a hole.
     Write { at: 700, length: 900 },
@@ -227,7 +229,7 @@ impl Workload {
     }
 }
 
-const NAMES: [(&str, Step); 37] = [
+const NAMES: [(&str, Step); 38] = [
     ("open", Step::Open(Opening::Open)),
     ("overwrite", Step::Open(Opening::Overwrite)),
     ("supersede", Step::Open(Opening::Supersede)),
@@ -258,6 +260,7 @@ const NAMES: [(&str, Step); 37] = [
     ("outsider-moves", Step::Act(OutsiderMoves)),
     ("mapped", Step::Act(Mapped)),
     ("executes", Step::Act(Executes)),
+    ("zeroes", Step::Act(Zeroes)),
     ("wait", Step::Act(Wait)),
     ("close", Step::End(Ending::Close)),
     ("kill", Step::End(Ending::Kill)),
