@@ -72,8 +72,7 @@ fn begin(data: &Callback<'_>, redirect: ContextRef<Redirect>) -> Before<ContextR
 #[inline(never)]
 fn image(data: &Callback<'_>, redirect: &ContextRef<Redirect>) -> Before<ContextRef<Redirect>> {
     let Some(save) = &redirect.save else { return Before::Pass };
-    if save.is_transacted()
-        && let Some(intact) = Intact::get()
+    if let Some(intact) = Intact::get()
         && !process::is_inside_file_system()
         && has_stack()
     {

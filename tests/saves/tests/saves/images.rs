@@ -154,3 +154,20 @@ fn what_is_mapped_as_an_image_is_opened_to_write_only_if_a_transaction_may() {
         scene.end();
     }
 }
+
+/// It goes to the disk as part of the save, and is told if that fails.
+#[test]
+fn a_flush_that_fails_is_told_also_while_somebody_has_mapped_the_file_as_an_image() {
+    let scene = scene().build();
+    let (writer, other) = (scene.program("writer.exe"), scene.program("other.exe"));
+    let handle = scene.open_file(&writer);
+    writer.write(handle, 0, NEW_PROGRAM).unwrap();
+    let reads = other.create_file(CreateOptions::open(FILE, GENERIC_READ)).unwrap();
+    let image = map(&other, reads).unwrap();
+    scene.lab.with_volume(|volume| volume.disk.faults.failing_effects = (1..100_000).collect());
+    assert!(writer.flush(handle).is_err());
+    scene.lab.with_volume(|volume| volume.disk.faults.failing_effects.clear());
+    unmap(&other, image);
+    writer.close(handle).unwrap();
+    scene.end();
+}
