@@ -184,14 +184,14 @@ fn both_ways(arguments: &Arguments) -> bool {
         let slice = Arguments { assume: Some(assumed), slice: true, ..arguments.clone() };
         let complaints = match explore(&slice) {
             Ok(results) if results.complaints().is_empty() => {
-                println!("{assumed:<60} good, trace {:016x}, {:.0} s", results.trace(), results.seconds);
+                println!("{assumed:<82} good, trace {:016x}, {:.0} s", results.trace(), results.seconds);
                 continue;
             }
             Ok(results) => told::summary(&results),
             Err(error) => format!("{error:#}"),
         };
         good = false;
-        println!("{assumed:<60} NOT GOOD\n{complaints}");
+        println!("{assumed:<82} NOT GOOD\n{complaints}");
     }
     good
 }
