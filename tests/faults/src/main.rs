@@ -66,6 +66,9 @@ struct Arguments {
     /// The bounded part once for each answer that is not the default, of each question about Windows.
     #[arg(long, conflicts_with_all = ["workload", "schedule", "assume", "report", "json"])]
     both_ways: bool,
+    /// With --both-ways: the whole of it for each answer, each as long as --minutes says (hours; `--only calls`: minutes).
+    #[arg(long, requires = "both_ways", conflicts_with = "slice")]
+    whole: bool,
     /// Only this part.
     #[arg(long, value_enum)]
     only: Option<Part>,
@@ -177,12 +180,12 @@ fn scheduled(schedule: &Schedule, arguments: &Arguments) -> bool {
     again.is_ok()
 }
 
-/// The slice with each other answer to each question about Windows.
+/// The slice, or the whole, with each other answer to each question about Windows.
 fn both_ways(arguments: &Arguments) -> bool {
     let mut good = true;
     for assumed in Assumed::all() {
-        let slice = Arguments { assume: Some(assumed), slice: true, ..arguments.clone() };
-        let complaints = match explore(&slice) {
+        let one = Arguments { assume: Some(assumed), slice: !arguments.whole, ..arguments.clone() };
+        let complaints = match explore(&one) {
             Ok(results) if results.complaints().is_empty() => {
                 println!("{assumed:<82} good, trace {:016x}, {:.0} s", results.trace(), results.seconds);
                 continue;
