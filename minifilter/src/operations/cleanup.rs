@@ -115,20 +115,23 @@ fn stop_writing(
     let ending = ending_of(process);
     if let Some(twin) = redirect.gate.close_and_hold(Some(PATIENCE_MS)) {
         redirect.mapping.abandon();
-        if redirect.save.as_ref().is_some_and(|save| save.is_transacted())
+        if let Some(save) = redirect.save.as_ref().filter(|save| save.is_transacted())
             && twin.is_open()
             && section::is_mapped(twin.object())
-            // Where there is no reference to be had, the volume is going.
-            && let Ok(instance) = instance.reference()
         {
-            // The twin may live as long as the view does; locks end with the handle.
-            locks::end(&redirect.locks, twin.object(), instance.get());
-            let closed = Closed::new(instance, redirect.clone(), &twin, process, ending);
-            drop(twin);
-            if let Err(closed) = intact.postponed.put(closed) {
-                closed.give_up(intact);
+            if let Ok(instance) = instance.reference() {
+                // The twin may live as long as the view does; locks end with the handle.
+                locks::end(&redirect.locks, twin.object(), instance.get());
+                let closed = Closed::new(instance, redirect.clone(), &twin, process, ending);
+                drop(twin);
+                if let Err(closed) = intact.postponed.put(closed) {
+                    closed.give_up(intact);
+                }
+                return;
             }
-            return;
+            // The volume is going. A commit could wait for the view, which may be there until this close has returned
+            // (txf-ktm §4.5).
+            save.force();
         }
         if redirect.save.as_ref().is_some_and(|save| save.belongs_to(process.key())) {
             leaving::is_closed(&redirect, instance, file);

@@ -37,6 +37,9 @@ const LONGEST_DELAY: usize = 150_000;
 /// 100 ns units in a millisecond.
 pub const MILLISECOND: i64 = 10_000;
 
+/// How much time may pass while something is waited for.
+pub const LONGEST_RUN: i64 = 3_600_000 * MILLISECOND;
+
 pub(crate) type Fiber = Coroutine<(), (), (), DefaultStack>;
 type Job = Box<dyn FnOnce(&Lab) + Send>;
 
@@ -195,8 +198,10 @@ impl Lab {
     /// Runs until `done` holds, moving time forward as needed.
     ///
     /// # Errors
-    /// The violation that stopped the lab; rule `deadlock` if nothing can ever run again before `done` holds.
+    /// The violation that stopped the lab; rule `deadlock` if nothing can ever run again before `done` holds, or it has not come
+    /// to hold in [an hour](LONGEST_RUN): a timer that comes again and again keeps nobody's wait from being one for ever.
     pub fn run_until(&self, mut done: impl FnMut(&Lab) -> bool) -> Result<(), Rc<Violation>> {
+        let end = self.scheduler.now.get() + LONGEST_RUN;
         self.running(|| {
             loop {
                 if done(self) {
@@ -207,6 +212,12 @@ impl Lab {
                         self.report_deadlock("the run waits for a condition that can no longer come true");
                         continue;
                     };
+                    if due > end {
+                        self.report_deadlock(
+                            "the run waits for a condition that has not come true in an hour",
+                        );
+                        continue;
+                    }
                     self.scheduler.now.set(due.max(self.scheduler.now.get()));
                 }
             }

@@ -3,6 +3,7 @@
 use intact_saves::{FILE, NEW, OLD, Scene};
 use lab::{Caller, CreateOptions, DELETE, GENERIC_READ, GENERIC_WRITE, Handle, MappedFile, Offset, Status};
 use lab_executive::import::{Failure, FaultKind, PlannedFault};
+use lab_volume::WritableView;
 
 const UNCERTAIN: &str = "a part of what was asked for may be missing";
 const DIED: &str = "the process died with the file open";
@@ -385,6 +386,25 @@ fn whatever_fails_as_a_mapped_file_is_closed_the_file_is_old_or_new() {
         scene.end();
     }
     assert!(given_up > 0);
+}
+
+/// The instance is going, so that nobody can wait for the view: a commit might wait for it (txf-ktm §4.5), in the close that the
+/// program has to come out of before it unmaps the file.
+#[test]
+fn a_mapped_file_whose_volume_is_going_is_rolled_back_and_its_close_waits_for_nothing() {
+    const DELETING_OBJECT: i32 = 0xC01C_000B_u32.cast_signed();
+    let waits = |lab: lab::Builder| lab.switches(|s| s.writable_view_at_commit = WritableView::Wait);
+    let scene = Scene::builder().lab(waits).build();
+    let writer = scene.program("writer.exe");
+    let handle = scene.open_file(&writer);
+    let view = writer.call(move |caller| map_new(caller, handle));
+    scene.lab.executive().calls.surprise("FltObjectReference", 0, FaultKind::Status(DELETING_OBJECT));
+    writer.close(handle).unwrap();
+    assert_eq!(scene.lab.executive().calls.surprises_left(), 0);
+    writer.call(move |caller| caller.close_section(view));
+    scene.assert_committed(FILE, OLD);
+    scene.assert_rolled_back(UNCERTAIN);
+    scene.end();
 }
 
 /// Nobody tells when a view is written, so the section alone counts as a modification.

@@ -195,6 +195,28 @@ fn a_deadlock_is_reported_with_who_waits_for_what() {
 }
 
 #[test]
+fn a_wait_that_only_timers_outlast_is_a_deadlock_too() {
+    let lab = lab();
+    let violation = lab.run(|lab| {
+        let timer = object();
+        // SAFETY: memory of ours.
+        unsafe {
+            KeInitializeTimerEx(timer, 1);
+            KeSetTimerEx(timer, -20, 60_000, ptr::null_mut());
+        }
+        let ticking = lab.processes.system();
+        lab.spawn(&ticking, "clock", move |_| while wait(timer, None) == status::SUCCESS {});
+        wait(event(0, 0), None)
+    });
+    let violation = violation.expect_err("nobody signals");
+    assert_eq!(violation.rule, "deadlock");
+    assert!(
+        violation.what.contains("in an hour") && violation.what.contains("\"main\" waits"),
+        "{violation}"
+    );
+}
+
+#[test]
 fn misuse_of_dispatcher_objects_is_named() {
     must_violate("uninitialised-object", |_| set(object()));
     must_violate("wrong-object", |_| {
