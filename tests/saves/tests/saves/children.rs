@@ -636,6 +636,26 @@ fn what_has_failed_is_not_published_for_any_reason() {
     }
 }
 
+/// Nor because the volume goes while nobody has anything open, which ends the wait of a save that is whole.
+#[test]
+fn what_has_failed_is_not_published_when_the_volume_goes_before_anybody_has_looked() {
+    for (status, published) in [(1, false), (0, true)] {
+        let scene = families().build();
+        let writer = scene.program("writer.exe");
+        let child = writer.start("cc.exe");
+        save(&writer, FILE);
+        save(&child, OTHER);
+        child.exit(status);
+        dismount(&scene);
+        if published {
+            assert_all_saved(&scene, &[FILE, OTHER]);
+        } else {
+            assert_not_saved_yet(&scene);
+        }
+        scene.end();
+    }
+}
+
 #[test]
 fn a_family_has_one_save_whoever_begins_it_and_whenever() {
     for seed in 1..=30 {
