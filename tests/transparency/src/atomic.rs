@@ -82,13 +82,15 @@ struct Past {
     parted: Vec<usize>,
     /// Files that were mapped: they are closed before the views go.
     mapped: Vec<usize>,
+    /// Files that were replaced while a stream of theirs was closed and mapped: they keep it.
+    keeping: Vec<usize>,
 }
 
 impl Past {
     fn of(pair: &mut Pair) -> Past {
         let old = pair.intact.committed();
-        let (loose, deleted, parted, mapped) = Default::default();
-        Past { origin: old.clone(), new: old.clone(), old, loose, deleted, parted, mapped }
+        let (loose, deleted, parted, mapped, keeping) = Default::default();
+        Past { origin: old.clone(), new: old.clone(), old, loose, deleted, parted, mapped, keeping }
     }
 
     /// A step was told.
@@ -96,6 +98,7 @@ impl Past {
         self.loose.extend(world.deletable());
         self.deleted = world.deleted().to_vec();
         self.mapped = world.mapped().to_vec();
+        self.keeping = world.keeping_streams().to_vec();
     }
 
     /// A step went by.
@@ -291,6 +294,10 @@ fn is_same(program: &Program, past: &Past, path: &str, one: &Version, other: &Ve
     let mut one = one.clone();
     if past.mapped.contains(&one.id) {
         one.allow_other_times(other);
+    }
+    if past.keeping.contains(&one.id) {
+        // A stream that is closed and mapped is open for who replaces its file (`closed-but-mapped-is-open`).
+        one.allow_more_streams(other);
     }
     let one = &one;
     if !names_stream(program, path) {

@@ -313,6 +313,11 @@ impl World {
         self.replaced.contains(&file)
     }
 
+    /// Files that [keep a stream](Self::keeps_streams).
+    pub fn keeping_streams(&self) -> &[usize] {
+        &self.replaced
+    }
+
     /// Whether a save was told to delete a file, or a stream of it: that comes, and changes the file, when the save ends.
     pub fn is_disposed(&self, file: usize) -> bool {
         self.disposed.contains(&file)

@@ -131,6 +131,15 @@ const STRUCK: &[(Stroke, &str)] = &[
          p0 open slot=1 name=1 how=0 root=0 access=0x0 share=0x0 disposition=0 options=0x0 attributes=0 allocation=0 ea=0 security=0\n\
          p0 basic slot=0 creation=0 write=0 attributes=0x0",
     ),
+    // A stream that is closed and mapped stays when its file is replaced.
+    (
+        Stroke::Abort(26),
+        "p0 open slot=0 name=3 how=0 root=0 access=0x3 share=0x0 disposition=0 options=0x0 attributes=0x0 allocation=0 ea=0 security=0\n\
+         p0 write slot=0 at=0 length=1 fill=0\n\
+         p0 map slot=0 view=0 writable=0 size=0\n\
+         p0 close slot=0\n\
+         p0 open slot=0 name=0 how=0 root=0 access=0x0 share=0x0 disposition=0 options=0x0 attributes=0x0 allocation=0 ea=0 security=0",
+    ),
     // A link that was not made does not keep a flush from committing.
     (
         Stroke::KillBefore,
