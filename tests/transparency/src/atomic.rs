@@ -156,8 +156,9 @@ fn try_strike(
             }
             // The two runs part; what was saved until here is closed as usual.
             Told::Listed(difference) => {
-                // What Intact lets the save do, which the bare machine does not.
-                if difference.id == "readers-mappings-hold-nothing" {
+                // What Intact lets the save do, which the bare machine does not, or the other way round: what the save has made
+                // of its file is no version of the bare machine then.
+                if matches!(difference.id, "readers-mappings-hold-nothing" | "refused-controls") {
                     past.parted.extend(file_of(step, &lived, &past.old));
                 }
                 return end(pair, program, &past, struck);

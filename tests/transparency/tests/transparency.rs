@@ -140,6 +140,15 @@ const STRUCK: &[(Stroke, &str)] = &[
          p0 close slot=0\n\
          p0 open slot=0 name=0 how=0 root=0 access=0x0 share=0x0 disposition=0 options=0x0 attributes=0x0 allocation=0 ea=0 security=0",
     ),
+    // The control is refused with Intact, and the file is not sparse when its last view has gone.
+    (
+        Stroke::KillBefore,
+        "p0 open slot=1 name=0 how=0 root=0 access=0xc0000000 share=0x0 disposition=1 options=0x0 attributes=0x0 allocation=0 ea=0 security=0\n\
+         p0 map slot=1 view=0 writable=1 size=0\n\
+         p0 write-view view=0 at=0 length=1 fill=0\n\
+         p0 control slot=1 code=0x900c4 first=1 second=0 output=0\n\
+         p0 read slot=0 at=0 length=0",
+    ),
     // A link that was not made does not keep a flush from committing.
     (
         Stroke::KillBefore,
