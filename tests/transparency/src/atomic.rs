@@ -158,7 +158,13 @@ fn try_strike(
             Told::Listed(difference) => {
                 // What Intact lets the save do, which the bare machine does not, or the other way round: what the save has made
                 // of its file is no version of the bare machine then.
-                if matches!(difference.id, "readers-mappings-hold-nothing" | "refused-controls") {
+                if matches!(
+                    difference.id,
+                    "readers-mappings-hold-nothing"
+                        | "refused-controls"
+                        | "refused-valid-data-length"
+                        | "empty-files-are-not-mapped"
+                ) {
                     past.parted.extend(file_of(step, &lived, &past.old));
                 }
                 return end(pair, program, &past, struck);

@@ -149,6 +149,14 @@ const STRUCK: &[(Stroke, &str)] = &[
          p0 control slot=1 code=0x900c4 first=1 second=0 output=0\n\
          p0 read slot=0 at=0 length=0",
     ),
+    // An empty file is not mapped with Intact, and not longer by that where an append is under way.
+    (
+        Stroke::KillDuring,
+        "p0 open slot=0 name=0 how=0 root=0 access=0xc0000000 share=0x0 disposition=0 options=0x0 attributes=0x0 allocation=0 ea=0 security=0\n\
+         p0 write slot=0 at=end length=5000 fill=0\n\
+         p0 map slot=0 view=0 writable=1 size=1\n\
+         p0 stat name=0",
+    ),
     // A link that was not made does not keep a flush from committing.
     (
         Stroke::KillBefore,
