@@ -156,17 +156,15 @@ fn try_strike(
             }
             // The two runs part; what was saved until here is closed as usual.
             Told::Listed(difference) => {
-                // What Intact lets the save do, which the bare machine does not, or the other way round: what the save has made
-                // of its file is no version of the bare machine then.
-                if matches!(
-                    difference.id,
-                    "readers-mappings-hold-nothing"
-                        | "refused-controls"
-                        | "refused-valid-data-length"
-                        | "empty-files-are-not-mapped"
-                ) {
+                // What Intact lets the save do, which the bare machine does not; and what that does to a file where Intact
+                // refuses it: what the save has made of the file is no version of the bare machine then.
+                if difference.id == "readers-mappings-hold-nothing" {
                     past.parted.extend(file_of(step, &lived, &past.old));
                 }
+                let bare = pair.bare.committed();
+                let changed =
+                    bare.iter().chain(&past.new).filter(|(path, _)| bare.get(*path) != past.new.get(*path));
+                past.parted.extend(changed.map(|(_, version)| version.id).collect::<Vec<_>>());
                 return end(pair, program, &past, struck);
             }
             Told::Unlike(..) if aborted => Answer::Skipped,
