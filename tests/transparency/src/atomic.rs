@@ -72,6 +72,8 @@ struct Past {
     old: Versions,
     /// What the steps had made of the files on the bare machine a step ago.
     new: Versions,
+    /// The same before the step in which a process was killed: what others have saved, if that step has done nothing.
+    before: Versions,
     /// Files that somebody may delete, or streams of them, at a close after the two runs have parted.
     loose: Vec<usize>,
     /// Files that saves have deleted while somebody else had them open: they are gone, where without Intact they wait for the
@@ -90,7 +92,17 @@ impl Past {
     fn of(pair: &mut Pair) -> Past {
         let old = pair.intact.committed();
         let (loose, deleted, parted, mapped, keeping) = Default::default();
-        Past { origin: old.clone(), new: old.clone(), old, loose, deleted, parted, mapped, keeping }
+        Past {
+            origin: old.clone(),
+            new: old.clone(),
+            before: old.clone(),
+            old,
+            loose,
+            deleted,
+            parted,
+            mapped,
+            keeping,
+        }
     }
 
     /// A step was told.
@@ -252,7 +264,7 @@ fn kill(
         struck.failure = Some(Failure { kind: "after the kill".into(), step: None, what });
         return Ok(());
     }
-    let past = Past { old: now, new, ..past.clone() };
+    let past = Past { old: now, before: past.new.clone(), new, ..past.clone() };
     end(pair, program, &past, struck)
 }
 
@@ -325,7 +337,7 @@ fn neither(
     new: &[&Versions],
     excused: impl Fn(&str, &Version) -> bool,
 ) -> Option<String> {
-    let mut allowed = vec![&past.origin, &past.old, &past.new];
+    let mut allowed = vec![&past.origin, &past.old, &past.new, &past.before];
     allowed.extend_from_slice(new);
     let mut paths: Vec<&String> =
         allowed.iter().flat_map(|versions| versions.keys()).chain(now.keys()).collect();
