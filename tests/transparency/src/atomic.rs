@@ -255,7 +255,11 @@ fn kill(
             Some(now) => !made && is_same(program, past, path, version, now),
         };
         let is_old = is_old || (!closed.contains_key(path) && !now.contains_key(path));
-        if during.is_none() && !is_old && !is_left_by_stream(program, path, now.get(path)) {
+        // A new one that somebody else has open stays, empty (a limit, README).
+        let is_held = made
+            && now.get(path).is_some_and(is_empty)
+            && world.is_open_elsewhere(world.identity(process as u64), version.id);
+        if during.is_none() && !is_old && !is_held && !is_left_by_stream(program, path, now.get(path)) {
             failure =
                 Some(format!("  {path} was being saved\n    was: {version:?}\n    is:  {:?}", now.get(path)));
         }

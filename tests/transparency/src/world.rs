@@ -383,6 +383,11 @@ impl World {
             && handles.chain(views).chain(closed).all(|holder| holder == process)
     }
 
+    /// Whether somebody else than this process has a file open.
+    pub fn is_open_elsewhere(&self, process: u64, file: usize) -> bool {
+        self.slots.iter().flatten().any(|(holder, open)| *holder != process && open.file == file)
+    }
+
     /// Whether anybody saves a file.
     pub fn is_saved(&self, file: usize) -> bool {
         self.live.iter().any(|live| live.file == file) || self.may_save_again(file, |_| true)
