@@ -364,7 +364,10 @@ fn neither(
         past.loose.contains(&now.id) && old.id == now.id && unnamed(old) == unnamed(now)
     };
     let excused = |path: &String| {
-        let parted = now.get(path).is_some_and(|now| past.parted.contains(&now.id));
+        let is_parted =
+            |versions: &Versions| versions.get(path).is_some_and(|version| past.parted.contains(&version.id));
+        // It may be gone: deleted at its close by who was let in.
+        let parted = is_parted(now) || !now.contains_key(path) && is_parted(&past.old);
         if gone(path) || deleted_of(path) || parted {
             return true;
         }
