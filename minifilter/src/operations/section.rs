@@ -8,12 +8,9 @@ use kernel::context::ContextRef;
 use kernel::fltkernel::{
     IRP_MJ_ACQUIRE_FOR_SECTION_SYNCHRONIZATION, IRP_MJ_RELEASE_FOR_SECTION_SYNCHRONIZATION,
 };
-use kernel::process;
 
-use super::create::has_stack;
-use super::swap::{enter, resumed};
+use super::swap::{do_without, enter, resumed};
 use super::{Modifies, NO_SECTION};
-use crate::Intact;
 use crate::report::counters;
 use crate::save::redirect::{Redirect, Role};
 
@@ -72,12 +69,7 @@ fn begin(data: &Callback<'_>, redirect: ContextRef<Redirect>) -> Before<ContextR
 #[inline(never)]
 fn image(data: &Callback<'_>, redirect: &ContextRef<Redirect>) -> Before<ContextRef<Redirect>> {
     let Some(save) = &redirect.save else { return Before::Pass };
-    if let Some(intact) = Intact::get()
-        && !process::is_inside_file_system()
-        && has_stack()
-    {
-        save.do_without(intact, data.instance());
-    }
+    do_without(data, save);
     if save.is_transacted() || save.is_gone() { Before::Complete(NO_SECTION, 0) } else { Before::Pass }
 }
 

@@ -172,12 +172,7 @@ fn or_without(
         }
         let redirect = ContextRef::clone(&entered);
         drop(entered);
-        if let Some(intact) = Intact::get()
-            && !process::is_inside_file_system()
-            && has_stack()
-        {
-            save.do_without(intact, data.instance());
-        }
+        do_without(data, &save);
         entered = match enter(redirect) {
             Ok(entered) => entered,
             Err(answer) => return answer.into(),
@@ -185,6 +180,17 @@ fn or_without(
     }
     send(data, &entered);
     Before::Watch(Either::First(entered))
+}
+
+/// A save's program asks for what no transaction does: [`Save::do_without`], where files can be opened. PASSIVE_LEVEL, without
+/// locks.
+pub(super) fn do_without(data: &Callback<'_>, save: &Save) {
+    if let Some(intact) = Intact::get()
+        && !process::is_inside_file_system()
+        && has_stack()
+    {
+        save.do_without(intact, data.instance());
+    }
 }
 
 fn is_paging(data: &Callback<'_>) -> bool {

@@ -511,7 +511,7 @@ impl Pair {
                     // The pages of a stream are written before the save in which it is deleted ends; bare they go with it.
                     version.whole.times.write = own.whole.times.write;
                 }
-                if world.keeps_streams(version.id) {
+                if world.keeping_streams().contains(&version.id) {
                     // For replacing it, too, what is closed and mapped is open (`closed-but-mapped-is-open`).
                     version.allow_more_streams(own);
                 }

@@ -308,12 +308,7 @@ impl World {
         self.late.contains(&file)
     }
 
-    /// Whether a file was replaced while a closed handle of it waited for a view: a stream of it that is open stays.
-    pub fn keeps_streams(&self, file: usize) -> bool {
-        self.replaced.contains(&file)
-    }
-
-    /// Files that [keep a stream](Self::keeps_streams).
+    /// Files that were replaced while a closed handle of them waited for a view: a stream of them that is open stays.
     pub fn keeping_streams(&self) -> &[usize] {
         &self.replaced
     }
